@@ -1,0 +1,26 @@
+/* Hashes and identifiers. */
+#ifndef BASE_HASH_H
+#define BASE_HASH_H
+
+#include "shm/base/str.h"
+
+/* SipHash-2-4 under a per-boot random key: for tables an attacker can fill. */
+uint64_t hash_sip(const uint8_t key[16], const void *p, size_t n);
+/* Fast, unkeyed, 64 bits: for our own in-memory tables and fingerprints. */
+uint64_t hash_64(const void *p, size_t n);
+/* CRC-32C (Castagnoli), for stored bytes. */
+uint32_t hash_crc32c(uint32_t crc, const void *p, size_t n);
+/* SHA-256 of p into out[32]. */
+void hash_sha256(const void *p, size_t n, uint8_t out[32]);
+/* HMAC-SHA256 into out[32]. */
+void hash_hmac(const void *key, size_t key_n, const void *p, size_t n, uint8_t out[32]);
+/* HKDF-SHA256 with an info label (D86): n bytes (at most 64) into out. */
+void hash_hkdf(const void *secret, size_t secret_n, const char *label, uint8_t *out, size_t n);
+/* n random bytes from the kernel; panics if there are none. */
+void hash_random(void *p, size_t n);
+/* A new xid: 20 characters [0-9a-v] and a NUL (D9), time-ordered. */
+void hash_xid(char out[21]);
+/* A new UUIDv7. */
+void hash_uuid7(uint8_t out[16]);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * The worker's event loop: one epoll, a timer heap, work to do at the end of a
+ * turn. Not thread-safe but for loop_post(). Callbacks never block.
+ */
+#ifndef WORKER_LOOP_H
+#define WORKER_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+
+/* A file descriptor being watched; embed it. `ready` gets EPOLL* bits. */
+struct loop_io {
+	int fd;
+	void (*ready)(struct loop_io *io, uint32_t events);
+};
+
+/* A one-shot timer; embed it, zero it, set `fire`. */
+struct loop_timer {
+	void (*fire)(struct loop_timer *t);
+	uint64_t due_ms; /* CLOCK_MONOTONIC */
+	uint32_t index;  /* heap position + 1; 0 = not armed */
+};
+
+/* Runs once at the end of the turn in which it was asked for (for example one
+ * flush of a database connection); asking twice is the same as once. */
+struct loop_chore {
+	void (*run)(struct loop_chore *ch);
+	struct loop_chore *next;
+	bool queued;
+};
+
+/* NULL on failure (errno). */
+struct loop *loop_new(void);
+void loop_free(struct loop *l);
+/* 0 or -errno. Events are level-triggered EPOLL* bits. */
+int loop_add(struct loop *l, struct loop_io *io, uint32_t events);
+int loop_mod(struct loop *l, struct loop_io *io, uint32_t events);
+/* Also drops events of this turn that were not delivered yet. */
+void loop_del(struct loop *l, struct loop_io *io);
+void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_ms);
+void loop_timer_stop(struct loop *l, struct loop_timer *t);
+void loop_chore(struct loop *l, struct loop_chore *ch);
+/* From any thread: fn(arg) runs on the loop soon. 0 or -ENOMEM. */
+int loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
+/* Until loop_stop(); `tick` (may be NULL) runs once a turn, at least every second. */
+void loop_run(struct loop *l, void (*tick)(void *arg), void *arg);
+void loop_stop(struct loop *l);
+/* CLOCK_MONOTONIC in ms, read once a turn. */
+uint64_t loop_now_ms(const struct loop *l);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * Everything one worker (or keeper) process owns. There is one per process;
+ * modules get it passed, nothing reaches for a global but `worker_self()`,
+ * which exists for signal handlers and thread start-up.
+ */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+struct db_pool;
+struct offload;
+struct options;
+struct segment;
+struct slot;
+struct net;
+struct ingest;
+struct insights;
+struct pb_methods;
+
+struct worker {
+	int slot_no;               /* 0..; the keeper has its own slot */
+	uint32_t generation;
+	bool keeper;
+	bool draining;             /* stop accepting, Connection: close on every reply */
+	const struct options *opt; /* config page, read-only for this generation */
+	struct segment *seg;       /* shared memory */
+	struct slot *slot;         /* ours in the segment */
+	struct loop *loop;
+	struct db_pool *db;
+	struct offload *offload;
+	struct net *net;
+	struct ingest *ingest;     /* group commit */
+	const struct pb_methods *methods;
+	int ctl_fd;                /* to the master; EOF means the master died */
+};
+
+struct worker *worker_self(void);
+
+#endif
