@@ -1,0 +1,210 @@
+# pugd: one Makefile, not recursive. `make run` and `make test` need nothing else.
+# Variants live side by side: release, test (crash hooks), asan, pad (another
+# shared-memory layout, for the reload test), fuzz.
+
+VERSION := $(shell cat VERSION)
+PYTHON  := /usr/bin/python3
+CC      := gcc
+CLANG   := $(firstword $(shell command -v clang-14 clang 2>/dev/null) clang)
+GEN     := build/gen
+DATA    ?= .pug
+PORT    ?= 8080
+SEED    ?= 50000
+PREFIX  ?= /usr
+MAKEFLAGS += --no-builtin-rules
+
+all: build/pugd
+
+-include proto/gen/rules.mk
+-include sql/gen/rules.mk
+
+# ---- flags -------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wvla \
+	-Wcast-qual -Wwrite-strings -Wswitch-enum -Wconversion $(if $(CI),-Werror)
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE -fno-plt \
+	-ftrivial-auto-var-init=zero
+COMMON := -std=c11 -D_GNU_SOURCE -DPUGD_VERSION='"$(VERSION)"' -I. -I$(GEN) -g -MMD -MP \
+	-fno-omit-frame-pointer $(shell pkg-config --cflags libpq libprotobuf-c libjwt 2>/dev/null)
+LIBS := $(shell pkg-config --libs libpq libprotobuf-c libjwt 2>/dev/null) -lssl -lcrypto -lz \
+	-llz4 -lcrypt -lpthread -lm
+HARDEN_LD := -pie -Wl,-z,relro,-z,now
+
+# llhttp: Debian 13 has the library, Debian 12 the C sources inside node-llhttp.
+ifneq ($(wildcard /usr/include/llhttp.h),)
+LIBS += -lllhttp
+LLHTTP_SRC :=
+else
+LLHTTP_SRC := $(wildcard /usr/share/llhttp/*.c)
+COMMON += -I/usr/share/include/llhttp
+endif
+
+VARIANTS := release test asan pad fuzz
+CC_release := $(CC)
+CC_test := $(CC)
+CC_asan := $(CC)
+CC_pad := $(CC)
+CC_fuzz := $(CLANG)
+OPT := -O2 $(HARDEN)
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_release := $(OPT) -D_FORTIFY_SOURCE=2
+CFLAGS_test := $(OPT) -D_FORTIFY_SOURCE=2 -DPUGD_TEST_HOOKS
+CFLAGS_asan := -O1 $(SAN) -DPUGD_TEST_HOOKS
+CFLAGS_pad := $(OPT) -D_FORTIFY_SOURCE=2 -DPUGD_TEST_SHM_PAD=64
+CFLAGS_fuzz := -O1 $(SAN) -fsanitize=fuzzer-no-link -DPUGD_TEST_HOOKS -DPUGD_FUZZ
+LDFLAGS_release := $(HARDEN_LD)
+LDFLAGS_test := $(HARDEN_LD)
+LDFLAGS_asan := $(SAN)
+LDFLAGS_pad := $(HARDEN_LD)
+LDFLAGS_fuzz := $(SAN)
+
+# ---- sources and objects -------------------------------------------------------
+
+SRC  := $(sort $(wildcard shm/*.c shm/base/*.c proto/*.c worker/*.c worker/*/*.c \
+	master/*.c master/cli/*.c))
+GENC := $(PROTO_GEN_C) $(SQL_GEN_C)
+OBJ  := $(SRC:.c=.o) $(patsubst $(GEN)/%.c,gen/%.o,$(GENC)) \
+	$(patsubst /usr/share/llhttp/%.c,llhttp/%.o,$(LLHTTP_SRC))
+LIBOBJ := $(filter-out master/main.o,$(OBJ))
+
+define variant
+build/$(1)/%.o: %.c $(PROTO_STAMP) $(SQL_STAMP)
+	@mkdir -p $$(@D)
+	@echo "  CC $(1) $$<"
+	@$$(CC_$(1)) $$(COMMON) $$(WARN) $$(CFLAGS_$(1)) $$(FLAGS_$$<) -c -o $$@ $$<
+build/$(1)/gen/%.o: $(GEN)/%.c $(PROTO_STAMP) $(SQL_STAMP)
+	@mkdir -p $$(@D)
+	@echo "  CC $(1) $$<"
+	@$$(CC_$(1)) $$(COMMON) $$(CFLAGS_$(1)) -c -o $$@ $$<
+build/$(1)/llhttp/%.o: /usr/share/llhttp/%.c
+	@mkdir -p $$(@D)
+	@$$(CC_$(1)) $$(COMMON) $$(CFLAGS_$(1)) -w -c -o $$@ $$<
+build/$(1)/libpugd.a: $$(addprefix build/$(1)/,$(LIBOBJ))
+	@rm -f $$@
+	@ar rcs $$@ $$^
+build/$(1)/pugd: build/$(1)/master/main.o build/$(1)/libpugd.a
+	@echo "  LD $$@"
+	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$< build/$(1)/libpugd.a $$(LIBS)
+-include $$(patsubst %.o,build/$(1)/%.d,$(OBJ))
+endef
+$(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
+
+# glibc's fortified longjmp aborts on a switch between stacks (design.md 2).
+FLAGS_worker/coro.c := -U_FORTIFY_SOURCE
+
+build/pugd: build/release/pugd
+	@ln -f $< $@
+
+# ---- tests -----------------------------------------------------------------------
+
+UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+# Programs of the tests: linked like pugd, without master/main.c.
+PROGRAMS := wire/echo_main conformance/server_main storm/shm_kill db/db_probe master/fake_main \
+	bench/bench_main
+PROGRAMS := $(foreach p,$(PROGRAMS),$(if $(wildcard tests/$(p).c),$(p)))
+# The conformance suite has a method table of its own (tests/conformance/rules.mk).
+-include tests/conformance/rules.mk
+
+define testbuild
+build/$(1)/unit/%: build/$(1)/tests/unit/%.o build/$(1)/libpugd.a
+	@mkdir -p $$(@D)
+	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$< build/$(1)/libpugd.a -lcriterion $$(LIBS)
+build/$(1)/bin/%: build/$(1)/tests/%.o build/$(1)/libpugd.a
+	@mkdir -p $$(@D)
+	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$< $$(EXTRA_$$*_$(1)) build/$(1)/libpugd.a $$(LIBS)
+build/$(1)/replay/%: build/$(1)/tests/fuzz/%.o build/$(1)/tests/fuzz/replay.o build/$(1)/libpugd.a
+	@mkdir -p $$(@D)
+	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ $$(LIBS)
+tests-$(1): build/$(1)/pugd $$(addprefix build/$(1)/unit/,$(UNIT)) \
+	$$(addprefix build/$(1)/bin/,$(PROGRAMS)) $$(addprefix build/$(1)/replay/,$(FUZZ))
+-include $$(addprefix build/$(1)/tests/unit/,$(UNIT:=.d)) \
+	$$(addprefix build/$(1)/tests/,$(PROGRAMS:=.d)) $$(addprefix build/$(1)/tests/fuzz/,$(FUZZ:=.d))
+endef
+$(foreach v,test asan,$(eval $(call testbuild,$(v))))
+
+build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o build/fuzz/libpugd.a
+	@mkdir -p $(@D)
+	@$(CLANG) $(LDFLAGS_fuzz) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+# One short-cut for a single unit test: make unit/test_arena
+unit/%: build/test/unit/%
+	$<
+
+.PHONY: all run test check asan bench fuzz conformance sql-check fmt fmt-check layers install \
+	dist clean deps deps-test npm tests-test tests-asan debian13 warn
+.SECONDARY:
+
+deps:
+	@tests/harness/deps.sh run
+deps-test:
+	@tests/harness/deps.sh test
+
+# The packages must be there before make looks for them, hence the second make.
+run: deps
+	@$(MAKE) --no-print-directory -j2 build/pugd
+	@exec build/pugd dev --data "$(DATA)" --port "$(PORT)" --seed "$(SEED)"
+
+npm:
+	@tests/harness/npm.sh
+
+test: deps-test npm
+	@$(MAKE) --no-print-directory -j2 build/pugd tests-test build/pad/pugd
+	@$(PYTHON) tests/run.py --variant test
+
+check: layers fmt-check
+	@$(MAKE) --no-print-directory -j2 tests-test
+	@$(PYTHON) tests/run.py --variant test --only unit,replay
+
+asan: deps-test npm
+	@$(MAKE) --no-print-directory -j2 tests-asan
+	@$(PYTHON) tests/run.py --variant asan
+
+fuzz: deps-test
+	@$(MAKE) --no-print-directory -j2 $(addprefix build/fuzz/bin/,$(FUZZ))
+	@$(PYTHON) tests/fuzz/run.py --seconds $(or $(SECONDS),60)
+
+conformance: deps-test
+	@$(MAKE) --no-print-directory -j2 build/test/bin/conformance/server_main
+	@tests/conformance/run.sh build/test/bin/conformance/server_main
+
+bench: deps-test
+	@$(MAKE) --no-print-directory -j2 build/pugd
+	@$(PYTHON) tests/bench/run.py
+
+sql-check:
+	@$(PYTHON) sql/gen/check.py
+
+fmt:
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+fmt-check:
+	@tests/harness/fmt_check.sh
+
+layers:
+	@$(PYTHON) tests/harness/layers.py
+
+# gcc and clang without warnings, whole tree.
+warn:
+	@$(MAKE) --no-print-directory -j2 CI=1 build/release/pugd
+	@$(MAKE) --no-print-directory -j2 CI=1 build/fuzz/libpugd.a
+
+debian13:
+	@tests/harness/debian13.sh
+
+install: build/pugd
+	install -D -m 755 build/pugd $(DESTDIR)$(PREFIX)/sbin/pugd
+	install -D -m 644 systemd/pugd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/pugd.service
+	install -D -m 644 systemd/pugd.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/pugd.socket
+	install -D -m 644 systemd/pugd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/pugd.conf
+	install -D -m 644 systemd/pugd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pugd.conf
+	install -D -m 644 systemd/pugd.8 $(DESTDIR)$(PREFIX)/share/man/man8/pugd.8
+	install -D -m 644 systemd/pugd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/pugd.conf.5
+	test -e $(DESTDIR)/etc/pugd/pugd.conf || \
+		install -D -m 644 systemd/pugd.conf $(DESTDIR)/etc/pugd/pugd.conf
+
+dist:
+	@mkdir -p build/dist
+	git archive --prefix=pugd-$(VERSION)/ -o build/dist/pugd-$(VERSION).tar.gz HEAD
+
+clean:
+	rm -rf build
