@@ -17,6 +17,10 @@ void coro_setup(unsigned max_stacks);
 bool coro_start(void (*fn)(void *arg), void *arg);
 /* The running coroutine; NULL on the loop's own stack. */
 struct coro *coro_self(void);
+/* A pointer that belongs to the running coroutine (its call); NULL at the start
+ * of each and on the loop's stack. Setting it needs a coroutine. */
+void coro_set_data(void *data);
+void *coro_data(void);
 /* Parks the running coroutine until somebody resumes it. */
 void coro_park(void);
 /* Continues a parked coroutine; returns when it parks again or ends. From the

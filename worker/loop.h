@@ -46,6 +46,8 @@ void loop_chore(struct loop *l, struct loop_chore *ch);
 int loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 /* Until loop_stop(); `tick` (may be NULL) runs once a turn, at least every second. */
 void loop_run(struct loop *l, void (*tick)(void *arg), void *arg);
+/* One turn that waits at most most_ms (tests, start-up). */
+void loop_once(struct loop *l, uint64_t most_ms);
 void loop_stop(struct loop *l);
 /* CLOCK_MONOTONIC in ms, read once a turn. */
 uint64_t loop_now_ms(const struct loop *l);

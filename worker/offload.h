@@ -16,6 +16,9 @@ struct offload *offload_new(struct loop *l, int fast_threads, int scan_threads, 
 /* Runs fn(arg) on a thread and parks the calling coroutine until it is done.
  * 0, or -EBUSY when the queue is full (fn did not run). */
 int offload_run(struct offload *o, enum offload_pool pool, void (*fn)(void *arg), void *arg);
+/* Which of slot->crumbs the running thread writes: 1..16 on an offload thread,
+ * 0 on the loop's. The crumb of the call that asked is copied there around fn. */
+int offload_crumb_index(void);
 /* Waits for the threads. */
 void offload_free(struct offload *o);
 
