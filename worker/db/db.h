@@ -22,16 +22,20 @@
 
 enum db_lane { LANE_FAST, LANE_SLOW, LANE_TX, LANE_INGEST, LANES };
 
+struct db_field; /* db_types.h */
+
 /* One statement of sql/query, made by sql/gen. */
 struct query {
 	const char *label; /* "project_get" */
 	const char *name;  /* prepared-statement name: q_<hash of sql> */
 	const char *sql;
-	const unsigned *param_types; /* OIDs */
-	int n_params;
-	const unsigned *column_types;
-	int n_columns;
+	int id;            /* dense, 0.. */
 	enum db_lane lane;
+	bool reads;        /* changes and locks nothing: may be sent again after a lost connection */
+	const struct db_field *params, *columns;
+	const unsigned *param_types; /* OIDs */
+	int n_params, n_columns;
+	size_t row_size;
 };
 
 /* A parameter in binary format; p == NULL is SQL NULL. */
