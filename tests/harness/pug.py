@@ -1,0 +1,197 @@
+"""A whole pugd for tests: `pugd dev` on a free port in a private folder.
+
+    with Pug(variant="test") as p:
+        status, body, headers = p.call("/auth.v1.AuthService/SignIn", {"email": ...})
+"""
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.parse
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class Pug:
+    def __init__(self, variant="test", seed=0, options=(), binary=None, data=None, config=None):
+        self.binary = binary or os.path.join(TOP, "build", variant, "pugd")
+        self.slow = variant == "asan"
+        self.own_data = data is None
+        self.data = data or tempfile.mkdtemp(prefix="pugt-")
+        self.options = list(options)
+        self.seed = seed
+        self.config = config
+        self.log_path = os.path.join(self.data, "pugd.log")
+        self.child = None
+        self.info = {}
+
+    def start(self, timeout=120):
+        command = [self.binary, "dev", "--data", self.data, "--port", "0", "--seed", str(self.seed)]
+        if self.config:
+            command += ["--config", self.config]
+        for option in self.options:
+            command += ["-o", option]
+        env = {k: v for k, v in os.environ.items()
+               if k not in ("NOTIFY_SOCKET", "LISTEN_FDS", "PUGD_CONFIG")}
+        with open(self.log_path, "ab") as log:
+            self.child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env,
+                                          stdin=subprocess.DEVNULL, cwd=TOP)
+        path = os.path.join(self.data, "dev.json")
+        end = time.monotonic() + timeout * (3 if self.slow else 1)
+        while not os.path.exists(path):
+            if self.child.poll() is not None or time.monotonic() > end:
+                text = self.log()
+                self.stop()
+                raise RuntimeError("pugd dev did not start:\n" + text[-4000:])
+            time.sleep(0.02)
+        with open(path, encoding="utf-8") as f:
+            self.info = json.load(f)
+        parts = urllib.parse.urlsplit(self.info["url"])
+        self.host, self.port = parts.hostname, parts.port
+        return self
+
+    def stop(self, how=signal.SIGTERM, timeout=60):
+        """Ends it and removes what it made. Returns the exit code."""
+        code = None
+        if self.child:
+            if self.child.poll() is None:
+                self.child.send_signal(how)
+            try:
+                code = self.child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                code = self.child.wait()
+            self.child = None
+        return code
+
+    def clean(self):
+        self.stop()
+        if not self.own_data:
+            return
+        link = os.path.join(self.data, "postgres")
+        if os.path.islink(link):
+            shutil.rmtree(os.path.realpath(link), ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.clean()
+            raise
+
+    def __exit__(self, *_):
+        self.clean()
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def connect(self, timeout=30):
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+
+    def raw(self, data, timeout=10):
+        """Sends bytes, returns everything until the server closes or falls silent."""
+        with socket.create_connection((self.host, self.port), timeout=timeout) as s:
+            s.sendall(data)
+            out = b""
+            try:
+                while True:
+                    piece = s.recv(65536)
+                    if not piece:
+                        break
+                    out += piece
+            except socket.timeout:
+                pass
+            return out
+
+    def call(self, path, body=None, token=None, key=None, project=None, headers=None, conn=None,
+             method="POST", raw=None):
+        """One Connect JSON call: (status, decoded body or bytes, headers)."""
+        h = {"content-type": "application/json"}
+        if token:
+            h["authorization"] = "Bearer " + token
+        if key:
+            h["x-api-key"] = key
+        if project:
+            h["x-project-id"] = project
+        h.update(headers or {})
+        own = conn is None
+        conn = conn or self.connect()
+        try:
+            data = raw if raw is not None else json.dumps({} if body is None else body).encode()
+            conn.request(method, path, body=None if method == "GET" else data, headers=h)
+            answer = conn.getresponse()
+            text = answer.read()
+            got = {k.lower(): v for k, v in answer.getheaders()}
+            if got.get("content-type", "").startswith("application/json") and text:
+                return answer.status, json.loads(text), got
+            return answer.status, text, got
+        finally:
+            if own:
+                conn.close()
+
+    def ok(self, path, body=None, **kw):
+        """As call(), but fails unless the answer is 200; returns the body."""
+        status, answer, _ = self.call(path, body, **kw)
+        if status != 200:
+            raise AssertionError(f"{path}: {status} {answer}")
+        return answer
+
+    def sign_in(self, viewer=False):
+        prefix = "viewer_" if viewer else ""
+        return self.ok("/auth.v1.AuthService/SignIn",
+                       {"email": self.info[prefix + "email"],
+                        "password": self.info[prefix + "password"]})["token"]
+
+    def admin(self, path="/status.json"):
+        """GET on the admin socket."""
+        address = self.info["admin"]
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(address[len("unix:"):])
+            s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            out = b""
+            while True:
+                piece = s.recv(65536)
+                if not piece:
+                    break
+                out += piece
+        body = out.split(b"\r\n\r\n", 1)[1]
+        return json.loads(body) if path.endswith(".json") else body.decode()
+
+    def psql(self, sql):
+        """Rows of one statement, as lists of text, through psql."""
+        done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1",
+                               "-d", self.info["database_url"], "-c", sql],
+                              capture_output=True, text=True, check=True)
+        return [line.split("\t") for line in done.stdout.splitlines() if line]
+
+
+def main(tests, argv=None):
+    """Runs functions named test_*(variant) and prints what run.py wants."""
+    import argparse
+    import traceback
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--variant", default="test")
+    parser.add_argument("--only", default="")
+    args = parser.parse_args(argv)
+    passed = failed = 0
+    for name, fn in tests:
+        if args.only and args.only not in name:
+            continue
+        start = time.monotonic()
+        try:
+            fn(args.variant)
+            passed += 1
+            print(f"ok   {name} ({time.monotonic() - start:.1f} s)", flush=True)
+        except Exception:
+            failed += 1
+            print(f"FAIL {name}\n{traceback.format_exc()}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
