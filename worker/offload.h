@@ -6,6 +6,7 @@
 #ifndef WORKER_OFFLOAD_H
 #define WORKER_OFFLOAD_H
 
+struct crumb;
 struct loop;
 struct offload;
 
@@ -13,6 +14,8 @@ enum offload_pool { OFFLOAD_FAST, OFFLOAD_SCAN, OFFLOAD_POOLS };
 
 /* Threads start when first needed. NULL without memory. */
 struct offload *offload_new(struct loop *l, int fast_threads, int scan_threads, int queue_max);
+/* Where threads leave breadcrumbs (slot->crumbs); without it they leave none. */
+void offload_set_crumbs(struct offload *o, struct crumb *crumbs);
 /* Runs fn(arg) on a thread and parks the calling coroutine until it is done.
  * 0, or -EBUSY when the queue is full (fn did not run). */
 int offload_run(struct offload *o, enum offload_pool pool, void (*fn)(void *arg), void *arg);

@@ -1,0 +1,261 @@
+/*
+ * Two pools of threads for what must block. A job lives on the stack of the
+ * coroutine that waits for it. Threads start with the first job, block every
+ * signal (the loop's thread handles them) and tell the loop by loop_post().
+ */
+#include "worker/offload.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shm/base/log.h"
+#include "worker/coro.h"
+#include "worker/crumb.h"
+#include "worker/loop.h"
+
+enum {
+	OFFLOAD_SCAN_NICE = 10,
+	/* yescrypt, libcurl and the scan kernels stay far below this. */
+	OFFLOAD_STACK = 1024 * 1024
+};
+
+struct job {
+	struct job *next;
+	void (*fn)(void *arg);
+	void *arg;
+	struct coro *waiter;
+	struct offload *o;
+	struct crumb crumb; /* of the call that asked */
+	bool has_crumb;
+	bool done;
+};
+
+struct thread_pool {
+	struct offload *o;
+	enum offload_pool which;
+	int want, started, idle;
+	int queued;
+	struct job *head, **tail;
+	pthread_cond_t more;
+	pthread_t *threads;
+	int first_crumb;
+};
+
+struct offload {
+	struct loop *loop;
+	int queue_max;
+	bool quit;
+	struct crumb *crumbs; /* slot->crumbs, or NULL */
+	pthread_mutex_t lock; /* guards quit and all of the pools */
+	struct thread_pool pools[OFFLOAD_POOLS];
+};
+
+static _Thread_local int crumb_index;
+
+int offload_crumb_index(void)
+{
+	return crumb_index;
+}
+
+void offload_set_crumbs(struct offload *o, struct crumb *crumbs)
+{
+	o->crumbs = crumbs;
+}
+
+static bool pool_setup(struct offload *o, enum offload_pool which, int threads, int first_crumb)
+{
+	struct thread_pool *p = &o->pools[which];
+
+	p->o = o;
+	p->which = which;
+	p->want = threads > 0 ? threads : 1;
+	p->tail = &p->head;
+	p->first_crumb = first_crumb;
+	p->threads = calloc((size_t)p->want, sizeof(*p->threads));
+	pthread_cond_init(&p->more, NULL);
+	return p->threads != NULL;
+}
+
+struct offload *offload_new(struct loop *l, int fast_threads, int scan_threads, int queue_max)
+{
+	struct offload *o = calloc(1, sizeof(*o));
+	bool ok;
+
+	if (!o)
+		return NULL;
+	o->loop = l;
+	o->queue_max = queue_max;
+	pthread_mutex_init(&o->lock, NULL);
+	ok = pool_setup(o, OFFLOAD_FAST, fast_threads, 1);
+	ok = pool_setup(o, OFFLOAD_SCAN, scan_threads, 1 + o->pools[OFFLOAD_FAST].want) && ok;
+	if (!ok) {
+		offload_free(o);
+		return NULL;
+	}
+	return o;
+}
+
+/* On the loop: the job's coroutine may end, and with it the job. */
+static void job_finished(void *arg)
+{
+	struct job *j = arg;
+
+	j->done = true;
+	coro_resume(j->waiter);
+}
+
+static void job_run(struct offload *o, struct job *j)
+{
+	struct crumb *mine = NULL;
+
+	if (o->crumbs && j->has_crumb && crumb_index < CRUMBS_PER_SLOT)
+		mine = &o->crumbs[crumb_index];
+	if (mine)
+		crumb_set(mine, &j->crumb);
+	j->fn(j->arg);
+	if (mine)
+		atomic_store_explicit(&mine->busy, 0, memory_order_release);
+	/* Losing the message would park the call for ever. */
+	must(loop_post(o->loop, job_finished, j) == 0);
+}
+
+static struct job *job_take(struct thread_pool *p)
+{
+	struct job *j = p->head;
+
+	p->head = j->next;
+	if (!p->head)
+		p->tail = &p->head;
+	p->queued--;
+	return j;
+}
+
+struct thread_start {
+	struct thread_pool *pool;
+	int index;
+};
+
+static void *pool_thread(void *arg)
+{
+	struct thread_start start = *(struct thread_start *)arg;
+	struct thread_pool *p = start.pool;
+	struct offload *o = p->o;
+
+	free(arg);
+	crumb_index = start.index;
+	/* On Linux a nice value belongs to a thread. Without the right to lower
+	 * priorities nothing is lost: raising the nice value is always allowed. */
+	if (p->which == OFFLOAD_SCAN)
+		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), OFFLOAD_SCAN_NICE);
+	pthread_mutex_lock(&o->lock);
+	for (;;) {
+		while (!p->head && !o->quit) {
+			p->idle++;
+			pthread_cond_wait(&p->more, &o->lock);
+			p->idle--;
+		}
+		if (!p->head)
+			break;
+		struct job *j = job_take(p);
+
+		pthread_mutex_unlock(&o->lock);
+		job_run(o, j);
+		pthread_mutex_lock(&o->lock);
+	}
+	pthread_mutex_unlock(&o->lock);
+	return NULL;
+}
+
+/* With the lock held. 0 or -errno. */
+static int pool_start_thread(struct thread_pool *p)
+{
+	struct thread_start *start = malloc(sizeof(*start));
+	pthread_attr_t attr;
+	sigset_t all, old;
+	int rc;
+
+	if (!start)
+		return -ENOMEM;
+	*start = (struct thread_start){p, p->first_crumb + p->started};
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, OFFLOAD_STACK);
+	/* Inherited by the thread: no moment in which it could take a signal. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&p->threads[p->started], &attr, pool_thread, start);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	if (rc) {
+		free(start);
+		return -rc;
+	}
+	p->started++;
+	return 0;
+}
+
+/* With the lock held. False when nobody would ever take the job. */
+static bool pool_has_hands(struct thread_pool *p)
+{
+	int rc = 0;
+
+	if (p->idle <= p->queued && p->started < p->want)
+		rc = pool_start_thread(p);
+	if (rc < 0)
+		log_warn("starting a thread failed error=%d", -rc);
+	return p->started > 0;
+}
+
+int offload_run(struct offload *o, enum offload_pool pool, void (*fn)(void *arg), void *arg)
+{
+	struct thread_pool *p = &o->pools[pool];
+	struct job j = {.fn = fn, .arg = arg, .waiter = coro_self(), .o = o};
+	bool taken;
+
+	must(j.waiter != NULL);
+	if (o->crumbs && atomic_load_explicit(&o->crumbs[0].busy, memory_order_relaxed)) {
+		crumb_copy(&j.crumb, &o->crumbs[0]);
+		j.has_crumb = true;
+	}
+	pthread_mutex_lock(&o->lock);
+	taken = p->queued < o->queue_max && pool_has_hands(p);
+	if (taken) {
+		*p->tail = &j;
+		p->tail = &j.next;
+		p->queued++;
+		pthread_cond_signal(&p->more);
+	}
+	pthread_mutex_unlock(&o->lock);
+	if (!taken)
+		return -EBUSY;
+	while (!j.done)
+		crumb_park(o->crumbs);
+	return 0;
+}
+
+void offload_free(struct offload *o)
+{
+	int i, k;
+
+	if (!o)
+		return;
+	pthread_mutex_lock(&o->lock);
+	o->quit = true;
+	for (i = 0; i < OFFLOAD_POOLS; i++)
+		pthread_cond_broadcast(&o->pools[i].more);
+	pthread_mutex_unlock(&o->lock);
+	for (i = 0; i < OFFLOAD_POOLS; i++) {
+		for (k = 0; k < o->pools[i].started; k++)
+			pthread_join(o->pools[i].threads[k], NULL);
+		pthread_cond_destroy(&o->pools[i].more);
+		free(o->pools[i].threads);
+	}
+	pthread_mutex_destroy(&o->lock);
+	free(o);
+}
