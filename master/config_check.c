@@ -1,0 +1,222 @@
+/*
+ * Checks that need more than one option or the world outside, the credential
+ * files, and the sealed page that children get.
+ */
+#include "master/config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "master/address.h"
+#include "shm/base/log.h"
+#include "shm/message.h"
+
+enum { SECRET_MIN = 32 };
+
+static void check_listen(const struct options *o, const char *name, struct config_report *r)
+{
+	struct str list = str_of(o->listen), word;
+	struct address a;
+	int n = 0;
+
+	while (address_next(&list, &word)) {
+		if (!address_parse(word, &a))
+			config_problem(r, "%s: listen: '%.*s' is not HOST:PORT, [IPV6]:PORT or "
+				"unix:/PATH", name, STR_ARG(word));
+		n++;
+	}
+	if (n > LISTEN_MAX)
+		config_problem(r, "%s: listen: more than %d addresses", name, LISTEN_MAX);
+}
+
+/* The admin page answers anybody who can connect, so only this machine may. */
+static void check_admin(const struct options *o, const char *name, struct config_report *r)
+{
+	struct address a;
+
+	if (o->admin_listen[0] == '\0')
+		return;
+	if (!address_parse(str_of(o->admin_listen), &a))
+		config_problem(r, "%s: admin_listen: '%s' is not an address", name, o->admin_listen);
+	else if (!address_is_local(&a))
+		config_problem(r, "%s: admin_listen: must be a Unix socket or a loopback address",
+			name);
+}
+
+static void check_sizes(const struct options *o, const char *name, struct config_report *r)
+{
+	if (o->max_declared < o->max_body)
+		config_problem(r, "%s: max_declared: smaller than max_body", name);
+	if (o->call_memory < o->max_body)
+		config_problem(r, "%s: call_memory: smaller than max_body", name);
+	if (o->worker_memory < o->call_memory)
+		config_problem(r, "%s: worker_memory: smaller than call_memory", name);
+}
+
+static void check_database(const struct options *o, const char *name, struct config_report *r)
+{
+	if (o->database_url[0] == '\0')
+		config_problem(r, "%s: database_url: must not be empty", name);
+}
+
+/* Takes the next entry off a list separated by blanks or commas. */
+static bool next_entry(struct str *list, char *out, size_t size)
+{
+	size_t n = 0;
+
+	while (list->n > 0 && memchr(" \t,", list->p[0], 3)) {
+		list->p++;
+		list->n--;
+	}
+	while (n < list->n && !memchr(" \t,", list->p[n], 3))
+		n++;
+	snprintf(out, size, "%.*s", (int)n, list->p);
+	list->p += n;
+	list->n -= n;
+	return n > 0;
+}
+
+/* 10.0.0.0/8, 2001:db8::/32 or one address. */
+static bool is_network(const char *text)
+{
+	unsigned char address[16];
+	char host[64];
+	const char *slash = strchr(text, '/');
+	size_t n = slash ? (size_t)(slash - text) : strlen(text);
+	bool v4, v6;
+	uint64_t bits = 0;
+
+	if (n >= sizeof(host))
+		return false;
+	memcpy(host, text, n);
+	host[n] = '\0';
+	v4 = inet_pton(AF_INET, host, address) == 1;
+	v6 = !v4 && inet_pton(AF_INET6, host, address) == 1;
+	if (slash && !str_u64(str_of(slash + 1), &bits))
+		return false;
+	return (v4 && bits <= 32) || (v6 && bits <= 128);
+}
+
+static void check_proxies(const struct options *o, const char *name, struct config_report *r)
+{
+	struct str list = str_of(o->trusted_proxies);
+	char entry[128];
+
+	while (next_entry(&list, entry, sizeof(entry)))
+		if (!is_network(entry))
+			config_problem(r, "%s: trusted_proxies: '%s' is not an address or network",
+				name, entry);
+}
+
+static void check_origins(const struct options *o, const char *name, struct config_report *r)
+{
+	struct str list = str_of(o->cors_origins);
+	char entry[256];
+	const char *star;
+
+	while (next_entry(&list, entry, sizeof(entry))) {
+		star = strchr(entry, '*');
+		if (star && strchr(star + 1, '*'))
+			config_problem(r, "%s: cors_origins: '%s' has more than one *", name, entry);
+		else if (strncmp(entry, "https://", 8) != 0 && strncmp(entry, "http://", 7) != 0)
+			config_problem(r, "%s: cors_origins: '%s' does not begin with https:// or "
+				"http://", name, entry);
+	}
+}
+
+void config_check(const struct options *o, const char *name, struct config_report *r)
+{
+	static void (*const checks[])(const struct options *, const char *,
+		struct config_report *) = {
+		check_listen, check_admin, check_sizes, check_database, check_proxies,
+		check_origins,
+	};
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+		checks[i](o, name, r);
+}
+
+static void read_secret(const char *key, const char *path, uint8_t out[OPTIONS_SECRET_MAX],
+	uint32_t *out_n, struct config_report *r)
+{
+	uint8_t bytes[OPTIONS_SECRET_MAX + 1];
+	struct stat st;
+	ssize_t n = -1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) != 0 || (n = read(fd, bytes, sizeof(bytes))) < 0)
+		config_problem(r, "%s: %s: %s", key, path, strerror(errno));
+	else if (st.st_mode & S_IRWXO)
+		config_problem(r, "%s: %s: open to everybody (mode %03o); chmod o= it", key, path,
+			st.st_mode & 0777);
+	else if (n < SECRET_MIN || n > OPTIONS_SECRET_MAX)
+		config_problem(r, "%s: %s: must hold %d to %d bytes", key, path, SECRET_MIN,
+			OPTIONS_SECRET_MAX);
+	else
+		memcpy(out, bytes, *out_n = (uint32_t)n);
+	explicit_bzero(bytes, sizeof(bytes));
+	if (fd >= 0)
+		close(fd);
+}
+
+void config_credentials(struct options *o, struct config_report *r)
+{
+	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+	char path[4096];
+
+	o->secret_len = o->secret_previous_len = 0;
+	if (o->credential_file[0])
+		snprintf(path, sizeof(path), "%s", o->credential_file);
+	else
+		snprintf(path, sizeof(path), "%s/pugd.key", dir ? dir : "");
+	if (o->credential_file[0] || dir)
+		read_secret("credential_file", path, o->secret, &o->secret_len, r);
+	else
+		config_problem(r, "credential_file: not set, and there is no "
+			"$CREDENTIALS_DIRECTORY/pugd.key");
+	if (o->credential_previous_file[0])
+		read_secret("credential_previous_file", o->credential_previous_file,
+			o->secret_previous, &o->secret_previous_len, r);
+}
+
+static size_t value_bytes(const struct option_row *row)
+{
+	if (row->kind == OPTION_TEXT)
+		return row->bytes;
+	return row->kind == OPTION_BOOL ? sizeof(bool) : sizeof(int64_t);
+}
+
+void config_warn_fixed(const struct options *running, const struct options *wanted)
+{
+	const struct option_row *row;
+
+	for (size_t i = 0; i < config_row_count; i++) {
+		row = &config_rows[i];
+		if (row->key && !row->reloadable &&
+		    memcmp((const char *)running + row->offset,
+			    (const char *)wanted + row->offset, value_bytes(row)) != 0)
+			log_warn("option counts only after a restart key=%s", row->key);
+	}
+}
+
+int config_memfd(const struct options *o)
+{
+	int fd = memfd_create("pugd-options", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int error;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, o, sizeof(*o)) == (ssize_t)sizeof(*o) &&
+	    fcntl(fd, F_ADD_SEALS,
+		    F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	return -error;
+}
