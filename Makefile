@@ -68,11 +68,11 @@ OBJ  := $(SRC:.c=.o) $(patsubst $(GEN)/%.c,gen/%.o,$(GENC)) \
 LIBOBJ := $(filter-out master/main.o,$(OBJ))
 
 define variant
-build/$(1)/%.o: %.c $(PROTO_STAMP) $(SQL_STAMP)
+build/$(1)/%.o: %.c | $(PROTO_STAMP) $(SQL_STAMP)
 	@mkdir -p $$(@D)
 	@echo "  CC $(1) $$<"
 	@$$(CC_$(1)) $$(COMMON) $$(WARN) $$(CFLAGS_$(1)) $$(FLAGS_$$<) -c -o $$@ $$<
-build/$(1)/gen/%.o: $(GEN)/%.c $(PROTO_STAMP) $(SQL_STAMP)
+build/$(1)/gen/%.o: $(GEN)/%.c | $(PROTO_STAMP) $(SQL_STAMP)
 	@mkdir -p $$(@D)
 	@echo "  CC $(1) $$<"
 	@$$(CC_$(1)) $$(COMMON) $$(CFLAGS_$(1)) -c -o $$@ $$<

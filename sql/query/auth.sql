@@ -83,6 +83,12 @@ SELECT cur.customer_id,
   END
 FROM cur;
 
+-- name: auth_refresh_known :one
+-- params: hash bytea
+-- columns: known bool
+-- Which key made a repeated successor, while keys rotate. Always one row.
+SELECT EXISTS (SELECT 1 FROM pugd.refresh_tokens WHERE hash = $1);
+
 -- name: auth_sign_out :exec
 -- params: hash bytea
 -- Any token of the session works, a used one too; unknown ones change nothing.
