@@ -1,0 +1,58 @@
+-- What the scan threads read (worker/store/reader.c): streamed row by row on a
+-- connection of their own, inside one snapshot.
+
+-- name: scan_inbox :many
+-- lane: slow
+-- params: project int4, from_ms int8, to_ms int8
+-- columns: n int4, refused int4[]?, data bytea
+-- unbounded: streamed; bounded by time and memory of the query
+-- Level 0 of a window, by the project's part of the primary key.
+SELECT n, refused, data FROM pugd.inbox
+WHERE project = $1 AND tmax >= $2 AND tmin < $3;
+
+-- name: scan_inbox_newest :many
+-- lane: slow
+-- params: project int4, from_ms int8, to_ms int8
+-- columns: n int4, tmax int8, refused int4[]?, data bytea
+-- unbounded: streamed; the reader stops when older ones cannot matter
+-- As scan_inbox, latest first. The sort moves TOAST pointers, not blobs.
+SELECT n, tmax, refused, data FROM pugd.inbox
+WHERE project = $1 AND tmax >= $2 AND tmin < $3
+ORDER BY tmax DESC;
+
+-- name: scan_external_ids :many
+-- lane: slow
+-- params: project int4
+-- columns: id text, person text
+-- unbounded: streamed; one row a live profile
+SELECT external_id, id FROM pugd.profiles
+WHERE project = $1 AND deleted_at IS NULL AND external_id <> '';
+
+-- name: scan_aliases :many
+-- lane: slow
+-- params: project int4
+-- columns: id text, person text
+-- unbounded: streamed; one row an alias
+-- Aliases of deleted profiles resolve to nobody.
+SELECT a.alias_id, a.profile_id FROM pugd.aliases a
+JOIN pugd.profiles p ON p.project = a.project AND p.id = a.profile_id AND p.deleted_at IS NULL
+WHERE a.project = $1;
+
+-- name: scan_profile_ids :many
+-- lane: slow
+-- params: project int4
+-- columns: id text, person text
+-- unbounded: streamed; one row a live profile
+SELECT id, id FROM pugd.profiles WHERE project = $1 AND deleted_at IS NULL;
+
+-- name: scan_traits :many
+-- lane: slow
+-- params: project int4, paths text[]
+-- columns: person text, path int4, kind text, value text?
+-- unbounded: streamed; one row a live profile and path
+-- The traits that profile filters name; dots descend.
+SELECT p.id, (t.no - 1)::int4, jsonb_typeof(v.j), v.j #>> '{}'
+FROM pugd.profiles p
+CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS t (path, no)
+CROSS JOIN LATERAL (SELECT p.properties #> string_to_array(t.path, '.') AS j) v
+WHERE p.project = $1 AND p.deleted_at IS NULL AND v.j IS NOT NULL;

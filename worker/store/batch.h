@@ -1,0 +1,44 @@
+/*
+ * A batch: one segment's events as plain arrays, only with the columns that a
+ * plan wants. Kernels know nothing else, so that levels, compression and
+ * dictionaries stay below. Codes are the segment's own: whoever needs a value's
+ * view computes it once per dictionary entry, not once per event.
+ */
+#ifndef STORE_BATCH_H
+#define STORE_BATCH_H
+
+#include "worker/store/segment.h"
+
+struct prop_ref {
+	struct str key;
+	enum prop_scope scope;
+	enum key_class class;
+};
+
+/* Which columns to load; times and kinds always are. */
+struct batch_need {
+	bool distinct, session, ids;
+	const struct prop_ref *props;
+	uint32_t n_props;
+};
+
+struct batch_column {
+	const uint32_t *codes;       /* n of them; 0 = missing */
+	const struct value *entries; /* code k is entries[k - 1] */
+	uint32_t n_entries;
+};
+
+struct batch {
+	uint32_t n;
+	const uint8_t *masked; /* or NULL; 1 = skip the event */
+	const int64_t *times;
+	struct batch_column kind, distinct, session;
+	const uint8_t *ids;
+	struct batch_column *props; /* need->n_props of them */
+};
+
+/* False when the segment is malformed or the arena is full. */
+bool batch_load(struct batch *b, const struct segment *s, const struct batch_need *need,
+	struct arena *a);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * Reading and writing of the small integers inside segments. A reader never
+ * passes its end: `bad` sticks and every later read gives zero.
+ */
+#ifndef STORE_BYTES_H
+#define STORE_BYTES_H
+
+#include "shm/base/arena.h"
+
+struct bytes {
+	const uint8_t *p, *end;
+	bool bad;
+};
+
+static inline struct bytes bytes_of(struct str s)
+{
+	return (struct bytes){(const uint8_t *)s.p, (const uint8_t *)s.p + s.n, false};
+}
+
+static inline size_t bytes_left(const struct bytes *b)
+{
+	return (size_t)(b->end - b->p);
+}
+
+uint8_t bytes_u8(struct bytes *b);
+uint32_t bytes_u32(struct bytes *b);
+uint64_t bytes_u64(struct bytes *b);
+uint64_t bytes_varint(struct bytes *b);
+/* A varint that must fit 32 bits. */
+uint32_t bytes_varint32(struct bytes *b);
+int64_t bytes_zigzag(struct bytes *b);
+/* n bytes without copying; {NULL, 0} past the end. */
+struct str bytes_take(struct bytes *b, size_t n);
+
+void bytes_put_u32(struct buf *out, uint32_t v);
+void bytes_put_u64(struct buf *out, uint64_t v);
+void bytes_put_varint(struct buf *out, uint64_t v);
+void bytes_put_zigzag(struct buf *out, int64_t v);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * Strings to dense numbers for the time of one query: 0, 1, 2, ... in order of
+ * appearance. Bounded by its arena.
+ */
+#ifndef STORE_INTERN_H
+#define STORE_INTERN_H
+
+#include "shm/base/arena.h"
+
+enum { INTERN_FULL = UINT32_MAX };
+
+struct intern {
+	struct arena *a;
+	struct str *strings; /* by number */
+	uint64_t *hashes;
+	uint32_t n, cap;
+	uint32_t *slots;     /* number + 1, 0 = free */
+	uint32_t mask;
+};
+
+void intern_init(struct intern *t, struct arena *a);
+/* Number of s, which is copied when new. INTERN_FULL at the arena's cap. */
+uint32_t intern_add(struct intern *t, struct str s);
+/* INTERN_FULL when it was never added. */
+uint32_t intern_find(const struct intern *t, struct str s);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * Identity resolution over interned ids; see people.h. A person's number is the
+ * number of its key, so that anonymous ids need no table of their own.
+ */
+#include "worker/store/people.h"
+
+bool people_init(struct people *p, struct arena *a, uint32_t n_paths)
+{
+	*p = (struct people){.n_paths = n_paths};
+	intern_init(&p->ids, a);
+	p->traits = arena_array(a, n_paths + 1, sizeof(*p->traits));
+	return p->traits != NULL;
+}
+
+/* Number of an id; new ids are their own person. */
+static uint32_t id_number(struct people *p, struct str id)
+{
+	uint32_t no = intern_add(&p->ids, id);
+
+	if (no == INTERN_FULL || no < p->n)
+		return no;
+	if (no >= p->cap) {
+		uint32_t cap = p->cap ? p->cap * 2 : 64;
+		uint32_t *more = arena_grow(p->ids.a, p->person, p->cap * sizeof(*more),
+			cap * sizeof(*more));
+
+		if (!more)
+			return INTERN_FULL;
+		p->person = more;
+		p->cap = cap;
+	}
+	p->person[no] = no;
+	p->n = no + 1;
+	return no;
+}
+
+bool people_link(struct people *p, struct str id, struct str person)
+{
+	uint32_t who = id_number(p, person), no = id_number(p, id);
+
+	if (who == INTERN_FULL || no == INTERN_FULL)
+		return false;
+	p->person[no] = who;
+	return true;
+}
+
+static bool room_for_trait(struct people *p, uint32_t person)
+{
+	uint32_t cap = p->cap_traits ? p->cap_traits : 64;
+
+	while (cap <= person)
+		cap *= 2;
+	if (cap == p->cap_traits)
+		return true;
+	for (uint32_t i = 0; i < p->n_paths; i++) {
+		struct value *more = arena_array(p->ids.a, cap, sizeof(*more));
+
+		if (!more)
+			return false;
+		if (p->cap_traits)
+			memcpy(more, p->traits[i], p->cap_traits * sizeof(*more));
+		p->traits[i] = more;
+	}
+	p->cap_traits = cap;
+	return true;
+}
+
+bool people_trait(struct people *p, struct str person, uint32_t path, const struct value *v)
+{
+	uint32_t who = id_number(p, person);
+	struct value copy = *v;
+
+	if (who == INTERN_FULL || path >= p->n_paths || !room_for_trait(p, who))
+		return false;
+	if (v->type == VALUE_STR) {
+		copy.s.p = arena_str(p->ids.a, v->s);
+		if (!copy.s.p)
+			return false;
+	}
+	p->traits[path][who] = copy;
+	return true;
+}
+
+uint32_t people_find(struct people *p, struct str id)
+{
+	uint32_t no = id_number(p, id);
+
+	return no == INTERN_FULL ? PERSON_FULL : p->person[no];
+}
+
+struct str people_key(const struct people *p, uint32_t person)
+{
+	return p->ids.strings[person];
+}
+
+const struct value *people_get_trait(const struct people *p, uint32_t person, uint32_t path)
+{
+	const struct value *v;
+
+	if (path >= p->n_paths || person >= p->cap_traits)
+		return NULL;
+	v = &p->traits[path][person];
+	return v->type == VALUE_NONE ? NULL : v;
+}

@@ -1,0 +1,196 @@
+/*
+ * Opens level 0 segments; see segment.h for the format. The bytes come from our
+ * own database, but a flipped bit or a bug of another version must end as an
+ * error of one query: everything is bounded before it is used.
+ */
+#include <lz4.h>
+#include "shm/base/hash.h"
+#include "worker/store/bytes.h"
+#include "worker/store/segment.h"
+
+enum { HEADER_BYTES = 20, CRC_AT = 8, CRC_FROM = 12, VERSION = 1 };
+
+static bool read_part(struct bytes *dir, struct segment_part *part)
+{
+	uint32_t stored_n;
+
+	*part = (struct segment_part){.kind = (enum part_kind)bytes_u8(dir)};
+	if (part->kind < PART_ID || part->kind >= PART_KINDS)
+		return false;
+	if (part->kind == PART_PROP) {
+		part->scope = (enum prop_scope)bytes_u8(dir);
+		part->key = bytes_take(dir, bytes_varint32(dir));
+	}
+	part->raw_n = bytes_varint32(dir);
+	stored_n = bytes_varint32(dir);
+	part->stored = (struct str){NULL, stored_n};
+	return !dir->bad && part->scope <= SCOPE_CUSTOM && stored_n <= part->raw_n &&
+	       part->raw_n <= SEGMENT_PART_MAX;
+}
+
+static bool read_directory(struct segment *s, struct bytes *dir, struct bytes *body,
+	struct arena *a)
+{
+	struct segment_part *parts;
+	uint32_t n = bytes_varint32(dir);
+
+	/* the shortest directory entry takes three bytes */
+	if (dir->bad || n > bytes_left(dir) / 3)
+		return false;
+	parts = arena_alloc(a, (n + 1) * sizeof(*parts));
+	if (!parts)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!read_part(dir, &parts[i]))
+			return false;
+		parts[i].stored = bytes_take(body, parts[i].stored.n);
+		if (body->bad)
+			return false;
+	}
+	s->parts = parts;
+	s->n_parts = n;
+	return bytes_left(dir) == 0 && bytes_left(body) == 0;
+}
+
+bool segment_open(struct segment *s, struct str blob, struct arena *a)
+{
+	struct bytes b = bytes_of(blob), dir;
+	struct str head;
+	uint32_t crc, version;
+
+	*s = (struct segment){0};
+	if (blob.n > SEGMENT_BLOB_MAX)
+		return false;
+	head = bytes_take(&b, 4);
+	version = bytes_u32(&b);
+	crc = bytes_u32(&b);
+	if (b.bad || !str_eq(head, STR("PUGS")) || version != VERSION)
+		return false;
+	if (crc != hash_crc32c(0, blob.p + CRC_FROM, blob.n - CRC_FROM))
+		return false;
+	s->n = bytes_u32(&b);
+	dir = bytes_of(bytes_take(&b, bytes_u32(&b)));
+	if (b.bad || s->n == 0 || s->n > SEGMENT_EVENTS_MAX)
+		return false;
+	return read_directory(s, &dir, &b, a);
+}
+
+bool segment_mask(struct segment *s, const int32_t *refused, uint32_t n, struct arena *a)
+{
+	uint8_t *masked;
+
+	if (n == 0)
+		return true;
+	masked = arena_zalloc(a, s->n);
+	if (!masked)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		if (refused[i] < 0 || (uint32_t)refused[i] >= s->n)
+			return false;
+		masked[refused[i]] = 1;
+	}
+	s->masked = masked;
+	return true;
+}
+
+const struct segment_part *segment_find(const struct segment *s, enum part_kind kind,
+	enum prop_scope scope, struct str key)
+{
+	for (uint32_t i = 0; i < s->n_parts; i++) {
+		const struct segment_part *part = &s->parts[i];
+
+		if (part->kind != kind)
+			continue;
+		if (kind != PART_PROP || (part->scope == scope && str_eq(part->key, key)))
+			return part;
+	}
+	return NULL;
+}
+
+bool segment_unpack(const struct segment_part *part, struct arena *a, struct str *raw)
+{
+	char *out;
+	int n;
+
+	if (part->stored.n == part->raw_n) {
+		*raw = part->stored;
+		return true;
+	}
+	out = arena_alloc(a, part->raw_n + 1);
+	if (!out)
+		return false;
+	n = LZ4_decompress_safe(part->stored.p, out, (int)part->stored.n, (int)part->raw_n);
+	*raw = (struct str){out, part->raw_n};
+	return n >= 0 && (uint32_t)n == part->raw_n;
+}
+
+bool segment_column(const struct segment *s, const struct segment_part *part, struct arena *a,
+	struct column *c)
+{
+	struct str raw;
+
+	return segment_unpack(part, a, &raw) && column_decode(c, raw, s->n, a);
+}
+
+static bool read_times(struct bytes *b, uint32_t n, int64_t *times)
+{
+	int64_t base = (int64_t)bytes_u64(b);
+	uint8_t width = bytes_u8(b);
+
+	if (b->bad || (width != 4 && width != 8) || bytes_left(b) != (size_t)n * width)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t delta = width == 4 ? bytes_u32(b) : bytes_u64(b);
+
+		if (__builtin_add_overflow(base, (int64_t)delta, &times[i]))
+			return false;
+	}
+	return true;
+}
+
+bool segment_times(const struct segment *s, struct arena *a, const int64_t **times)
+{
+	const struct segment_part *part = segment_find(s, PART_TIME, SCOPE_AUTO, STR(""));
+	struct str raw;
+	struct bytes b;
+	int64_t *out;
+
+	if (!part || !segment_unpack(part, a, &raw))
+		return false;
+	out = arena_alloc(a, s->n * sizeof(*out));
+	b = bytes_of(raw);
+	*times = out;
+	return out && read_times(&b, s->n, out);
+}
+
+bool segment_ids(const struct segment *s, struct arena *a, const uint8_t **ids)
+{
+	const struct segment_part *part = segment_find(s, PART_ID, SCOPE_AUTO, STR(""));
+	struct str raw;
+
+	if (!part || !segment_unpack(part, a, &raw) || raw.n != (size_t)s->n * 16)
+		return false;
+	*ids = (const uint8_t *)raw.p;
+	return true;
+}
+
+int segment_overflow(const struct segment *s, struct str raw, uint32_t row, struct prop *out,
+	int max)
+{
+	struct bytes b = bytes_of(raw);
+	uint32_t n = bytes_varint32(&b);
+	int found = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct prop p;
+		uint32_t at = bytes_varint32(&b);
+
+		p.scope = (enum prop_scope)bytes_u8(&b);
+		p.key = bytes_take(&b, bytes_varint32(&b));
+		if (b.bad || p.scope > SCOPE_CUSTOM || at >= s->n || !column_take_value(&b, &p.value))
+			return -1;
+		if (at == row && found < max)
+			out[found++] = p;
+	}
+	return b.bad ? -1 : found;
+}

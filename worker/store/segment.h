@@ -1,0 +1,80 @@
+/*
+ * A segment: up to 65 536 events of one project, column-wise. This file knows
+ * the level 0 container (one blob per project and group commit); a level 1 row
+ * brings the same parts in columns of its table, and everything above sees only
+ * struct segment.
+ *
+ * Blob, little-endian:
+ *   0  "PUGS"
+ *   4  u8 version (1), u8 level (0), u16 zero
+ *   8  u32 CRC-32C of everything from byte 12 on
+ *   12 u32 number of events
+ *   16 u32 bytes of the directory
+ *   20 directory: varint n_parts, then per part: u8 kind; for properties u8
+ *      scope, varint length and bytes of the key; varint raw length; varint
+ *      stored length (equal: not compressed)
+ *   .. the parts in that order, each LZ4 or raw
+ */
+#ifndef STORE_SEGMENT_H
+#define STORE_SEGMENT_H
+
+#include "worker/store/column.h"
+#include "worker/store/event.h"
+
+enum {
+	SEGMENT_EVENTS_MAX = 65536,
+	SEGMENT_KEYS_MAX = 5000,          /* columns of properties; more share PART_OVERFLOW */
+	SEGMENT_PART_MAX = 16 << 20,      /* bytes of one part, unpacked */
+	SEGMENT_BLOB_MAX = 64 << 20
+};
+
+enum part_kind {
+	PART_ID = 1,       /* 16 bytes an event */
+	PART_TIME = 2,     /* i64 base, u8 width (4 or 8), deltas */
+	PART_KIND = 3,     /* column.h from here on */
+	PART_DISTINCT = 4,
+	PART_SESSION = 5,
+	PART_COOKIELESS = 6,
+	PART_PROP = 7,
+	PART_OVERFLOW = 8, /* varint count, then (varint row, u8 scope, key, value) each */
+	PART_KINDS
+};
+
+struct segment_part {
+	enum part_kind kind;
+	enum prop_scope scope;
+	struct str key;
+	uint32_t raw_n;
+	struct str stored;
+};
+
+struct segment {
+	uint32_t n;
+	const struct segment_part *parts;
+	uint32_t n_parts;
+	/* One byte per event, 1 = not there (the id was already stored); or NULL. */
+	const uint8_t *masked;
+};
+
+/* Checks container, checksum and directory; `blob` must outlive the segment.
+ * False when malformed or the arena is full (a->over tells which). */
+bool segment_open(struct segment *s, struct str blob, struct arena *a);
+/* Sets the mask from positions; false when one is out of range. */
+bool segment_mask(struct segment *s, const int32_t *refused, uint32_t n, struct arena *a);
+/* NULL when the segment has no such part. scope and key matter for PART_PROP. */
+const struct segment_part *segment_find(const struct segment *s, enum part_kind kind,
+	enum prop_scope scope, struct str key);
+/* The unpacked bytes; false when malformed or the arena is full. */
+bool segment_unpack(const struct segment_part *part, struct arena *a, struct str *raw);
+/* Unpacks and decodes a column part. */
+bool segment_column(const struct segment *s, const struct segment_part *part, struct arena *a,
+	struct column *c);
+/* s->n times in ms. */
+bool segment_times(const struct segment *s, struct arena *a, const int64_t **times);
+/* s->n ids of 16 bytes. */
+bool segment_ids(const struct segment *s, struct arena *a, const uint8_t **ids);
+/* The overflow entries of one row, appended to out[0..max); returns how many, -1 when malformed. */
+int segment_overflow(const struct segment *s, struct str raw, uint32_t row, struct prop *out,
+	int max);
+
+#endif

@@ -1,0 +1,191 @@
+/*
+ * Views of a property value. The 26 promoted keys read as if stored in slots of
+ * their own: strings take anything that renders as text, $mobile is never
+ * missing, booleans have no numeric view.
+ */
+#include <stdio.h>
+#include "proto/number.h"
+#include "worker/store/value.h"
+
+_Static_assert((int)NUMBER_TEXT <= (int)VALUE_TEXT_MAX, "scratch must hold any number");
+
+static const struct {
+	const char *key;
+	enum key_class class;
+} promoted[] = {
+	{"$bot_score", KEY_BOT_SCORE},
+	{"$browser", KEY_STRING},
+	{"$browserVersion", KEY_STRING},
+	{"$channel", KEY_STRING},
+	{"$city", KEY_STRING},
+	{"$country", KEY_STRING},
+	{"$device", KEY_STRING},
+	{"$hostname", KEY_STRING},
+	{"$locale", KEY_STRING},
+	{"$mobile", KEY_MOBILE},
+	{"$os", KEY_STRING},
+	{"$osVersion", KEY_STRING},
+	{"$pageTitle", KEY_STRING},
+	{"$pathname", KEY_STRING},
+	{"$platform", KEY_STRING},
+	{"$referrer", KEY_STRING},
+	{"$referrerDomain", KEY_STRING},
+	{"$region", KEY_STRING},
+	{"$screenSize", KEY_STRING},
+	{"$url", KEY_STRING},
+	{"$utmCampaign", KEY_STRING},
+	{"$utmContent", KEY_STRING},
+	{"$utmMedium", KEY_STRING},
+	{"$utmSource", KEY_STRING},
+	{"$utmTerm", KEY_STRING},
+	{"$verified_bot", KEY_VERIFIED_BOT},
+};
+
+enum key_class value_key_class(struct str key)
+{
+	size_t lo = 0, hi = sizeof(promoted) / sizeof(promoted[0]);
+
+	if (key.n == 0 || key.p[0] != '$')
+		return KEY_PLAIN;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int order = str_cmp(key, str_of(promoted[mid].key));
+
+		if (order == 0)
+			return promoted[mid].class;
+		if (order < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return KEY_PLAIN;
+}
+
+static struct str bool_text(bool yes)
+{
+	return yes ? STR("true") : STR("false");
+}
+
+/* Civil date of a day number (days since 1970-01-01), proleptic Gregorian. */
+static void civil(int64_t day, int64_t *year, int *month, int *mday)
+{
+	int64_t z = day + 719468, era = (z >= 0 ? z : z - 146096) / 146097;
+	int64_t doe = z - era * 146097;
+	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
+
+	*mday = (int)(doy - (153 * mp + 2) / 5 + 1);
+	*month = (int)(mp < 10 ? mp + 3 : mp - 9);
+	*year = yoe + era * 400 + (*month <= 2);
+}
+
+/* YYYY-MM-DD hh:mm:ss.mmm in UTC. */
+static struct str time_text(int64_t ms, char *scratch)
+{
+	int64_t day = ms / 86400000, rest = ms % 86400000, year;
+	int month, mday, n, secs;
+
+	if (rest < 0) {
+		rest += 86400000;
+		day--;
+	}
+	civil(day, &year, &month, &mday);
+	secs = (int)(rest / 1000);
+	n = snprintf(scratch, VALUE_TEXT_MAX, "%04lld-%02d-%02d %02d:%02d:%02d.%03d",
+		(long long)year, month, mday, secs / 3600, secs / 60 % 60, secs % 60,
+		(int)(rest % 1000));
+	return (struct str){scratch, n > 0 && n < VALUE_TEXT_MAX ? (size_t)n : 0};
+}
+
+struct str value_double_text(double d, char *scratch)
+{
+	return (struct str){scratch, number_text(d, scratch)};
+}
+
+static struct str plain_text(const struct value *v, char *scratch)
+{
+	int n;
+
+	switch (v->type) {
+	case VALUE_STR:
+		return v->s;
+	case VALUE_INT:
+		n = snprintf(scratch, VALUE_TEXT_MAX, "%lld", (long long)v->i);
+		return (struct str){scratch, (size_t)n};
+	case VALUE_DOUBLE:
+		return value_double_text(v->d, scratch);
+	case VALUE_BOOL:
+		return bool_text(v->i != 0);
+	case VALUE_TIME:
+		return time_text(v->i, scratch);
+	case VALUE_NONE:
+	case VALUE_UUID:
+	default:
+		return STR("");
+	}
+}
+
+/* 1 true, 0 false, -1 neither: what a boolean slot takes. */
+static int truth(const struct value *v)
+{
+	if (v->type == VALUE_BOOL)
+		return v->i != 0;
+	if (v->type != VALUE_STR)
+		return -1;
+	if (str_eq(v->s, STR("true")) || str_eq(v->s, STR("1")))
+		return 1;
+	return str_eq(v->s, STR("false")) || str_eq(v->s, STR("0")) ? 0 : -1;
+}
+
+struct str value_text(const struct value *v, enum key_class class, char *scratch)
+{
+	switch (class) {
+	case KEY_MOBILE:
+		return bool_text(truth(v) == 1);
+	case KEY_VERIFIED_BOT:
+		return truth(v) < 0 ? STR("") : bool_text(truth(v) == 1);
+	case KEY_STRING:
+	case KEY_BOT_SCORE:
+		/* a timestamp does not render in a string slot */
+		return v->type == VALUE_TIME ? STR("") : plain_text(v, scratch);
+	case KEY_PLAIN:
+	default:
+		return plain_text(v, scratch);
+	}
+}
+
+bool value_parse(struct str text, double *out)
+{
+	return number_parse(text, out);
+}
+
+bool value_number(const struct value *v, enum key_class class, double *out)
+{
+	if (class == KEY_MOBILE || class == KEY_VERIFIED_BOT)
+		return false;
+	switch (v->type) {
+	case VALUE_INT:
+		*out = (double)v->i;
+		return true;
+	case VALUE_DOUBLE:
+		*out = v->d;
+		return true;
+	case VALUE_STR:
+		return number_parse(v->s, out);
+	case VALUE_NONE:
+	case VALUE_BOOL:
+	case VALUE_TIME:
+	case VALUE_UUID:
+	default:
+		return false;
+	}
+}
+
+bool value_eq(const struct value *a, const struct value *b)
+{
+	if (a->type != b->type)
+		return false;
+	if (a->type == VALUE_STR || a->type == VALUE_UUID)
+		return str_eq(a->s, b->s);
+	return a->i == b->i;
+}
