@@ -34,7 +34,7 @@ def suites(variant):
         name = os.path.basename(path)[:-2]
         yield "replay", name, [f"{build}/replay/{name}", f"tests/fuzz/corpus/{name[5:]}"], 300
     python = [sys.executable]
-    for group, pattern in (("wire", "tests/wire/test_*.py"), ("db", "tests/db/test_*.py"),
+    for group, pattern in (("wire", "tests/wire/test_*.py"), ("db", "tests/db/test_*.py"), ("api", "tests/api/test_*.py"),
                            ("master", "tests/master/test_*.py"), ("dev", "tests/dev/test_*.py"),
                            ("storm", "tests/storm/test_*.py"), ("harness", "tests/harness/test_*.py"),
                            ("clients", "tests/clients/test_*.py")):
