@@ -1,0 +1,296 @@
+/*
+ * Walking a message along its tables and applying the rules of each field.
+ * Subtrees without rules are not entered. What a rule means is in validate_rule.c
+ * for single values; rules over several fields live in worker/rules/.
+ */
+#include "proto/validate.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "proto/access.h"
+#include "proto/keyset.h"
+#include "proto/validate_rule.h"
+
+/* Where the check is: one frame per field on the way, on the stack. */
+struct pb_check_frame {
+	const struct pb_check_frame *up;
+	const char *name;
+	bool indexed, keyed;
+	size_t index;
+	const char *key;
+};
+
+void pb_check_init(struct pb_check *c, struct arena *a)
+{
+	*c = (struct pb_check){.a = a};
+	c->tail = &c->first;
+}
+
+static void frame_text(const struct pb_check_frame *fr, bool indexes, struct buf *out)
+{
+	if (!fr)
+		return;
+	frame_text(fr->up, indexes, out);
+	if (fr->up)
+		buf_c(out, '.');
+	buf_z(out, fr->name);
+	if (indexes && fr->indexed)
+		buf_printf(out, "[%zu]", fr->index);
+	if (indexes && fr->keyed)
+		buf_printf(out, "[\"%.80s\"]", fr->key);
+}
+
+/* Copies a relative path, without what is in brackets unless asked for. */
+static void relative_text(const char *path, bool indexes, struct buf *out)
+{
+	bool inside = false;
+
+	for (; *path; path++) {
+		inside |= *path == '[';
+		if (indexes || !inside)
+			buf_c(out, *path);
+		inside &= *path != ']';
+	}
+}
+
+static const char *place(struct pb_check *c, const char *field, bool indexes)
+{
+	struct buf b;
+
+	buf_init(&b, c->a);
+	frame_text(c->frame, indexes, &b);
+	if (c->frame && *field)
+		buf_c(&b, '.');
+	relative_text(field, indexes, &b);
+	buf_c(&b, 0);
+	c->memory |= b.over;
+	return b.over ? "" : b.p;
+}
+
+void pb_violation(struct pb_check *c, const char *field, const char *fmt, ...)
+{
+	struct pb_violation *v;
+	char text[256];
+	va_list ap;
+
+	if (c->n++ >= PB_MAX_VIOLATIONS)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	v = arena_zalloc(c->a, sizeof(*v));
+	if (!v) {
+		c->memory = true;
+		return;
+	}
+	v->field = place(c, field, false);
+	v->path = place(c, field, true);
+	v->text = arena_str(c->a, str_of(text));
+	if (!v->text) {
+		c->memory = true;
+		v->text = "is invalid";
+	}
+	*c->tail = v;
+	c->tail = &v->next;
+}
+
+/* Checks a message below the current one. */
+static void check_at(struct pb_check *c, struct pb_check_frame *fr, const struct pb_msg *m,
+	const ProtobufCMessage *msg)
+{
+	fr->up = c->frame;
+	c->frame = fr;
+	validate_message(c, m, msg);
+	c->frame = fr->up;
+}
+
+static void check_count(struct pb_check *c, const struct pb_field *f, size_t n)
+{
+	const struct pb_rule *rule = f->rule;
+	const char *what = f->label == PB_MAP ? "entries" : "elements";
+
+	if (rule->min_items && n < rule->min_items)
+		pb_violation(c, f->name, "%s must have at least %u %s", f->name, rule->min_items,
+			rule->min_items == 1 ? (f->label == PB_MAP ? "entry" : "element") : what);
+	if (rule->max_items && n > rule->max_items)
+		pb_violation(c, f->name, "%s must have at most %u %s", f->name, rule->max_items, what);
+}
+
+static void check_unique(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
+{
+	size_t n = pb_count(msg, f);
+	struct keyset seen;
+
+	keyset_init(&seen, c->a);
+	for (size_t i = 0; i < n; i++) {
+		enum keyset_found k = keyset_add(&seen, str_of(pb_pointer(pb_item(msg, f, i))));
+
+		c->memory |= k == KEYSET_MEMORY;
+		if (k == KEYSET_DUPLICATE) {
+			pb_violation(c, f->name, "%s must not contain the same value twice", f->name);
+			return;
+		}
+	}
+}
+
+static void check_elements(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
+{
+	size_t n = pb_count(msg, f);
+	char place_of[128];
+
+	for (size_t i = 0; i < n; i++) {
+		struct pb_check_frame fr = {.name = f->name, .indexed = true, .index = i};
+
+		if (f->type == PB_MESSAGE && f->msg->has_rules)
+			check_at(c, &fr, f->msg, pb_pointer(pb_item(msg, f, i)));
+		if (f->type == PB_MESSAGE || !f->rule)
+			continue;
+		snprintf(place_of, sizeof(place_of), "%s[%zu]", f->name, i);
+		validate_rule(c, f, place_of, pb_item(msg, f, i));
+	}
+}
+
+/* The field is named, and the key in the text: clients see keys in no path. */
+static void check_key(struct pb_check *c, const struct pb_field *f, const char *key)
+{
+	const struct pb_rule *rule = f->rule;
+
+	if (rule->key_pattern && !valid_pattern(rule->key_pattern, str_of(key)))
+		pb_violation(c, f->name, "%s must not have the key \"%.80s\": keys match %s", f->name,
+			key, rule->key_pattern->text);
+	if (rule->max_key_bytes && strlen(key) > rule->max_key_bytes)
+		pb_violation(c, f->name, "%s must not have keys of more than %u bytes", f->name,
+			rule->max_key_bytes);
+}
+
+static void check_map(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
+{
+	const struct pb_field *kf = &f->msg->fields[0], *vf = &f->msg->fields[1];
+	bool values = vf->type == PB_MESSAGE && vf->msg->has_rules;
+	size_t n = pb_count(msg, f);
+
+	for (size_t i = 0; i < n; i++) {
+		const ProtobufCMessage *entry = pb_pointer(pb_item(msg, f, i));
+		const char *key = kf->type == PB_STRING ? pb_pointer(pb_peek(entry, kf->offset)) : NULL;
+		struct pb_check_frame fr = {.name = f->name, .keyed = key != NULL, .key = key};
+
+		if (key && f->rule)
+			check_key(c, f, key);
+		if (values)
+			check_at(c, &fr, vf->msg, pb_pointer(pb_peek(entry, vf->offset)));
+	}
+}
+
+static void check_list(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
+{
+	if (f->rule)
+		check_count(c, f, pb_count(msg, f));
+	if (f->rule && f->rule->unique)
+		check_unique(c, msg, f);
+	if (f->label == PB_MAP)
+		check_map(c, msg, f);
+	else
+		check_elements(c, msg, f);
+}
+
+static void check_single(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
+{
+	struct pb_check_frame fr = {.name = f->name};
+	const void *slot = pb_peek(msg, f->offset);
+
+	if (!pb_present(msg, f)) {
+		if (f->rule && f->rule->required)
+			pb_violation(c, f->name, "%s is required", f->name);
+		return;
+	}
+	if (f->rule)
+		validate_rule(c, f, f->name, slot);
+	if (f->type == PB_MESSAGE && f->msg->has_rules)
+		check_at(c, &fr, f->msg, pb_pointer(slot));
+}
+
+static bool oneof_set(const struct pb_msg *m, const ProtobufCMessage *msg, size_t oneof)
+{
+	for (size_t i = 0; i < m->n_fields; i++)
+		if (m->fields[i].label == PB_ONEOF && (size_t)m->fields[i].oneof == oneof)
+			return pb_case(msg, &m->fields[i]) != 0;
+	return false;
+}
+
+void validate_message(struct pb_check *c, const struct pb_msg *m, const ProtobufCMessage *msg)
+{
+	if (!m->has_rules)
+		return;
+	for (size_t i = 0; i < m->n_fields; i++) {
+		const struct pb_field *f = &m->fields[i];
+
+		if (pb_is_list(f))
+			check_list(c, msg, f);
+		else
+			check_single(c, msg, f);
+	}
+	for (size_t i = 0; i < m->n_oneofs; i++)
+		if (m->oneofs[i].required && !oneof_set(m, msg, i))
+			pb_violation(c, m->oneofs[i].name, "%s is required: one of its fields must be set",
+				m->oneofs[i].name);
+	if (m->check)
+		m->check(c, msg);
+}
+
+static void violation_text(const struct pb_violation *v, struct buf *out)
+{
+	if (*v->path) {
+		buf_z(out, v->path);
+		buf_z(out, ": ");
+	}
+	buf_z(out, v->text);
+}
+
+void pb_check_text(const struct pb_check *c, struct buf *out)
+{
+	buf_z(out, c->n == 1 ? "validation error: " : "validation errors:");
+	for (const struct pb_violation *v = c->first; v; v = v->next) {
+		if (c->n > 1)
+			buf_z(out, "\n - ");
+		violation_text(v, out);
+	}
+	if (c->n > PB_MAX_VIOLATIONS)
+		buf_printf(out, "\n - and %u more", c->n - PB_MAX_VIOLATIONS);
+}
+
+static void put_varint(struct buf *out, size_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		buf_c(out, (char)(v | 0x80));
+	buf_c(out, (char)v);
+}
+
+static size_t varint_len(size_t v)
+{
+	size_t n = 1;
+
+	for (; v >= 0x80; v >>= 7)
+		n++;
+	return n;
+}
+
+/* A string field: its tag is one byte. */
+static void put_field(struct buf *out, char tag, const char *z)
+{
+	buf_c(out, tag);
+	put_varint(out, strlen(z));
+	buf_z(out, z);
+}
+
+void pb_check_bad_request(const struct pb_check *c, struct buf *out)
+{
+	for (const struct pb_violation *v = c->first; v; v = v->next) {
+		size_t nf = strlen(v->field), nt = strlen(v->text);
+
+		buf_c(out, 0x0a);
+		put_varint(out, 2 + varint_len(nf) + nf + varint_len(nt) + nt);
+		put_field(out, 0x0a, v->field);
+		put_field(out, 0x12, v->text);
+	}
+}
