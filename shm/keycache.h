@@ -38,6 +38,9 @@ void keycache_put(struct segment *seg, int slot_no, const uint8_t digest[32], ui
 void keycache_bump(struct segment *seg);
 /* The keeper saw the database's epoch: a change bumps ours; the feed is fresh now. */
 void keycache_feed(struct segment *seg, uint64_t database_epoch);
+/* As keycache_feed, but the answer is as old as `asked_us` (clock_boot_us() before the poll was
+ * sent): a keeper that was stopped in between must not make old news fresh. */
+void keycache_feed_since(struct segment *seg, uint64_t database_epoch, uint64_t asked_us);
 /* Master: the feed counts as stale from now on (segment replaced). */
 void keycache_retire(struct segment *seg);
 /* Master, after the death of slot_no: wipes the entries it was writing. Returns how many. */

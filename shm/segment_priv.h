@@ -1,0 +1,141 @@
+/*
+ * The layout of the shared segment, only for shm/ itself and the tests that
+ * look at raw words. Every array has a fixed place and size. A change of any
+ * structure here changes segment_layout(), and then two binaries do not share.
+ *
+ * All words that two processes touch are atomics: relaxed accesses cost the
+ * same as plain ones and leave the compiler no freedom to tear them.
+ */
+#ifndef SHM_SEGMENT_PRIV_H
+#define SHM_SEGMENT_PRIV_H
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "shm/keycache.h"
+#include "shm/segment.h"
+
+/* Test builds move everything behind the head, to look like another release. */
+#ifdef PUGD_TEST_SHM_PAD
+#define SEGMENT_PAD ((PUGD_TEST_SHM_PAD + 4095) / 4096 * 4096)
+#else
+#define SEGMENT_PAD 0
+#endif
+
+enum {
+	LINE = 64,              /* a cache line */
+	LINES_PAIR = 128,       /* the prefetcher fetches lines in pairs */
+	COUNTERS_ROOM = 64,
+	QUARANTINE_ROWS = 256,
+	LIMIT_WAYS = 8,
+	LIMIT_SETS = 8192,
+	KEY_WAYS = 8,
+	KEY_SETS = 512,         /* positive: 4096 entries */
+	DENIED_SETS = 128,      /* negative: 1024 entries */
+	KEY_DIGEST_WORDS = 4,
+	KEY_PAYLOAD_WORDS = sizeof(struct key_entry) / 8,
+	KEY_WORDS = 32,
+	DENIED_WORDS = 8,
+	REGIONS = 8,
+};
+
+/* Words of a key-cache entry; a denied one ends before WORD_ENTRY. */
+enum { WORD_LOCK, WORD_DIGEST, WORD_EPOCH = WORD_DIGEST + KEY_DIGEST_WORDS, WORD_EXPIRY, WORD_ENTRY };
+
+/* Where each array is: for people and tools that look at a dump. */
+struct segment_region {
+	char name[16];
+	uint64_t offset, size;
+};
+
+struct segment_head {
+	char magic[8];
+	uint64_t layout;           /* segment_layout() of the creator */
+	uint64_t size;             /* of the whole segment */
+	int64_t created_us;        /* real time */
+	uint64_t seed[2];          /* random: whoever picks keys cannot pick sets */
+	uint64_t regions;          /* used entries of the directory */
+	struct segment_region region[REGIONS];
+	/* What every lookup reads; the keeper writes feed_us four times a second. */
+	_Alignas(LINES_PAIR) _Atomic uint64_t key_epoch;
+	_Atomic uint64_t feed_us;  /* boot clock of the last good poll; 0: never */
+	_Atomic uint64_t feed_epoch;
+	_Atomic uint64_t retired;  /* sticky: no poll counts any more */
+};
+
+struct slot_cell {
+	_Alignas(4096) struct slot slot;
+};
+
+struct counter_cell {
+	_Alignas(LINES_PAIR) _Atomic uint64_t value[COUNTERS_ROOM];
+};
+
+struct stat_cell {
+	_Alignas(LINE) _Atomic uint64_t calls;
+	_Atomic uint64_t by_code[CODES], latency[LATENCY_BUCKETS], latency_sum_us;
+};
+
+struct key_cell {
+	_Alignas(LINE) _Atomic uint64_t word[KEY_WORDS];
+};
+
+struct denied_cell {
+	_Alignas(LINE) _Atomic uint64_t word[DENIED_WORDS];
+};
+
+struct quarantine_cell {
+	_Atomic uint64_t until_ms;  /* 0: not in quarantine yet */
+	_Atomic uint64_t last_ms;   /* of the last death */
+	_Atomic uint32_t deaths;
+	_Atomic uint32_t sentences; /* how often it has been quarantined */
+};
+
+struct quarantine {
+	_Alignas(LINE) _Atomic uint64_t until_ms; /* the latest of all rows: mostly past */
+	_Alignas(LINE) _Atomic uint64_t fingerprint[QUARANTINE_ROWS]; /* 0: free row */
+	struct quarantine_cell row[QUARANTINE_ROWS];
+};
+
+struct segment {
+	_Alignas(4096) struct segment_head head;
+	_Alignas(LINES_PAIR) unsigned char pad[4096 - sizeof(struct segment_head) + SEGMENT_PAD];
+	struct slot_cell slots[SLOTS_MAX];
+	struct counter_cell counters[SLOTS_MAX];
+	struct key_cell keys[KEY_SETS * KEY_WAYS];
+	struct denied_cell denied[DENIED_SETS * KEY_WAYS];
+	_Alignas(LINE) _Atomic uint64_t limits[LIMIT_SETS * LIMIT_WAYS];
+	struct quarantine quarantine;
+	/* Last, because it is large and mostly never touched. */
+	_Alignas(4096) struct stat_cell stats[SLOTS_MAX][METHODS_MAX];
+};
+
+#define PLACE(member, want) \
+	static_assert(offsetof(struct segment, member) == (want), "place of " #member)
+PLACE(head, 0);
+static_assert(offsetof(struct segment_head, layout) == 8, "place of layout");
+static_assert(offsetof(struct segment_head, size) == 16, "place of size");
+static_assert(offsetof(struct segment_head, seed) == 32, "place of seed");
+static_assert(offsetof(struct segment_head, region) == 56, "place of region");
+static_assert(offsetof(struct segment_head, key_epoch) == 384, "place of key_epoch");
+static_assert(sizeof(struct segment_head) == 512, "size of the head");
+static_assert(sizeof(struct slot_cell) == 4096, "one page per slot");
+static_assert(sizeof(struct counter_cell) == 512, "size of a slot's counters");
+static_assert(sizeof(struct key_cell) == 256, "size of a key");
+static_assert(sizeof(struct denied_cell) == LINE, "size of a denied key");
+static_assert(sizeof(struct quarantine_cell) == 24, "size of a quarantine row");
+static_assert(sizeof(struct stat_cell) == 384, "size of a method's statistics");
+static_assert((int)COUNTERS <= (int)COUNTERS_ROOM, "make COUNTERS_ROOM larger");
+static_assert(sizeof(struct key_entry) % 8 == 0, "keys are copied in whole words");
+static_assert((int)WORD_ENTRY + (int)KEY_PAYLOAD_WORDS <= (int)KEY_WORDS, "a key fits its cell");
+static_assert((int)WORD_ENTRY <= (int)DENIED_WORDS, "a denied key fits its cell");
+PLACE(slots, 0x1000 + SEGMENT_PAD);
+PLACE(counters, 0x81000 + SEGMENT_PAD);
+PLACE(keys, 0x91000 + SEGMENT_PAD);
+PLACE(denied, 0x191000 + SEGMENT_PAD);
+PLACE(limits, 0x1a1000 + SEGMENT_PAD);
+PLACE(quarantine, 0x221000 + SEGMENT_PAD);
+PLACE(stats, 0x224000 + SEGMENT_PAD);
+#undef PLACE
+
+#endif
