@@ -17,6 +17,7 @@ all: build/pugd
 
 -include proto/gen/rules.mk
 -include sql/gen/rules.mk
+PROTO_STAMP := $(GEN)/.proto.stamp
 
 # ---- flags -------------------------------------------------------------------
 

@@ -8,6 +8,7 @@
 #include "q.h"
 #include "rpc.h"
 #include "shm/base/hash.h"
+#include "shm/options.h"
 #include "worker/call/limit.h"
 #include "worker/rpc/apikey.h"
 #include "worker/rpc/password.h"

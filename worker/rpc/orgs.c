@@ -3,6 +3,7 @@
 #include "q.h"
 #include "rpc.h"
 #include "shm/base/hash.h"
+#include "worker/call/call.h"
 #include "worker/rpc/apikey.h"
 
 /* NULL after call_fail(). */

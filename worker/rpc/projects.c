@@ -6,6 +6,7 @@
 #include "rpc.h"
 #include "shm/base/hash.h"
 #include "shm/keycache.h"
+#include "worker/call/call.h"
 #include "worker/rpc/apikey.h"
 #include "worker/rpc/zone.h"
 #include "worker/worker.h"

@@ -10,6 +10,7 @@
 #include "q.h"
 #include "shm/base/clock.h"
 #include "shm/base/hash.h"
+#include "shm/options.h"
 #include "worker/call/jwt.h"
 #include "worker/call/keys.h"
 #include "worker/worker.h"
