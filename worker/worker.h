@@ -19,6 +19,7 @@ struct net;
 struct ingest;
 struct insights;
 struct pb_methods;
+struct key_flight;
 
 struct worker {
 	int slot_no;               /* 0..; the keeper has its own slot */
@@ -35,6 +36,8 @@ struct worker {
 	struct ingest *ingest;     /* group commit */
 	const struct pb_methods *methods;
 	int ctl_fd;                /* to the master; EOF means the master died */
+	struct key_flight *key_flights; /* API keys being looked up (worker/call/apikey.c) */
+	bool bare_errors;          /* conformance suite: errors hold the handler's details only */
 };
 
 struct worker *worker_self(void);

@@ -9,6 +9,7 @@
 
 #include "proto/pb.h"
 #include "shm/base/arena.h"
+#include "shm/ratelimit.h"
 #include "worker/db/db.h"
 #include "worker/net/http.h"
 
@@ -50,6 +51,8 @@ struct detail {
 /* How the request is encoded (proto/connect.h has the parsing). */
 enum codec { CODEC_NONE, CODEC_PROTO, CODEC_JSON };
 
+enum { CALL_LIMITS = 3 };
+
 struct call {
 	struct worker *w;
 	struct http_request *rq;
@@ -74,7 +77,20 @@ struct call {
 	struct detail *details, **details_tail;
 	struct buf headers;   /* extra reply headers, "Name: value\r\n" */
 	struct http_reply reply;
-	uint64_t body_hash;   /* of the request message, for the breadcrumb */
+	uint64_t body_hash;   /* of the body as sent, for the breadcrumb; 0 before decode */
+	uint64_t head_hash;   /* of the head, in its place before decode */
+	uint64_t address_hash; /* of the client's /32 or /64 */
+	int64_t timeout_ms;   /* Connect-Timeout-Ms, -1 when the client sent none */
+	bool streaming;       /* a streaming content type: errors go into an envelope */
+	bool plain_answer;    /* c->reply is complete already and no Connect answer */
+	size_t bytes_in;      /* of the body */
+	struct limit_note {
+		const char *name; /* "key" */
+		struct limit limit;
+		struct limit_state state;
+	} limits[CALL_LIMITS]; /* what the call was charged to, for the headers */
+	unsigned n_limits;
+	uint64_t retry_ms;    /* for Retry-After; 0: the code's own default */
 };
 
 /* Records the failure of the call; the first one wins. Always returns -1, so
@@ -94,6 +110,9 @@ uint64_t call_time_left(const struct call *c);
 /* Parks the call's coroutine; the breadcrumb is cleared meanwhile. Everything
  * in the product that parks on behalf of a call goes through this. */
 void call_park(struct call *c);
+/* Parks for ms, but not beyond the deadline: then it fails the call with
+ * deadline_exceeded and returns -1. */
+int call_sleep(struct call *c, uint64_t ms);
 /* The call that runs on the current coroutine, or NULL. */
 struct call *call_self(void);
 /* Arena shorthands that fail the call with resource_exhausted at the cap. */

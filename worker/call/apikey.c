@@ -1,0 +1,169 @@
+/*
+ * API keys: shared memory first, PostgreSQL when that does not know (D85). All
+ * calls of a worker that miss on the same key wait for one lookup, so that a
+ * cold cache costs the database one statement a key and not one a call.
+ */
+#include "shm/base/hash.h"
+#include "shm/segment.h"
+#include "q.h"
+#include "worker/call/apikey.h"
+#include "worker/coro.h"
+#include "worker/loop.h"
+#include "worker/worker.h"
+
+enum outcome { FOUND, UNKNOWN, FAILED };
+
+/* A call that waits for somebody else's lookup; lives on its own stack. */
+struct waiter {
+	struct loop_chore chore; /* first: run() gets a pointer to it */
+	struct coro *co;
+	enum outcome outcome;
+	struct key_entry entry;
+	struct waiter *next;
+};
+
+/* A lookup under way; lives on the stack of the call that makes it. */
+struct key_flight {
+	uint8_t digest[32];
+	struct waiter *waiters;
+	struct key_flight *next;
+};
+
+bool apikey_formed(struct str key)
+{
+	if (key.n != 44 || !(str_starts(key, STR("pub_")) || str_starts(key, STR("prv_"))))
+		return false;
+	for (size_t i = 4; i < key.n; i++)
+		if (!((key.p[i] >= '0' && key.p[i] <= '9') || (key.p[i] >= 'a' && key.p[i] <= 'f')))
+			return false;
+	return true;
+}
+
+static void copy(char *to, size_t size, struct str from)
+{
+	size_t n = from.n < size ? from.n : size - 1;
+
+	memset(to, 0, size);
+	memcpy(to, from.p, n);
+}
+
+/* The deadline is the pool's own, not the caller's: others wait for this too. */
+static enum outcome ask_database(struct call *c, const uint8_t digest[32], struct key_entry *out,
+	struct db_error *err)
+{
+	struct q_authn_key_args args = {.digest = {(const char *)digest, 32}};
+	struct q_authn_key_row row;
+	struct db db;
+	int n;
+
+	if (!c->w->db) {
+		err->kind = DB_DOWN;
+		return FAILED;
+	}
+	db_pooled(&db, c->w->db, c->arena, 0);
+	n = q_authn_key(&db, &args, &row);
+	if (n < 0)
+		*err = db.err;
+	if (n <= 0)
+		return n < 0 ? FAILED : UNKNOWN;
+	memset(out, 0, sizeof(*out));
+	copy(out->key_id, sizeof(out->key_id), row.key_id);
+	copy(out->project_id, sizeof(out->project_id), row.project_id);
+	copy(out->org_id, sizeof(out->org_id), row.org_id);
+	copy(out->timezone, sizeof(out->timezone), row.timezone);
+	out->project = row.project;
+	out->kind = (uint32_t)row.kind;
+	return FOUND;
+}
+
+static void resume(struct loop_chore *ch)
+{
+	coro_resume(((struct waiter *)ch)->co);
+}
+
+static enum outcome join(struct call *c, struct key_flight *f, struct key_entry *out)
+{
+	struct waiter me = {.chore = {.run = resume}, .co = coro_self(), .next = f->waiters};
+
+	f->waiters = &me;
+	call_park(c);
+	*out = me.entry;
+	return me.outcome;
+}
+
+/* Waiters run at the end of the turn, on the loop's stack: not below ours. */
+static void land(struct worker *w, struct key_flight *f, enum outcome o, const struct key_entry *e)
+{
+	struct key_flight **at = &w->key_flights;
+	struct waiter *next;
+
+	while (*at != f)
+		at = &(*at)->next;
+	*at = f->next;
+	for (struct waiter *wt = f->waiters; wt; wt = next) {
+		next = wt->next;
+		wt->outcome = o;
+		wt->entry = *e;
+		loop_chore(w->loop, &wt->chore);
+	}
+}
+
+static enum outcome look_up(struct call *c, const uint8_t digest[32], struct key_entry *out,
+	struct db_error *err)
+{
+	struct worker *w = c->w;
+	struct key_flight me = {.next = w->key_flights};
+	uint64_t epoch;
+	enum outcome o;
+
+	for (struct key_flight *f = w->key_flights; f; f = f->next)
+		if (memcmp(f->digest, digest, 32) == 0)
+			return join(c, f, out);
+	memcpy(me.digest, digest, 32);
+	w->key_flights = &me;
+	/* Before the lookup: what is revoked meanwhile must not be stored as valid. */
+	epoch = keycache_epoch(w->seg);
+	o = ask_database(c, digest, out, err);
+	if (o != FAILED)
+		keycache_put(w->seg, w->slot_no, digest, epoch, o == FOUND ? out : NULL);
+	land(w, &me, o, out);
+	return o;
+}
+
+static int unknown(struct call *c)
+{
+	return call_fail(c, CODE_UNAUTHENTICATED, NULL, "the API key is not valid");
+}
+
+int apikey_find(struct call *c, struct str key, struct key_entry *out)
+{
+	struct worker *w = c->w;
+	uint8_t digest[32];
+	struct db_error err = {.kind = DB_DOWN};
+
+	memset(out, 0, sizeof(*out));
+	if (!apikey_formed(key))
+		return unknown(c);
+	hash_sha256(key.p, key.n, digest);
+	switch (keycache_get(w->seg, digest, out)) {
+	case KEY_HIT:
+		counter_add(w->seg, w->slot_no, CTR_key_hits, 1);
+		return 0;
+	case KEY_DENIED:
+		counter_add(w->seg, w->slot_no, CTR_key_denied, 1);
+		return unknown(c);
+	case KEY_MISS:
+		break;
+	}
+	counter_add(w->seg, w->slot_no, CTR_key_misses, 1);
+	switch (look_up(c, digest, out, &err)) {
+	case FOUND:
+		return 0;
+	case UNKNOWN:
+		return unknown(c);
+	case FAILED:
+		break;
+	}
+	/* Never unauthenticated: clients take that as final (D3). */
+	return call_fail(c, CODE_UNAVAILABLE, NULL, "the API key could not be checked, try again");
+}

@@ -1,0 +1,75 @@
+/*
+ * Health pages, for load balancers. /healthz says that this process serves and
+ * touches nothing else; /readyz asks PostgreSQL under a bound of two seconds.
+ * Both answer any method without credentials and tell nobody why.
+ */
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "q.h"
+#include "worker/call/health.h"
+#include "worker/worker.h"
+
+enum { READY_BOUND_MS = 2000 };
+
+static void answer(struct call *c, int status, struct str type, struct str body)
+{
+	c->plain_answer = true;
+	c->reply.status = status;
+	c->reply.body = body;
+	buf_z(&c->reply.headers, "Content-Type: ");
+	buf_str(&c->reply.headers, type);
+	buf_z(&c->reply.headers, "\r\nCache-Control: no-store\r\n");
+}
+
+static bool ping_writer(struct db *db)
+{
+	struct q_health_writer_row row;
+
+	return q_health_writer(db, &row) == 1;
+}
+
+static bool ping_reader(struct db *db)
+{
+	struct q_health_reader_row row;
+
+	return q_health_reader(db, &row) == 1;
+}
+
+static bool ping(struct call *c, const char *name, bool (*ask)(struct db *), uint64_t deadline_ms)
+{
+	struct db db;
+	bool ok;
+
+	if (!c->w->db)
+		return false;
+	db_pooled(&db, c->w->db, c->arena, deadline_ms);
+	ok = ask(&db);
+	if (!ok)
+		log_warn("not ready dependency=%s kind=%d", name, (int)db.err.kind);
+	return ok;
+}
+
+static void ready(struct call *c)
+{
+	uint64_t deadline = clock_mono_ms() + READY_BOUND_MS;
+	bool writer = ping(c, "postgres_writer", ping_writer, deadline);
+	bool reader = ping(c, "postgres_reader", ping_reader, deadline);
+	struct str body = arena_printf(c->arena,
+		"{\"ready\":%s,\"dependencies\":{\"postgres_writer\":\"%s\","
+		"\"postgres_reader\":\"%s\"}}\n",
+		writer && reader ? "true" : "false", writer ? "ok" : "unavailable",
+		reader ? "ok" : "unavailable");
+
+	answer(c, writer && reader ? 200 : 503, STR("application/json"), body);
+}
+
+bool health_answer(struct call *c)
+{
+	if (str_eq(c->rq->path, STR("/healthz")))
+		answer(c, 200, STR("text/plain; charset=utf-8"), STR("ok"));
+	else if (str_eq(c->rq->path, STR("/readyz")))
+		ready(c);
+	else
+		return false;
+	return true;
+}

@@ -1,0 +1,187 @@
+/*
+ * Step 3: who calls too much is refused before anything is decoded (D8, D83).
+ * Public methods are charged to the client's address, API keys to the key and
+ * its project, people to the person. Buckets are per host, in shared memory.
+ */
+#include "shm/base/hash.h"
+#include "shm/options.h"
+#include "shm/segment.h"
+#include "worker/call/crumb.h"
+#include "worker/call/limit.h"
+#include "worker/worker.h"
+
+/* Distinct per kind, so that a key and a person never share a bucket. */
+enum bucket_kind { BUCKET_ADDRESS = 1, BUCKET_KEY, BUCKET_PROJECT, BUCKET_CUSTOMER, BUCKET_EVENTS,
+	BUCKET_SIGNIN };
+
+static uint64_t bucket(enum bucket_kind kind, const void *id, size_t n)
+{
+	uint64_t part[2] = {(uint64_t)kind, hash_64(id, n)};
+
+	return hash_64(part, sizeof(part));
+}
+
+/* rate is per second times 1000. */
+static struct limit scaled(const struct call *c, int64_t rate, int64_t burst)
+{
+	uint64_t scale = (uint64_t)c->w->opt->limit_scale;
+
+	return (struct limit){(uint64_t)rate * scale, (uint64_t)burst * scale};
+}
+
+static int refuse(struct call *c, const char *name, const struct limit_state *state)
+{
+	counter_add(c->w->seg, c->w->slot_no, CTR_limited, 1);
+	c->retry_ms = state->retry_ms ? state->retry_ms : 1000;
+	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
+		"rate limit of this %s exceeded, retry later", name);
+}
+
+static int charge(struct call *c, const char *name, uint64_t hash, struct limit lim, uint64_t cost)
+{
+	struct limit_state state = {0, 0, 0};
+	bool ok;
+
+	if (lim.rate == 0 || !c->w->seg)
+		return 0;
+	ok = ratelimit_take(c->w->seg, hash, lim, cost < lim.burst ? cost : lim.burst, &state);
+	if (c->n_limits < CALL_LIMITS)
+		c->limits[c->n_limits++] = (struct limit_note){name, lim, state};
+	return ok ? 0 : refuse(c, name, &state);
+}
+
+static int charge_address(struct call *c)
+{
+	const struct options *o = c->w->opt;
+	struct limit lim = scaled(c, o->limit_address_rate * 1000, o->limit_address_burst);
+
+	return charge(c, "address",
+		bucket(BUCKET_ADDRESS, &c->address_hash, sizeof(c->address_hash)), lim, 1);
+}
+
+static int charge_customer(struct call *c)
+{
+	const struct options *o = c->w->opt;
+	struct limit lim = scaled(c, o->limit_customer_rate * 1000, o->limit_customer_burst);
+	struct str id = str_of(c->who.customer_id);
+
+	return charge(c, "customer", bucket(BUCKET_CUSTOMER, id.p, id.n), lim, 1);
+}
+
+static int charge_key(struct call *c)
+{
+	const struct options *o = c->w->opt;
+	struct limit key = scaled(c, o->limit_key_rate * 1000, o->limit_key_burst);
+	struct limit project = scaled(c, o->limit_project_rate * 1000, o->limit_project_burst);
+	struct str id = str_of(c->who.key_id);
+
+	if (charge(c, "key", bucket(BUCKET_KEY, id.p, id.n), key, 1) < 0)
+		return -1;
+	return charge(c, "project",
+		bucket(BUCKET_PROJECT, &c->who.project, sizeof(c->who.project)), project, 1);
+}
+
+int call_limit(struct call *c)
+{
+	crumb_fill(c);
+	if (crumb_quarantine(c) < 0)
+		return -1;
+	switch (c->who.kind) {
+	case WHO_NOBODY:
+		return charge_address(c);
+	case WHO_CUSTOMER:
+		return charge_customer(c);
+	case WHO_PUBLIC_KEY:
+	case WHO_PRIVATE_KEY:
+		return charge_key(c);
+	}
+	return 0;
+}
+
+int limit_events(struct call *c, uint64_t n)
+{
+	const struct options *o = c->w->opt;
+	struct limit lim = scaled(c, o->limit_project_events * 1000, o->limit_project_events_burst);
+
+	return charge(c, "events",
+		bucket(BUCKET_EVENTS, &c->who.project, sizeof(c->who.project)), lim, n);
+}
+
+/* Accounts compare case-insensitively (D57); the ASCII fold is enough, because
+ * the e-mail rule admits ASCII only. */
+static uint64_t account(struct str email)
+{
+	uint64_t h = BUCKET_SIGNIN;
+
+	for (size_t i = 0; i < email.n; i++) {
+		unsigned char ch = (unsigned char)email.p[i];
+
+		if (ch >= 'A' && ch <= 'Z')
+			ch = (unsigned char)(ch + ('a' - 'A'));
+		h = (h ^ ch) * UINT64_C(0x100000001b3);
+	}
+	return bucket(BUCKET_SIGNIN, &h, sizeof(h));
+}
+
+static struct limit signin_limit(const struct call *c)
+{
+	const struct options *o = c->w->opt;
+
+	/* Per minute to thousandths per second, never down to "unlimited". */
+	int64_t rate = o->limit_signin_per_minute * 1000 / 60;
+
+	if (rate == 0 && o->limit_signin_per_minute > 0)
+		rate = 1;
+	return scaled(c, rate, o->limit_signin_burst);
+}
+
+int limit_signin_check(struct call *c, struct str email)
+{
+	struct limit lim = signin_limit(c);
+	struct limit_state state = {0, 0, 0};
+
+	if (lim.rate == 0 || !c->w->seg ||
+		ratelimit_peek(c->w->seg, account(email), lim, 1, &state))
+		return 0;
+	return refuse(c, "account", &state);
+}
+
+void limit_signin_charge(struct call *c, struct str email)
+{
+	struct limit lim = signin_limit(c);
+	struct limit_state state;
+
+	if (lim.rate != 0 && c->w->seg)
+		ratelimit_take(c->w->seg, account(email), lim, 1, &state);
+}
+
+/* The window is the time in which an empty bucket fills: burst / rate. */
+static uint64_t window_s(struct limit lim)
+{
+	uint64_t w = lim.burst * 1000 / lim.rate;
+
+	return w == 0 ? 1 : w;
+}
+
+void limit_headers(const struct call *c, struct buf *out)
+{
+	if (c->n_limits == 0)
+		return;
+	buf_z(out, "RateLimit-Policy: ");
+	for (unsigned i = 0; i < c->n_limits; i++) {
+		const struct limit_note *n = &c->limits[i];
+
+		buf_printf(out, "%s\"%s\";q=%llu;w=%llu", i ? ", " : "", n->name,
+			(unsigned long long)n->limit.burst,
+			(unsigned long long)window_s(n->limit));
+	}
+	buf_z(out, "\r\nRateLimit: ");
+	for (unsigned i = 0; i < c->n_limits; i++) {
+		const struct limit_note *n = &c->limits[i];
+
+		buf_printf(out, "%s\"%s\";r=%llu;t=%llu", i ? ", " : "", n->name,
+			(unsigned long long)n->state.remaining,
+			(unsigned long long)((n->state.reset_ms + 999) / 1000));
+	}
+	buf_z(out, "\r\n");
+}
