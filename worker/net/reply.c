@@ -1,0 +1,188 @@
+/*
+ * Replies: the framing headers, and the writing. Nothing here waits: what the
+ * socket does not take stays in the exchange until it does, and a client that
+ * takes nothing for too long is dropped.
+ */
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "shm/options.h"
+#include "worker/net/conn.h"
+
+enum {
+	/* Up to here a body is copied behind its head: one piece, one segment. */
+	REPLY_COPY = 16 * 1024
+};
+
+static const struct {
+	int status;
+	const char *text;
+} statuses[] = {
+	{200, "OK"}, {204, "No Content"}, {301, "Moved Permanently"}, {302, "Found"},
+	{303, "See Other"}, {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"},
+	{403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"},
+	{406, "Not Acceptable"}, {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"},
+	{412, "Precondition Failed"}, {413, "Content Too Large"}, {414, "URI Too Long"},
+	{415, "Unsupported Media Type"}, {417, "Expectation Failed"}, {429, "Too Many Requests"},
+	{431, "Request Header Fields Too Large"}, {499, "Client Closed Request"},
+	{500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"},
+	{503, "Service Unavailable"}, {504, "Gateway Timeout"},
+	{505, "HTTP Version Not Supported"},
+};
+
+static const char *status_text(int status)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(statuses) / sizeof(*statuses); i++)
+		if (statuses[i].status == status)
+			return statuses[i].text;
+	return "Unknown";
+}
+
+static const char *net_date(struct net *n)
+{
+	time_t now = (time_t)(clock_real_ms() / 1000);
+	struct tm tm;
+
+	if (now != n->date_at) {
+		n->date_at = now;
+		gmtime_r(&now, &tm);
+		strftime(n->date, sizeof(n->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	}
+	return n->date;
+}
+
+/* Whether the next request on this connection could be found and may come. */
+static bool reply_closes(const struct conn *c, const struct http_reply *rp)
+{
+	const struct exchange *x = c->x;
+
+	if (rp->close || c->close || !x->rq.keep_alive || c->net->draining)
+		return true;
+	if (x->body_read)
+		return false;
+	/* Without our 100 nobody knows whether the body will come at all. */
+	return x->fr.expect || (x->rq.has_length && x->left > NET_SKIP_BYTES);
+}
+
+static void reply_head(struct conn *c, const struct http_reply *rp, bool has_body)
+{
+	struct buf *b = &c->x->out;
+
+	buf_printf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", rp->status, status_text(rp->status),
+		net_date(c->net));
+	buf_add(b, rp->headers.p, rp->headers.n);
+	if (has_body)
+		buf_printf(b, "Content-Length: %zu\r\n", rp->body.n);
+	if (c->close)
+		buf_z(b, "Connection: close\r\n");
+	else if (c->x->fr.http10)
+		buf_z(b, "Connection: keep-alive\r\n");
+	buf_z(b, "\r\n");
+}
+
+void reply_start(struct conn *c, const struct http_reply *rp)
+{
+	struct exchange *x = c->x;
+	bool has_body = rp->status != 204 && rp->status != 304;
+
+	c->close = reply_closes(c, rp);
+	/* A call that settled nothing about its body no longer may. */
+	x->body_over = true;
+	conn_set(c, CONN_FLUSH, 0);
+	if (c->gone)
+		return;
+	reply_head(c, rp, has_body);
+	if (has_body && !str_eq(x->rq.method, STR("HEAD"))) {
+		if (rp->body.n <= REPLY_COPY)
+			buf_str(&x->out, rp->body);
+		else
+			x->tail = rp->body;
+	}
+	if (rp->headers.over || x->out.over) {
+		conn_vanished(c, "no memory for the reply");
+		return;
+	}
+	/* The limit is on standing still, not on the whole: it is set anew by
+	 * every byte that the client takes. */
+	loop_timer_set(c->net->s.loop, &c->timer, (uint64_t)c->net->s.opt->body_timeout);
+	reply_flush(c);
+}
+
+bool reply_flushed(const struct exchange *x)
+{
+	return x->replied && x->sent == x->out.n + x->tail.n;
+}
+
+static ssize_t reply_write(const struct conn *c)
+{
+	const struct exchange *x = c->x;
+	size_t in_out = x->sent < x->out.n ? x->sent : x->out.n, in_tail = x->sent - in_out;
+	struct iovec iov[2] = {
+		{x->out.p + in_out, x->out.n - in_out},
+		{NULL, x->tail.n - in_tail},
+	};
+	struct msghdr m = {.msg_iov = iov, .msg_iovlen = x->tail.n ? 2 : 1};
+
+	/* iovec has no const; sendmsg only reads. */
+	if (x->tail.n)
+		memcpy(&iov[1].iov_base, &(const char *){x->tail.p + in_tail}, sizeof(char *));
+	return sendmsg(c->io.fd, &m, MSG_NOSIGNAL);
+}
+
+void reply_flush(struct conn *c)
+{
+	struct exchange *x = c->x;
+	ssize_t n;
+
+	if (c->state != CONN_FLUSH || c->gone)
+		return;
+	while (!reply_flushed(x)) {
+		n = reply_write(c);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN) {
+			conn_vanished(c, "write failed");
+			return;
+		}
+		if (n < 0) {
+			conn_watch(c);
+			return;
+		}
+		x->sent += (size_t)n;
+		net_count(c->net, CTR_bytes_out, (uint64_t)n);
+		loop_timer_set(c->net->s.loop, &c->timer, (uint64_t)c->net->s.opt->body_timeout);
+	}
+	loop_timer_stop(c->net->s.loop, &c->timer);
+	conn_watch(c);
+	conn_poke(c);
+}
+
+void reply_continue(struct conn *c)
+{
+	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	ssize_t n = send(c->io.fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
+
+	/* Everything before was flushed, so a socket without room for 25 bytes is dead. */
+	if (n != (ssize_t)sizeof(text) - 1)
+		conn_vanished(c, "write failed");
+}
+
+void http_send(struct http_request *rq, const struct http_reply *rp)
+{
+	struct conn *c = rq->conn;
+
+	must(!c->x->replied);
+	c->x->replied = true;
+	reply_start(c, rp);
+}
+
+bool http_gone(const struct http_request *rq)
+{
+	return rq->conn->gone || rq->conn->rdhup;
+}
