@@ -11,6 +11,7 @@
 #include "proto/access.h"
 #include "proto/keyset.h"
 #include "proto/validate_rule.h"
+#include "proto/wkt.h"
 
 /* Where the check is: one frame per field on the way, on the stack. */
 struct pb_check_frame {
@@ -25,6 +26,22 @@ void pb_check_init(struct pb_check *c, struct arena *a)
 {
 	*c = (struct pb_check){.a = a};
 	c->tail = &c->first;
+}
+
+/* Text may be cut within a character of a client's, and answers are UTF-8. */
+static void mend_utf8(char *z)
+{
+	for (struct str left = str_of(z); left.n > 0;) {
+		uint8_t c = (uint8_t)*left.p;
+		size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+
+		if (n > left.n || !str_utf8_ok((struct str){left.p, n})) {
+			z[left.p - z] = '?';
+			n = 1;
+		}
+		left.p += n;
+		left.n -= n;
+	}
 }
 
 static void frame_text(const struct pb_check_frame *fr, bool indexes, struct buf *out)
@@ -65,7 +82,10 @@ static const char *place(struct pb_check *c, const char *field, bool indexes)
 	relative_text(field, indexes, &b);
 	buf_c(&b, 0);
 	c->memory |= b.over;
-	return b.over ? "" : b.p;
+	if (b.over)
+		return "";
+	mend_utf8(b.p);
+	return b.p;
 }
 
 void pb_violation(struct pb_check *c, const char *field, const char *fmt, ...)
@@ -79,6 +99,7 @@ void pb_violation(struct pb_check *c, const char *field, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	mend_utf8(text);
 	v = arena_zalloc(c->a, sizeof(*v));
 	if (!v) {
 		c->memory = true;
@@ -132,6 +153,23 @@ static void check_unique(struct pb_check *c, const ProtobufCMessage *msg, const 
 			return;
 		}
 	}
+}
+
+/* Binary messages can hold times that have no text. */
+static void check_time(struct pb_check *c, const struct pb_field *f, const ProtobufCMessage *msg)
+{
+	char text[WKT_TEXT];
+	int64_t seconds;
+	int32_t nanos;
+
+	if (f->msg->wkt != PB_TIMESTAMP && f->msg->wkt != PB_DURATION)
+		return;
+	memcpy(&seconds, pb_peek(msg, f->msg->fields[0].offset), sizeof(seconds));
+	memcpy(&nanos, pb_peek(msg, f->msg->fields[1].offset), sizeof(nanos));
+	if (f->msg->wkt == PB_TIMESTAMP && !wkt_timestamp_text(seconds, nanos, text))
+		pb_violation(c, f->name, "%s is not a time of the years 1 to 9999", f->name);
+	if (f->msg->wkt == PB_DURATION && !wkt_duration_text(seconds, nanos, text))
+		pb_violation(c, f->name, "%s is not a duration", f->name);
 }
 
 static void check_elements(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
@@ -206,7 +244,10 @@ static void check_single(struct pb_check *c, const ProtobufCMessage *msg, const 
 	}
 	if (f->rule)
 		validate_rule(c, f, f->name, slot);
-	if (f->type == PB_MESSAGE && f->msg->has_rules)
+	if (f->type != PB_MESSAGE)
+		return;
+	check_time(c, f, pb_pointer(slot));
+	if (f->msg->has_rules)
 		check_at(c, &fr, f->msg, pb_pointer(slot));
 }
 

@@ -1,0 +1,39 @@
+/* Rules of signing in and of mail providers. */
+#include "proto/auth/v1/auth.pb-c.h"
+#include "proto/orgemailproviders/v1/orgemailproviders.pb-c.h"
+#include "proto/validate.h"
+#include "rules.h"
+
+static bool given(const char *text)
+{
+	return text && *text;
+}
+
+/* An empty password is a wrong password, not a malformed request. */
+void rule_sign_in(struct pb_check *check, const ProtobufCMessage *message)
+{
+	const Auth__V1__SignInRequest *request = (const Auth__V1__SignInRequest *)message;
+
+	if (!request->password)
+		pb_violation(check, "password", "password is required");
+}
+
+void rule_sign_in_with_magic_link(struct pb_check *check, const ProtobufCMessage *message)
+{
+	const Auth__V1__SignInWithMagicLinkRequest *request =
+		(const Auth__V1__SignInWithMagicLinkRequest *)message;
+
+	if (given(request->email) && given(request->token))
+		pb_violation(check, "", "only one of email and token may be set");
+	else if (!given(request->email) && !given(request->token))
+		pb_violation(check, "", "email or token is required");
+}
+
+void rule_org_email_provider(struct pb_check *check, const ProtobufCMessage *message)
+{
+	const Orgemailproviders__V1__UpsertRequest *request =
+		(const Orgemailproviders__V1__UpsertRequest *)message;
+
+	if (given(request->reply_to) && !valid_email(str_of(request->reply_to)))
+		pb_violation(check, "reply_to", "reply_to must be an e-mail address or empty");
+}
