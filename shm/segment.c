@@ -30,9 +30,10 @@ static const uint64_t segment_shape[] = {
 	METHODS_MAX, LATENCY_BUCKETS, CODES, LIMIT_WAYS, LIMIT_SETS, KEY_WAYS, KEY_SETS, DENIED_SETS,
 	QUARANTINE_ROWS, WORD_LOCK, WORD_DIGEST, WORD_EPOCH, WORD_EXPIRY, WORD_ENTRY,
 	AT(segment, head), AT(segment, slots), AT(segment, counters), AT(segment, keys),
-	AT(segment, denied), AT(segment, limits), AT(segment, quarantine), AT(segment, stats),
+	AT(segment, denied), AT(segment, limits), AT(segment, quarantine), AT(segment, names),
+	AT(segment, stats),
 	AT(segment_head, seed), AT(segment_head, key_epoch), AT(segment_head, feed_us),
-	AT(segment_head, feed_epoch), AT(segment_head, retired),
+	AT(segment_head, feed_epoch), AT(segment_head, retired), AT(segment_head, counted),
 	sizeof(struct slot), AT(slot, state), AT(slot, pid), AT(slot, generation), AT(slot, keeper),
 	AT(slot, heartbeat_ms), AT(slot, started_ms), AT(slot, connections),
 	AT(slot, calls_in_flight), AT(slot, db_up), AT(slot, degraded), AT(slot, arena_bytes),
@@ -70,7 +71,7 @@ uint64_t segment_layout(void)
 #define REGION(member) {#member, AT(segment, member)}
 static const struct segment_region directory[] = {
 	REGION(head), REGION(slots), REGION(counters), REGION(keys), REGION(denied), REGION(limits),
-	REGION(quarantine), REGION(stats),
+	REGION(quarantine), REGION(names), REGION(stats),
 };
 static_assert(sizeof(directory) / sizeof(directory[0]) <= REGIONS, "room in the directory");
 

@@ -38,6 +38,12 @@ enum { METHODS_MAX = 160, LATENCY_BUCKETS = 26, CODES = 17 };
 struct method_stat {
 	uint64_t calls, by_code[CODES], latency[LATENCY_BUCKETS], latency_sum_us;
 };
+/* Where the statistics of the method with this name are: the same for all processes and
+ * generations on this segment, whatever their own tables look like. A worker asks once per
+ * method at its start and gives the answer to stat_call. -1: no room (not counted then). */
+int segment_method_index(struct segment *seg, const char *name);
+/* The name behind an index; NULL when nobody has claimed it. */
+const char *segment_method_name(const struct segment *seg, unsigned index);
 void stat_call(struct segment *seg, int slot_no, unsigned method, unsigned code, uint64_t us);
 /* Sum over all slots. */
 void stat_read(const struct segment *seg, unsigned method, struct method_stat *out);

@@ -36,7 +36,7 @@ enum {
 	KEY_PAYLOAD_WORDS = sizeof(struct key_entry) / 8,
 	KEY_WORDS = 32,
 	DENIED_WORDS = 8,
-	REGIONS = 8,
+	REGIONS = 9,
 };
 
 /* Words of a key-cache entry; a denied one ends before WORD_ENTRY. */
@@ -61,6 +61,8 @@ struct segment_head {
 	_Atomic uint64_t feed_us;  /* boot clock of the last good poll; 0: never */
 	_Atomic uint64_t feed_epoch;
 	_Atomic uint64_t retired;  /* sticky: no poll counts any more */
+	/* Slots with statistics: reading the others would allocate their pages (7 MB). */
+	_Alignas(LINES_PAIR) _Atomic uint8_t counted[SLOTS_MAX];
 };
 
 struct slot_cell {
@@ -97,6 +99,13 @@ struct quarantine {
 	struct quarantine_cell row[QUARANTINE_ROWS];
 };
 
+/* Only ever claimed, never freed: an index means one name for the segment's life. */
+struct name_cell {
+	_Alignas(LINE) _Atomic uint64_t hash; /* of the name, with bit 0 set; 0: free */
+	_Atomic uint32_t written;             /* text is there; release after it */
+	char text[116];
+};
+
 struct segment {
 	_Alignas(4096) struct segment_head head;
 	_Alignas(LINES_PAIR) unsigned char pad[4096 - sizeof(struct segment_head) + SEGMENT_PAD];
@@ -106,6 +115,7 @@ struct segment {
 	struct denied_cell denied[DENIED_SETS * KEY_WAYS];
 	_Alignas(LINE) _Atomic uint64_t limits[LIMIT_SETS * LIMIT_WAYS];
 	struct quarantine quarantine;
+	struct name_cell names[METHODS_MAX];
 	/* Last, because it is large and mostly never touched. */
 	_Alignas(4096) struct stat_cell stats[SLOTS_MAX][METHODS_MAX];
 };
@@ -118,12 +128,13 @@ static_assert(offsetof(struct segment_head, size) == 16, "place of size");
 static_assert(offsetof(struct segment_head, seed) == 32, "place of seed");
 static_assert(offsetof(struct segment_head, region) == 56, "place of region");
 static_assert(offsetof(struct segment_head, key_epoch) == 384, "place of key_epoch");
-static_assert(sizeof(struct segment_head) == 512, "size of the head");
+static_assert(sizeof(struct segment_head) == 640, "size of the head");
 static_assert(sizeof(struct slot_cell) == 4096, "one page per slot");
 static_assert(sizeof(struct counter_cell) == 512, "size of a slot's counters");
 static_assert(sizeof(struct key_cell) == 256, "size of a key");
 static_assert(sizeof(struct denied_cell) == LINE, "size of a denied key");
 static_assert(sizeof(struct quarantine_cell) == 24, "size of a quarantine row");
+static_assert(sizeof(struct name_cell) == 128, "size of a method's name");
 static_assert(sizeof(struct stat_cell) == 384, "size of a method's statistics");
 static_assert((int)COUNTERS <= (int)COUNTERS_ROOM, "make COUNTERS_ROOM larger");
 static_assert(sizeof(struct key_entry) % 8 == 0, "keys are copied in whole words");
@@ -135,7 +146,8 @@ PLACE(keys, 0x91000 + SEGMENT_PAD);
 PLACE(denied, 0x191000 + SEGMENT_PAD);
 PLACE(limits, 0x1a1000 + SEGMENT_PAD);
 PLACE(quarantine, 0x221000 + SEGMENT_PAD);
-PLACE(stats, 0x224000 + SEGMENT_PAD);
+PLACE(names, 0x223040 + SEGMENT_PAD);
+PLACE(stats, 0x229000 + SEGMENT_PAD);
 #undef PLACE
 
 #endif
