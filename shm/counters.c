@@ -51,6 +51,9 @@ void stat_call(struct segment *seg, int slot_no, unsigned method, unsigned code,
 	must(slot_no >= 0 && slot_no < SLOTS_MAX);
 	if (method >= METHODS_MAX || code >= CODES)
 		return;
+	/* Looked at before written: the line is everybody's. */
+	if (!atomic_load_explicit(&seg->head.counted[slot_no], memory_order_relaxed))
+		atomic_store_explicit(&seg->head.counted[slot_no], 1, memory_order_relaxed);
 	cell = &seg->stats[slot_no][method];
 	bump(&cell->calls, 1);
 	bump(&cell->by_code[code], 1);
@@ -68,16 +71,12 @@ static void stat_add(const struct stat_cell *cell, struct method_stat *out)
 		out->latency[i] += peek(&cell->latency[i]);
 }
 
-/*
- * A slot that nobody ever took has no statistics; looking at them anyway would
- * make the kernel allocate their pages (7 MB over all slots).
- */
 void stat_read(const struct segment *seg, unsigned method, struct method_stat *out)
 {
 	*out = (struct method_stat){0};
 	if (method >= METHODS_MAX)
 		return;
 	for (int i = 0; i < SLOTS_MAX; i++)
-		if (atomic_load_explicit(&seg->slots[i].slot.started_ms, memory_order_relaxed))
+		if (atomic_load_explicit(&seg->head.counted[i], memory_order_relaxed))
 			stat_add(&seg->stats[i][method], out);
 }

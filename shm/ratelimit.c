@@ -16,6 +16,7 @@
  * in the past, and the bucket is full. A bucket left alone for a multiple of
  * 2^39 ticks (2^30 units: 24 days at 500/s, 6 hours at 50000/s) may look partly
  * used; it refuses a call of cost c wrongly with probability c / 2^30, once.
+ * The clock is read in nanoseconds: a burst may last less than a microsecond.
  *
  * The scale stands in the word so that buckets of different limits, which meet
  * in one set, can be compared by age.
@@ -34,6 +35,7 @@ enum {
 	UNIT_TICKS = 512,       /* one unit is less than this many */
 	CLOCK_SHIFT = 6,        /* scale 0 ticks are 2^-6 ns */
 	RETRY_MAX_MS = 3600 * 1000,
+	SKEW_NS = 50 * 1000,
 };
 
 static_assert(TAG_BITS + SCALE_BITS + TAT_BITS == 64, "a bucket is one word");
@@ -100,25 +102,23 @@ static unsigned word_scale(uint64_t word)
 }
 
 /* The boot clock in ticks of a scale, modulo 2^64. */
-static uint64_t ticks_at(uint64_t now_us, unsigned scale)
+static uint64_t ticks_at(uint64_t ns, unsigned scale)
 {
-	uint64_t ns = now_us * 1000;
-
 	return scale <= CLOCK_SHIFT ? ns << (CLOCK_SHIFT - scale) : ns >> (scale - CLOCK_SHIFT);
 }
 
 /*
- * How far the word's TAT is ahead of now, 0 when it lies behind. A millisecond
- * above the burst still counts as ahead: processors' clocks differ a little.
+ * How far the word's TAT is ahead of now, 0 when it lies behind. A little above
+ * the burst still counts as ahead: processors' clocks are not quite the same.
  */
-static uint64_t word_used(uint64_t word, uint64_t burst, uint64_t now_us)
+static uint64_t word_used(uint64_t word, uint64_t burst, uint64_t now_ns)
 {
 	unsigned scale = word_scale(word);
-	uint64_t ahead = (word - ticks_at(now_us, scale)) & tat_mask;
+	uint64_t ahead = (word - ticks_at(now_ns, scale)) & tat_mask;
 
 	if (ahead <= burst)
 		return ahead;
-	return ahead - burst <= ticks_at(1000, scale) ? burst : 0;
+	return ahead - burst <= ticks_at(SKEW_NS, scale) ? burst : 0;
 }
 
 /* Ticks of one scale in ticks of another. */
@@ -132,7 +132,7 @@ static uint64_t rescale(uint64_t ticks, unsigned from, unsigned to)
 /* What a call may change: a word, what it held, and how much of the burst it says is used. */
 struct place {
 	_Atomic uint64_t *word;
-	uint64_t seen, used, now_us;
+	uint64_t seen, used, now_ns;
 };
 
 /*
@@ -141,12 +141,12 @@ struct place {
  * no one a fresh burst.
  */
 static struct place place_oldest(const struct gcra *g, const uint64_t seen[LIMIT_WAYS],
-	uint64_t now_us)
+	uint64_t now_ns)
 {
-	struct place best = {.used = UINT64_MAX, .now_us = now_us};
+	struct place best = {.used = UINT64_MAX, .now_ns = now_ns};
 
 	for (int i = 0; i < LIMIT_WAYS; i++) {
-		uint64_t used = word_used(seen[i], burst_ticks_max, now_us);
+		uint64_t used = word_used(seen[i], burst_ticks_max, now_ns);
 
 		used = rescale(used, word_scale(seen[i]), g->scale);
 		if (seen[i] == 0)
@@ -170,16 +170,16 @@ static struct place place_oldest(const struct gcra *g, const uint64_t seen[LIMIT
  */
 static struct place place_find(const struct gcra *g)
 {
-	uint64_t seen[LIMIT_WAYS], now_us;
+	uint64_t seen[LIMIT_WAYS], now_ns;
 
 	for (int i = 0; i < LIMIT_WAYS; i++)
 		seen[i] = atomic_load_explicit(&g->set[i], memory_order_acquire);
-	now_us = clock_boot_us();
+	now_ns = clock_boot_ns();
 	for (int i = 0; i < LIMIT_WAYS; i++)
 		if ((seen[i] & ~tat_mask) == g->high)
 			return (struct place){&g->set[i], seen[i],
-				word_used(seen[i], g->burst, now_us), now_us};
-	return place_oldest(g, seen, now_us);
+				word_used(seen[i], g->burst, now_ns), now_ns};
+	return place_oldest(g, seen, now_ns);
 }
 
 /* Rounded up: who waits that long must not be refused again. */
@@ -231,7 +231,7 @@ static bool admit(struct segment *seg, uint64_t hash, struct limit lim, uint64_t
 	for (;;) {
 		struct place p = place_find(&g);
 		uint64_t after = p.used + cost * g.unit;
-		uint64_t tat = (ticks_at(p.now_us, g.scale) + after) & tat_mask;
+		uint64_t tat = (ticks_at(p.now_ns, g.scale) + after) & tat_mask;
 
 		if (after > g.burst) {
 			state_fill(state, &g, p.used, after - g.burst);

@@ -28,11 +28,16 @@ uint64_t clock_mono_ms(void)
 	return clock_mono_ns() / 1000000;
 }
 
-uint64_t clock_boot_us(void)
+uint64_t clock_boot_ns(void)
 {
 	struct timespec ts = clock_read(CLOCK_BOOTTIME);
 
-	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000;
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t clock_boot_us(void)
+{
+	return clock_boot_ns() / 1000;
 }
 
 int64_t clock_real_us(void)

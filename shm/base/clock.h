@@ -7,6 +7,7 @@
 
 uint64_t clock_mono_ns(void);
 uint64_t clock_mono_ms(void);
+uint64_t clock_boot_ns(void);
 uint64_t clock_boot_us(void);
 int64_t clock_real_us(void);
 int64_t clock_real_ms(void);
