@@ -111,7 +111,7 @@ def definition(number, q):
 
 def source(queries):
     return (NOTICE + '#include <stddef.h>\n#include "q.h"\n#include "worker/db/run.h"\n\n'
-            + "".join(definition(i, q) for i, q in enumerate(queries)))
+            + "".join(definition(i, q) for i, q in enumerate(queries, 1)))
 
 
 def migrations_source(rows):

@@ -32,15 +32,6 @@ SELECT number, name, sha256 FROM pugd.migrations ORDER BY number LIMIT 1000;
 -- params: number int4, name text, sha256 text
 INSERT INTO pugd.migrations (number, name, sha256) VALUES ($1, $2, $3);
 
--- name: tx_settings :exec
--- params: lock_timeout text, statement_timeout text
--- volatile: settings of the running transaction
--- lane: tx
--- First statement of every transaction. Local, so that nothing reaches the next
--- user of a pooled connection; needs no BEGIN before it within one Sync.
-SELECT pg_catalog.set_config('lock_timeout', $1, true),
-       pg_catalog.set_config('statement_timeout', $2, true);
-
 -- name: key_epoch :one
 -- columns: epoch int8
 -- Every 250 ms by every keeper: one row by primary key.

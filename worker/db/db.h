@@ -29,7 +29,7 @@ struct query {
 	const char *label; /* "project_get" */
 	const char *name;  /* prepared-statement name: q_<hash of sql> */
 	const char *sql;
-	int id;            /* dense, 0.. */
+	int id;            /* dense, from 1; 0 is the pool's own */
 	enum db_lane lane;
 	bool reads;        /* changes and locks nothing: may be sent again after a lost connection */
 	const struct db_field *params, *columns;
@@ -70,6 +70,8 @@ struct db_ops {
 	/* Runs q; the result is owned by the caller (PQclear). 0, or -1 with db->err. */
 	int (*exec)(struct db *db, const struct query *q, const struct db_param *params,
 		PGresult **result);
+	/* Ends the transaction; NULL when there cannot be one. */
+	int (*finish)(struct db *db, bool commit);
 };
 
 struct db {

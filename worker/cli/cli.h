@@ -1,0 +1,19 @@
+/*
+ * Commands that need the database: the third role of the binary. master/main.c
+ * calls worker_cli() after it put the options into FD_OPTIONS.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "shm/options.h"
+
+/* argv[0] is the command. Returns the exit code. */
+typedef int cli_fn(const struct options *opt, int argc, char **argv);
+
+cli_fn cli_migrate; /* migrate.c */
+cli_fn cli_seed;    /* seed.c: demo data */
+
+/* Exit code, or -1 when there is no such command. */
+int worker_cli(const char *command, int argc, char **argv);
+
+#endif

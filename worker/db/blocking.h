@@ -1,0 +1,14 @@
+/* Connections for threads and commands, which may block. See db_blocking() in db.h. */
+#ifndef DB_BLOCKING_H
+#define DB_BLOCKING_H
+
+#include "worker/db/db.h"
+
+/* Connects; NULL with the reason (one line) in err. */
+PGconn *db_connect(const char *url, char *err, size_t err_size);
+/* Opens a transaction on a blocking handle; settings are local to it. `mode` is for
+ * example "ISOLATION LEVEL REPEATABLE READ READ ONLY", or "". Timeouts of 0 mean
+ * none. End it with db_commit() or db_rollback(). 0, or -1 with db->err. */
+int db_blocking_begin(struct db *db, const char *mode, uint64_t lock_ms, uint64_t statement_ms);
+
+#endif

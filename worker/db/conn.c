@@ -1,0 +1,301 @@
+/*
+ * One connection's life: down -> connecting -> up -> down. It never blocks: names
+ * are resolved elsewhere (hosts.c), PQconnectPoll is driven by the loop, and the
+ * socket is registered anew after each step because libpq may have made another.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "shm/base/hash.h"
+#include "shm/base/log.h"
+#include "worker/coro.h"
+#include "worker/db/internal.h"
+#include "worker/offload.h"
+#include "worker/worker.h"
+
+static void conn_unwatch(struct conn *conn)
+{
+	if (conn->watched)
+		loop_del(conn->lane->pool->loop, &conn->io);
+	conn->watched = false;
+}
+
+void conn_watch(struct conn *conn, uint32_t events)
+{
+	struct loop *loop = conn->lane->pool->loop;
+	int fd = PQsocket(conn->pg);
+	int failed = 0;
+
+	if (conn->watched && conn->io.fd == fd && conn->state == CONN_UP) {
+		if (conn->events != events)
+			failed = loop_mod(loop, &conn->io, events);
+	} else {
+		conn_unwatch(conn);
+		conn->io.fd = fd;
+		failed = loop_add(loop, &conn->io, events);
+		conn->watched = failed == 0;
+	}
+	conn->events = events;
+	if (failed)
+		log_err("cannot watch a database connection errno=%d", -failed);
+}
+
+/* ---- coming up ---- */
+
+static void conn_is_up(struct conn *conn)
+{
+	struct lane *lane = conn->lane;
+	struct db_pool *pool = lane->pool;
+
+	loop_timer_stop(pool->loop, &conn->timer);
+	if (PQsetnonblocking(conn->pg, 1) != 0 || !PQenterPipelineMode(conn->pg)) {
+		conn_lost(conn, PQerrorMessage(conn->pg));
+		return;
+	}
+	conn->state = CONN_UP;
+	conn->up_ms = conn->heard_ms = loop_now_ms(pool->loop);
+	lane->up++;
+	if (lane->failed)
+		log_info("database is back lane=%s", lane->label);
+	lane->failed = false;
+	lane->down_ms = 0;
+	pool_count(pool, CTR_db_connects);
+	pool_gauge(pool);
+	conn_watch(conn, EPOLLIN);
+	lane_dispatch(lane);
+}
+
+static void conn_poll(struct conn *conn)
+{
+	PostgresPollingStatusType next = PQconnectPoll(conn->pg);
+
+	switch (next) {
+	case PGRES_POLLING_READING:
+		conn_watch(conn, EPOLLIN);
+		break;
+	case PGRES_POLLING_WRITING:
+		conn_watch(conn, EPOLLOUT);
+		break;
+	case PGRES_POLLING_OK:
+		conn_is_up(conn);
+		break;
+	case PGRES_POLLING_FAILED:
+	case PGRES_POLLING_ACTIVE:
+		conn_lost(conn, PQerrorMessage(conn->pg));
+		break;
+	}
+}
+
+static void conn_ready(struct loop_io *io, uint32_t events)
+{
+	struct conn *conn = list_item(io, struct conn, io);
+	struct db_pool *pool = conn->lane->pool;
+
+	if (conn->state == CONN_CONNECTING)
+		conn_poll(conn);
+	else if (conn->state == CONN_UP)
+		pipe_ready(conn, events);
+	pool_wake(pool);
+}
+
+static void quiet(void *arg, const char *text)
+{
+	(void)arg;
+	log_debug("database notice text=\"%.*s\"", (int)strcspn(text, "\n"), text);
+}
+
+static void conn_connect(struct conn *conn)
+{
+	struct lane *lane = conn->lane;
+	const char *keys[8] = {"dbname", "application_name", "client_encoding"};
+	const char *values[8] = {lane->url, "pugd", "UTF8"};
+	int n = 3;
+
+	if (hosts_addresses(lane->hosts)) {
+		keys[n] = "host", values[n++] = hosts_names(lane->hosts);
+		keys[n] = "hostaddr", values[n++] = hosts_addresses(lane->hosts);
+		keys[n] = "port", values[n++] = hosts_ports(lane->hosts);
+	}
+	conn->state = CONN_CONNECTING;
+	conn->pg = PQconnectStartParams(keys, values, 1);
+	if (!conn->pg || PQstatus(conn->pg) == CONNECTION_BAD) {
+		conn_lost(conn, conn->pg ? PQerrorMessage(conn->pg) : "out of memory");
+		return;
+	}
+	PQsetNoticeProcessor(conn->pg, quiet, NULL);
+	loop_timer_set(lane->pool->loop, &conn->timer, DB_CONNECT_MS);
+	conn_watch(conn, EPOLLOUT);
+}
+
+/* ---- names ---- */
+
+static void resolve_thread(void *arg)
+{
+	hosts_resolve(arg);
+}
+
+/* Coroutine: looks the lane's hosts up on a thread, then connects. */
+static void resolve_then_connect(void *arg)
+{
+	struct conn *conn = arg;
+	struct worker *w = conn->lane->pool->w;
+
+	if (offload_run(w->offload, OFFLOAD_FAST, resolve_thread, conn->lane->hosts) < 0)
+		log_warn("no thread free to resolve database hosts lane=%s", conn->lane->label);
+	else
+		hosts_adopt(conn->lane->hosts);
+	if (conn->state == CONN_DOWN && !conn->lane->pool->closing)
+		conn_connect(conn);
+}
+
+static void conn_try(struct conn *conn)
+{
+	struct lane *lane = conn->lane;
+	/* Addresses change on failover; ask again now and then. A lane's first
+	 * connection does it for all: threads must not race over lane->hosts. */
+	bool stale = lane->hosts && conn == &lane->conns[0] && lane->up == 0 &&
+		(!hosts_addresses(lane->hosts) || conn->fails % 8 == 7);
+
+	if (stale && lane->pool->w->offload && coro_start(resolve_then_connect, conn))
+		return;
+	conn_connect(conn);
+}
+
+/* ---- going down ---- */
+
+static uint64_t backoff(int fails)
+{
+	uint64_t most = DB_BACKOFF_MIN_MS;
+	uint32_t noise;
+
+	/* At once after a loss, so that a failover is noticed first by us. */
+	if (fails == 0)
+		return 0;
+	for (int i = 1; i < fails && most < DB_BACKOFF_MAX_MS; i++)
+		most *= 2;
+	if (most > DB_BACKOFF_MAX_MS)
+		most = DB_BACKOFF_MAX_MS;
+	hash_random(&noise, sizeof(noise));
+	return most / 2 + noise % (most / 2 + 1);
+}
+
+static void conn_timer(struct loop_timer *t)
+{
+	struct conn *conn = list_item(t, struct conn, timer);
+	struct db_pool *pool = conn->lane->pool;
+
+	if (conn->state == CONN_CONNECTING)
+		conn_lost(conn, "connecting took too long");
+	else if (conn->state == CONN_DOWN)
+		conn_try(conn);
+	pool_wake(pool);
+}
+
+void conn_close(struct conn *conn)
+{
+	conn_unwatch(conn);
+	PQfinish(conn->pg);
+	conn->pg = NULL;
+	if (conn->state == CONN_UP)
+		conn->lane->up--;
+	conn->state = CONN_DOWN;
+	conn->spoiled = conn->recycle = false;
+	loop_timer_stop(conn->lane->pool->loop, &conn->timer);
+	free(conn->prepared);
+	conn->prepared = NULL;
+	conn->prepared_n = 0;
+	pool_gauge(conn->lane->pool);
+}
+
+/* Newest first, so that what is sent again keeps its order at the lane's front. */
+static void flights_lost(struct conn *conn)
+{
+	struct db_pool *pool = conn->lane->pool;
+
+	while (!list_empty(&conn->flights)) {
+		struct flight *f = list_item(conn->flights.prev, struct flight, node);
+		struct job *job = f->job;
+
+		flight_free(conn, f);
+		if (!job)
+			continue;
+		if (job->kind == JOB_QUERY && job->q->reads && !conn->owned && !pool->closing &&
+			job->tries++ == 0) {
+			job->conn = NULL;
+			list_push(&conn->lane->waiting, &job->node);
+			pool->pending++;
+		} else {
+			job_finish(job, DB_DOWN);
+		}
+	}
+}
+
+static void conn_retry(struct conn *conn)
+{
+	struct db_pool *pool = conn->lane->pool;
+
+	/* One that a transaction still holds is made anew when it lets go. */
+	if (conn->started && !conn->owned && !pool->closing)
+		loop_timer_set(pool->loop, &conn->timer, backoff(conn->fails));
+}
+
+void conn_lost(struct conn *conn, const char *why)
+{
+	struct lane *lane = conn->lane;
+	uint64_t now = loop_now_ms(lane->pool->loop);
+	bool was_up = conn->state == CONN_UP;
+
+	/* A server that takes connections only to drop them is no reason to spin. */
+	if (was_up && now - conn->up_ms >= DB_PATIENCE_MS)
+		conn->fails = 0;
+	else if (why)
+		conn->fails++;
+	if (why && (was_up || !lane->failed))
+		log_warn("database connection lost lane=%s reason=\"%.*s\"", lane->label,
+			(int)strcspn(why, "\n"), why);
+	conn_close(conn);
+	if (why && lane->up == 0) {
+		lane->failed = true;
+		if (!lane->down_ms)
+			lane->down_ms = now;
+	}
+	flights_lost(conn);
+	conn_retry(conn);
+	lane_dispatch(lane);
+}
+
+void conn_release(struct conn *conn)
+{
+	conn->owned = false;
+	if (conn->state == CONN_DOWN)
+		conn_retry(conn);
+	else if (conn->recycle && conn->n_flights == 0)
+		conn_lost(conn, NULL);
+	lane_dispatch(conn->lane);
+}
+
+void conn_start(struct conn *conn)
+{
+	if (conn->started)
+		return;
+	conn->started = true;
+	/* By timer: the caller may be a coroutine that must not see its own failure yet. */
+	loop_timer_set(conn->lane->pool->loop, &conn->timer, 0);
+}
+
+static void conn_flush(struct loop_chore *ch)
+{
+	struct conn *conn = list_item(ch, struct conn, flush);
+	struct db_pool *pool = conn->lane->pool;
+
+	pipe_flush(conn);
+	pool_wake(pool);
+}
+
+void conn_init(struct conn *conn, struct lane *lane)
+{
+	*conn = (struct conn){.lane = lane, .io.ready = conn_ready, .timer.fire = conn_timer,
+		.flush.run = conn_flush, .io.fd = -1};
+	list_init(&conn->flights);
+}

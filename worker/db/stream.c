@@ -1,0 +1,127 @@
+/*
+ * Single-row mode behind the interface of struct db; see stream.h. Waiting is by
+ * poll() in small steps, so that a thread whose query has become pointless gives
+ * its connection back at once.
+ */
+#include "worker/db/stream.h"
+
+#include <poll.h>
+
+#include "worker/db/internal.h"
+#include "worker/db/sqlstate.h"
+
+enum { STEP_MS = 50 };
+
+/* Waits for the next result; false when the query shall stop. */
+static bool wait_result(struct db_stream *st, PGconn *conn)
+{
+	struct pollfd fd = {.fd = PQsocket(conn), .events = POLLIN};
+
+	for (;;) {
+		if (st->stop && st->stop(st))
+			return false;
+		/* a lost connection shows as the next result */
+		if (!PQisBusy(conn) || PQstatus(conn) == CONNECTION_BAD)
+			return true;
+		if (poll(&fd, 1, STEP_MS) > 0 && !PQconsumeInput(conn))
+			return true;
+	}
+}
+
+static void drain(PGconn *conn)
+{
+	PGresult *res;
+
+	while ((res = PQgetResult(conn)))
+		PQclear(res);
+}
+
+/* Ends the statement early and leaves the connection usable. */
+static void abandon(PGconn *conn)
+{
+	PGcancel *cancel = PQgetCancel(conn);
+	char text[256];
+
+	if (cancel)
+		PQcancel(cancel, text, sizeof(text));
+	PQfreeCancel(cancel);
+	drain(conn);
+}
+
+static uint64_t row_bytes(const PGresult *res)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < PQnfields(res); i++)
+		n += (uint64_t)PQgetlength(res, 0, i);
+	return n;
+}
+
+/* Rows until the end; the result that ends the statement, or NULL with db->err set. */
+static PGresult *rows(struct db_stream *st, const struct query *q, PGconn *conn)
+{
+	PGresult *res;
+
+	for (;;) {
+		enum stream_next next;
+
+		if (!wait_result(st, conn)) {
+			db_fail(&st->db.err, DB_TIMEOUT);
+			return NULL;
+		}
+		res = PQgetResult(conn);
+		if (PQresultStatus(res) != PGRES_SINGLE_TUPLE)
+			return res;
+		st->bytes += row_bytes(res);
+		next = st->row(st, q, res);
+		PQclear(res);
+		if (next == STREAM_ENOUGH) {
+			abandon(conn);
+			return PQmakeEmptyPGresult(conn, PGRES_TUPLES_OK);
+		}
+		if (next == STREAM_FAIL) {
+			if (st->db.err.kind == DB_OK)
+				db_fail(&st->db.err, DB_BUG);
+			return NULL;
+		}
+	}
+}
+
+static int stream_exec(struct db *db, const struct query *q, const struct db_param *params,
+	PGresult **result)
+{
+	struct db_stream *st = (struct db_stream *)db;
+	PGconn *conn = db->impl;
+	struct wire wire;
+	PGresult *res;
+	ExecStatusType status;
+
+	wire_fill(&wire, q, params);
+	if (!PQsendQueryParams(conn, q->sql, q->n_params, q->param_types, wire.values,
+		    wire.lengths, wire.formats, 1) ||
+		!PQsetSingleRowMode(conn))
+		return db_fail(&db->err, DB_DOWN);
+	res = rows(st, q, conn);
+	if (!res) {
+		abandon(conn);
+		return db->err.kind == DB_OK ? db_fail(&db->err, DB_DOWN) : -1;
+	}
+	status = PQresultStatus(res);
+	if (status != PGRES_TUPLES_OK)
+		sqlstate_read(res, q->label, &db->err);
+	drain(conn);
+	if (status != PGRES_TUPLES_OK) {
+		PQclear(res);
+		return -1;
+	}
+	*result = res;
+	return 0;
+}
+
+static const struct db_ops stream_ops = {stream_exec, NULL};
+
+void db_stream(struct db_stream *st, PGconn *conn, struct arena *arena)
+{
+	st->db = (struct db){.ops = &stream_ops, .arena = arena, .impl = conn};
+	st->bytes = 0;
+}

@@ -1,0 +1,30 @@
+/*
+ * The keeper's chores: one file and one row of jobs.c each. A job is straight-line
+ * code on a coroutine of its own; it is run again `period` after it ended, sooner or
+ * later with backoff after it failed. Everything a job does must be safe to do twice
+ * and on several hosts at once.
+ */
+#ifndef JOBS_JOBS_H
+#define JOBS_JOBS_H
+
+#include "shm/base/arena.h"
+#include "worker/db/db.h"
+
+struct worker;
+
+/* What a run gets: a database handle whose deadline fits, and memory until it ends. */
+struct job_run {
+	struct worker *w;
+	struct db db;
+	struct arena arena;
+};
+
+/* 0, or -1 with r->db.err. */
+int job_key_feed(struct job_run *r);   /* key_feed.c */
+int job_partitions(struct job_run *r); /* partitions.c */
+int job_sessions(struct job_run *r);   /* sessions.c */
+
+/* Starts all jobs; the first runs come at once. Only in the keeper. False without memory. */
+bool jobs_start(struct worker *w);
+
+#endif
