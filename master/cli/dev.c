@@ -163,14 +163,14 @@ static bool make_folders(struct dev *d, const char *data)
 	return true;
 }
 
-struct args {
+struct words {
 	char *v[MAX_ARGS];
 	int n;
 	char text[MAX_ARGS][PATH_MAX + 64];
 	int used;
 };
 
-static void arg(struct args *a, const char *value)
+static void arg(struct words *a, const char *value)
 {
 	if (a->n + 1 < MAX_ARGS) {
 		snprintf(a->text[a->used], sizeof(a->text[0]), "%s", value);
@@ -179,7 +179,7 @@ static void arg(struct args *a, const char *value)
 	}
 }
 
-static void setting(struct args *a, const char *key, const char *value, const char *tail)
+static void setting(struct words *a, const char *key, const char *value, const char *tail)
 {
 	char text[PATH_MAX + 64];
 	snprintf(text, sizeof(text), "%s=%s%s", key, value, tail);
@@ -188,9 +188,9 @@ static void setting(struct args *a, const char *key, const char *value, const ch
 }
 
 /* D59: what differs from production; --config and -o come last and win. */
-static struct args *child_args(const struct dev *d, const char *command)
+static struct words *child_args(const struct dev *d, const char *command)
 {
-	struct args *a = calloc(1, sizeof(*a));
+	struct words *a = calloc(1, sizeof(*a));
 	if (!a)
 		return NULL;
 	arg(a, d->exe);
@@ -220,7 +220,7 @@ static struct args *child_args(const struct dev *d, const char *command)
 
 static bool run_step(struct dev *d, const char *command, const char *extra, const char *value)
 {
-	struct args *a = child_args(d, command);
+	struct words *a = child_args(d, command);
 	if (!a)
 		return dev_fail("out of memory");
 	if (extra) {
@@ -236,7 +236,7 @@ static bool run_step(struct dev *d, const char *command, const char *extra, cons
 
 static bool start_master(struct dev *d)
 {
-	struct args *a = child_args(d, "run");
+	struct words *a = child_args(d, "run");
 	if (!a)
 		return dev_fail("out of memory");
 	fflush(NULL);

@@ -4,7 +4,6 @@
  */
 #include "worker/rpc/password.h"
 
-#include <crypt.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +41,14 @@ static void work(void *arg)
 	}
 	explicit_bzero(data, sizeof(*data));
 	free(data);
+}
+
+bool password_make(const char *password, char out[CRYPT_OUTPUT_SIZE])
+{
+	struct job j = {.password = password, .make_salt = true};
+	work(&j);
+	memcpy(out, j.out, sizeof(j.out));
+	return j.ok;
 }
 
 static int run(struct call *c, struct job *j)

@@ -3,7 +3,11 @@
 #ifndef RPC_PASSWORD_H
 #define RPC_PASSWORD_H
 
+#include <crypt.h>
 #include "worker/call/call.h"
+
+/* A new yescrypt hash; blocks for tens of milliseconds, so only on threads and in commands. */
+bool password_make(const char *password, char out[CRYPT_OUTPUT_SIZE]);
 
 /* A new yescrypt hash in c's arena; NULL after call_fail(). */
 const char *password_hash(struct call *c, const char *password);
