@@ -146,6 +146,8 @@ static bool header_has_token(const struct http_request *rq, struct str name, str
 
 /* ---- the request line, on our own ---- */
 
+static const char no_coding[] = "Only the transfer coding \"chunked\" is served.";
+
 static int refuse(struct http1_framing *fr, int status, const char *why)
 {
 	fr->why = why;
@@ -218,13 +220,10 @@ static int parse_target(struct http_request *rq, struct http1_framing *fr)
 
 static int parse_line(struct str line, struct http_request *rq, struct http1_framing *fr)
 {
-	int rc;
-
 	rq->method = str_cut(&line, ' ');
 	rq->target = str_cut(&line, ' ');
-	/* A second parser may split at another space: there must be just two. */
-	rc = parse_version(line, fr);
-	return rc;
+	/* A third space stays in the version and makes it malformed. */
+	return parse_version(line, fr);
 }
 
 /* ---- llhttp ---- */
@@ -305,6 +304,8 @@ static int run_llhttp(const char *head, size_t n, struct http_request *rq,
 		return refuse(fr, 431, "Too many header fields.");
 	if (rc == HPE_INVALID_METHOD)
 		return refuse(fr, 501, "Unknown method.");
+	if (rc == HPE_INVALID_TRANSFER_ENCODING)
+		return refuse(fr, 501, no_coding);
 	if (rc != HPE_PAUSED || !g.whole || !str_eq(g.url, rq->target))
 		return refuse(fr, 400, "Malformed request head.");
 	return 0;
@@ -349,7 +350,7 @@ static int check_length(struct http_request *rq, struct http1_framing *fr)
 			return refuse(fr, 400, "Transfer-Encoding needs HTTP/1.1.");
 		if (codings > 1 ||
 			!str_case_eq(http_header_get(rq, STR("transfer-encoding")), STR("chunked")))
-			return refuse(fr, 501, "Only the transfer coding \"chunked\" is served.");
+			return refuse(fr, 501, no_coding);
 		fr->chunked = true;
 	}
 	if (lengths > 0) {
