@@ -1,0 +1,55 @@
+/* The table of commands, and the two that fit into a line. */
+#include "master/cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int cli_help(struct args *a);
+static int cli_version(struct args *a);
+
+/* Commands with neither function are the worker side's (worker/cli/); the help lists all. */
+static const struct command commands[] = {
+	{"run", "serve (also without a command)", NULL, NULL},
+	{"dev", "try it: private PostgreSQL, demo data, server", NULL, cli_dev},
+	{"check", "validate configuration, credentials and binary", cli_check, NULL},
+	{"status", "show workers, methods, caches, limits [--watch] [--json] [--admin ADDR]",
+		cli_status, NULL},
+	{"quarantine", "quarantine clear: let calls that killed workers in again", cli_quarantine,
+		NULL},
+	{"options", "print all settings [--sample | --man]", cli_options, NULL},
+	{"migrate", "apply pending migrations", NULL, NULL},
+	{"seed", "fill an empty database with demo data", NULL, NULL},
+	{"verify", "check the stored events", NULL, NULL},
+	{"version", "print the version", cli_version, NULL},
+	{"help", "print this", cli_help, NULL},
+};
+
+const struct command *cli_find(const char *name)
+{
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+		name = "help";
+	if (strcmp(name, "--version") == 0)
+		name = "version";
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return commands[i].run || commands[i].run_raw ? &commands[i] : NULL;
+	return NULL;
+}
+
+static int cli_help(struct args *a)
+{
+	(void)a;
+	printf("usage: pugd [COMMAND] [--config FILE] [-o KEY=VALUE]...\n\n");
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		printf("  %-11s %s\n", commands[i].name, commands[i].help);
+	printf("\nThe configuration is FILE, else $PUGD_CONFIG, else /etc/pugd/pugd.conf.\n"
+	       "See pugd(8) and pugd.conf(5).\n");
+	return 0;
+}
+
+static int cli_version(struct args *a)
+{
+	(void)a;
+	printf("pugd %s\n", PUGD_VERSION);
+	return 0;
+}

@@ -1,0 +1,186 @@
+/* The status page: one JSON object with everything `pugd status` shows. */
+#include <inttypes.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "master/admin.h"
+#include "master/child.h"
+#include "master/generation.h"
+#include "master/metrics.h"
+#include "shm/base/clock.h"
+#include "shm/segment.h"
+
+enum { QUARANTINE_SHOWN = 64 };
+
+/* A JSON string; the bytes may come from a configuration or another process. */
+static void add_string(struct buf *b, const char *s)
+{
+	buf_c(b, '"');
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			buf_c(b, '\\');
+		if ((unsigned char)*s < ' ')
+			buf_printf(b, "\\u%04x", (unsigned)(unsigned char)*s);
+		else
+			buf_c(b, *s);
+	}
+	buf_c(b, '"');
+}
+
+static void add_named(struct buf *b, const char *name, const char *value)
+{
+	buf_printf(b, "\"%s\":", name);
+	add_string(b, value);
+}
+
+static const char *phase(const struct master *m)
+{
+	if (m->stopping)
+		return "stopping";
+	if (!m->current)
+		return "starting";
+	if (m->reload.pid != 0 || m->next)
+		return "reloading";
+	return m->old ? "draining" : "serving";
+}
+
+static void write_head(const struct master *m, struct buf *b)
+{
+	add_named(b, "version", PUGD_VERSION);
+	buf_printf(b, ",\"pid\":%d,\"uptime_ms\":%" PRIu64 ",\"time_ms\":%" PRIu64 ",",
+		(int)getpid(), clock_mono_ms() - m->started_ms, clock_mono_ms());
+	add_named(b, "state", phase(m));
+	buf_printf(b, ",\"generation\":%u,\"ready_workers\":%d,\"completed\":%" PRIu64
+		",\"rejected\":%" PRIu64 ",\"deaths\":%" PRIu64 ",\"layout\":\"%016" PRIx64 "\",",
+		m->current ? m->current->number : 0, generation_ready_workers(m->current),
+		m->completed, m->rejected, m->deaths, segment_layout());
+	add_named(b, "last_error", m->last_error);
+	buf_c(b, ',');
+	add_named(b, "binary", m->binary);
+	buf_z(b, ",\"listen\":[");
+	for (int i = 0; i < m->listeners.count; i++) {
+		buf_z(b, i ? "," : "");
+		add_string(b, m->listeners.one[i].address);
+	}
+	buf_c(b, ']');
+}
+
+static void write_slot(struct slot *s, uint64_t now_ms, struct buf *b)
+{
+	uint64_t beat = atomic_load(&s->heartbeat_ms);
+
+	buf_printf(b, ",\"heartbeat_age_ms\":%" PRIu64 ",\"connections\":%u,\"in_flight\":%u"
+		",\"memory\":%" PRIu64 ",\"db_up\":%u,\"degraded\":%u",
+		now_ms > beat ? now_ms - beat : 0, atomic_load(&s->connections),
+		atomic_load(&s->calls_in_flight), (uint64_t)atomic_load(&s->arena_bytes),
+		atomic_load(&s->db_up), atomic_load(&s->degraded));
+}
+
+static void write_child(const struct child *c, uint64_t now_ms, struct buf *b)
+{
+	bool runs = child_has_process(c);
+
+	buf_printf(b, "{\"role\":\"%s\",\"generation\":%u,\"state\":\"%s\",\"slot\":%d,\"pid\":%d"
+		",\"state_ms\":%" PRIu64, child_role(c), c->gen->number,
+		child_state_name(c->state), runs ? c->slot_no : -1, runs ? (int)c->pid : 0,
+		now_ms - c->since_ms);
+	if (runs && c->gen->seg)
+		write_slot(segment_slot(c->gen->seg, c->slot_no), now_ms, b);
+	buf_c(b, '}');
+}
+
+static void write_workers(const struct master *m, struct buf *b)
+{
+	uint64_t now_ms = clock_mono_ms();
+	bool first = true;
+
+	buf_z(b, ",\"workers\":[");
+	for (int g = 0; g < GENERATIONS; g++) {
+		for (int i = 0; m->gens[g].state != GEN_NONE && i < m->gens[g].seats; i++) {
+			if (m->gens[g].child[i].state == CHILD_DONE)
+				continue;
+			buf_z(b, first ? "" : ",");
+			write_child(&m->gens[g].child[i], now_ms, b);
+			first = false;
+		}
+	}
+	buf_c(b, ']');
+}
+
+static void write_counters(const struct segment *seg, struct buf *b)
+{
+	buf_z(b, ",\"counters\":{");
+	for (unsigned c = 0; c < COUNTERS; c++)
+		buf_printf(b, "%s\"%s\":%" PRIu64, c ? "," : "", metrics_counters[c].name,
+			counter_sum(seg, (enum counter)c));
+	buf_c(b, '}');
+}
+
+static void write_method(const char *name, const struct method_stat *st, struct buf *b)
+{
+	const char *comma = "";
+
+	buf_c(b, '{');
+	add_named(b, "name", name);
+	buf_printf(b, ",\"calls\":%" PRIu64 ",\"latency_sum_us\":%" PRIu64 ",\"codes\":{",
+		st->calls, st->latency_sum_us);
+	for (unsigned c = 0; c < CODES; c++) {
+		if (st->by_code[c] == 0)
+			continue;
+		buf_printf(b, "%s\"%s\":%" PRIu64, comma, metrics_code(c), st->by_code[c]);
+		comma = ",";
+	}
+	buf_z(b, "},\"latency\":[");
+	for (int i = 0; i < LATENCY_BUCKETS; i++)
+		buf_printf(b, "%s%" PRIu64, i ? "," : "", st->latency[i]);
+	buf_z(b, "]}");
+}
+
+static void write_methods(const struct segment *seg, struct buf *b)
+{
+	struct method_stat st;
+	const char *name, *comma = "";
+
+	buf_z(b, ",\"methods\":[");
+	for (unsigned i = 0; i < METHODS_MAX; i++) {
+		name = segment_method_name(seg, i);
+		if (!name)
+			continue;
+		stat_read(seg, i, &st);
+		if (st.calls == 0)
+			continue;
+		buf_z(b, comma);
+		write_method(name, &st, b);
+		comma = ",";
+	}
+	buf_c(b, ']');
+}
+
+static void write_quarantine(const struct segment *seg, struct buf *b)
+{
+	struct quarantine_row rows[QUARANTINE_SHOWN];
+	uint64_t now_ms = clock_mono_ms();
+	int n = quarantine_list(seg, rows, QUARANTINE_SHOWN, now_ms);
+
+	buf_z(b, ",\"quarantine\":[");
+	for (int i = 0; i < n; i++)
+		buf_printf(b, "%s{\"fingerprint\":\"%016" PRIx64 "\",\"deaths\":%u"
+			",\"remaining_ms\":%" PRIu64 "}", i ? "," : "", rows[i].fingerprint,
+			rows[i].deaths, rows[i].until_ms > now_ms ? rows[i].until_ms - now_ms : 0);
+	buf_c(b, ']');
+}
+
+void status_write(const struct master *m, struct buf *b)
+{
+	const struct segment *seg = metrics_segment(m);
+
+	buf_c(b, '{');
+	write_head(m, b);
+	write_workers(m, b);
+	if (seg) {
+		write_counters(seg, b);
+		write_methods(seg, b);
+		write_quarantine(seg, b);
+	}
+	buf_z(b, "}\n");
+}
