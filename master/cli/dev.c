@@ -158,8 +158,9 @@ static bool make_folders(struct dev *d, const char *data)
 	if (n <= 0)
 		return dev_fail("cannot find this binary: %s", strerror(errno));
 	d->exe[n] = '\0';
-	snprintf(mail, sizeof(mail), "%s/dev.json", d->data);
-	(void)unlink(mail); /* it exists only while we serve */
+	char json[PATH_MAX + 16];
+	snprintf(json, sizeof(json), "%s/dev.json", d->data);
+	(void)unlink(json); /* it exists only while we serve */
 	return true;
 }
 
@@ -173,8 +174,9 @@ struct words {
 static void arg(struct words *a, const char *value)
 {
 	if (a->n + 1 < MAX_ARGS) {
-		snprintf(a->text[a->used], sizeof(a->text[0]), "%s", value);
-		a->v[a->n++] = a->text[a->used++];
+		char *copy = a->text[a->used++];
+		if ((size_t)snprintf(copy, sizeof(a->text[0]), "%s", value) < sizeof(a->text[0]))
+			a->v[a->n++] = copy;
 		a->v[a->n] = NULL;
 	}
 }
@@ -182,7 +184,8 @@ static void arg(struct words *a, const char *value)
 static void setting(struct words *a, const char *key, const char *value, const char *tail)
 {
 	char text[PATH_MAX + 64];
-	snprintf(text, sizeof(text), "%s=%s%s", key, value, tail);
+	if ((size_t)snprintf(text, sizeof(text), "%s=%s%s", key, value, tail) >= sizeof(text))
+		return; /* a path of PATH_MAX: the child will complain about the setting */
 	arg(a, "-o");
 	arg(a, text);
 }
@@ -368,8 +371,11 @@ static bool bring_up(struct dev *d)
 {
 	char seed[24];
 	snprintf(seed, sizeof(seed), "%ld", d->seed);
-	snprintf(d->admin, sizeof(d->admin), "unix:%s/admin.sock",
-		strlen(d->data) < 80 ? d->data : d->sockets);
+	/* A socket's path is short; a deep data folder uses the database's folder. */
+	const char *folder = strlen(d->data) < 80 ? d->data : d->sockets;
+	if ((size_t)snprintf(d->admin, sizeof(d->admin), "unix:%s/admin.sock", folder) >=
+		sizeof(d->admin))
+		return dev_fail("path too long: %s", folder);
 	return dev_pg_start(d) && run_step(d, "migrate", NULL, NULL) &&
 	       run_step(d, "seed", "--events", seed) && start_master(d);
 }
