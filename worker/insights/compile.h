@@ -1,0 +1,20 @@
+/*
+ * From request messages to plans. Shapes were validated before; what only shows
+ * here is a late rejection (insights-dashboards.md 2.6).
+ */
+#ifndef INSIGHTS_COMPILE_H
+#define INSIGHTS_COMPILE_H
+
+#include "proto/activity/v1/activity.pb-c.h"
+#include "proto/insights/v1/insights.pb-c.h"
+#include "worker/insights/plan.h"
+
+/* 0, or -1 with *why (NULL: the arena is full). The plan refers to the message. */
+int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct str zone,
+	struct arena *a, const char **why);
+int compile_list(struct plan *p, const Activity__V1__ListRequest *in, struct arena *a,
+	const char **why);
+/* Milliseconds of a timestamp, cut down; saturates far outside the years 1-9999. */
+int64_t compile_ms(const Google__Protobuf__Timestamp *t);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * The operator table; see filter.h. Text operators look at the text of a value,
+ * where a missing one is empty; numeric ones at its numeric view, and without
+ * one they are false, NOT_BETWEEN included.
+ */
+#include "worker/insights/filter.h"
+
+static bool contains(struct str text, struct str part)
+{
+	return part.n == 0 || (text.n >= part.n && memmem(text.p, text.n, part.p, part.n));
+}
+
+static bool among(const struct filter *f, struct str text)
+{
+	for (uint32_t i = 0; i < f->n_values; i++)
+		if (str_eq(f->values[i], text))
+			return true;
+	return false;
+}
+
+bool filter_numeric(enum filter_op op)
+{
+	return (op >= FILTER_LTE && op <= FILTER_GT) || op == FILTER_BETWEEN ||
+	       op == FILTER_NOT_BETWEEN;
+}
+
+static bool test_number(const struct filter *f, double n)
+{
+	switch ((int)f->op) {
+	case FILTER_LTE:
+		return n <= f->low;
+	case FILTER_GTE:
+		return n >= f->low;
+	case FILTER_LT:
+		return n < f->low;
+	case FILTER_GT:
+		return n > f->low;
+	case FILTER_BETWEEN:
+		return f->low <= n && n <= f->high;
+	default:
+		return n < f->low || n > f->high;
+	}
+}
+
+static bool test_text(const struct filter *f, struct str text)
+{
+	switch ((int)f->op) {
+	case FILTER_EQUALS:
+		return str_eq(text, f->value);
+	case FILTER_NOT_EQUALS:
+		return !str_eq(text, f->value);
+	case FILTER_CONTAINS:
+		return contains(text, f->value);
+	case FILTER_NOT_CONTAINS:
+		return !contains(text, f->value);
+	case FILTER_IS_SET:
+		return text.n > 0;
+	case FILTER_IS_NOT_SET:
+		return text.n == 0;
+	case FILTER_IN:
+		return among(f, text);
+	case FILTER_NOT_IN:
+		return !among(f, text);
+	default:
+		return false;
+	}
+}
+
+bool filter_test(const struct filter *f, const struct value *v)
+{
+	static const struct value missing = {.type = VALUE_NONE};
+	char scratch[VALUE_TEXT_MAX];
+	double n;
+
+	if (!v)
+		v = &missing;
+	if (filter_numeric(f->op))
+		return value_number(v, f->class, &n) && test_number(f, n);
+	return test_text(f, value_text(v, f->class, scratch));
+}

@@ -1,0 +1,180 @@
+/*
+ * Evaluates a plan's conditions over a batch; see frame.h. Vectors of one byte per
+ * event, combined with AND and OR in plain loops that compilers vectorise.
+ */
+#include "worker/insights/frame.h"
+
+static bool is_cookieless(struct str id)
+{
+	return str_starts(id, STR("cookieless-"));
+}
+
+static bool resolve_people(struct frame *f)
+{
+	const struct batch_column *c = &f->batch->distinct;
+	uint32_t *persons = arena_array(f->a, c->n_entries + 1, sizeof(*persons));
+	uint8_t *cookieless = arena_zalloc(f->a, c->n_entries + 1);
+
+	if (!persons || !cookieless)
+		return false;
+	for (uint32_t i = 0; i < c->n_entries; i++) {
+		cookieless[i + 1] = is_cookieless(c->entries[i].s);
+		persons[i + 1] = f->plan->people ? people_find(f->people, c->entries[i].s) : 0;
+		if (persons[i + 1] == PERSON_FULL)
+			return false;
+	}
+	f->persons = persons;
+	f->cookieless = cookieless;
+	return true;
+}
+
+/* The column a filter looks at, and its answer per dictionary code. */
+static uint8_t *pass_table(const struct frame *f, const struct filter *flt,
+	const struct batch_column **column)
+{
+	const struct batch_column *c =
+		flt->profile ? &f->batch->distinct : &f->batch->props[flt->source];
+	uint8_t *pass = arena_alloc(f->a, c->n_entries + 1);
+
+	*column = c;
+	if (!pass)
+		return NULL;
+	pass[0] = filter_test(flt, NULL);
+	for (uint32_t i = 1; i <= c->n_entries; i++) {
+		const struct value *v = &c->entries[i - 1];
+
+		if (flt->profile)
+			v = people_get_trait(f->people, f->persons[i], flt->source);
+		pass[i] = filter_test(flt, v);
+	}
+	return pass;
+}
+
+/* out &= group, or with `out` NULL a fresh vector. */
+static uint8_t *group_vector(const struct frame *f, const struct plan_group *g)
+{
+	uint32_t n = f->batch->n;
+	uint8_t *out = arena_alloc(f->a, n);
+
+	if (!out)
+		return NULL;
+	memset(out, !g->any || g->n == 0, n);
+	for (uint32_t k = 0; k < g->n; k++) {
+		const struct batch_column *c;
+		const uint8_t *pass = pass_table(f, &g->filters[k], &c);
+
+		if (!pass)
+			return NULL;
+		for (uint32_t i = 0; i < n && g->any; i++)
+			out[i] |= pass[c->codes[i]];
+		for (uint32_t i = 0; i < n && !g->any; i++)
+			out[i] &= pass[c->codes[i]];
+	}
+	return out;
+}
+
+static bool add_groups(const struct frame *f, uint8_t *base)
+{
+	const struct plan *p = f->plan;
+	uint32_t n = f->batch->n;
+	uint8_t *any = p->any_group && p->n_groups ? arena_zalloc(f->a, n) : NULL;
+
+	if (p->any_group && p->n_groups && !any)
+		return false;
+	for (uint32_t k = 0; k < p->n_groups; k++) {
+		const uint8_t *g = group_vector(f, &p->groups[k]);
+
+		if (!g)
+			return false;
+		for (uint32_t i = 0; i < n && any; i++)
+			any[i] |= g[i];
+		for (uint32_t i = 0; i < n && !any; i++)
+			base[i] &= g[i];
+	}
+	for (uint32_t i = 0; i < n && any; i++)
+		base[i] &= any[i];
+	return true;
+}
+
+/* base &= the column holds exactly this. */
+static void only(const struct frame *f, const struct batch_column *c, struct str value,
+	uint8_t *base)
+{
+	uint32_t wanted = 0;
+
+	for (uint32_t i = 0; i < c->n_entries; i++)
+		if (str_eq(c->entries[i].s, value))
+			wanted = i + 1;
+	for (uint32_t i = 0; i < f->batch->n; i++)
+		base[i] &= wanted != 0 && c->codes[i] == wanted;
+}
+
+static bool only_person(const struct frame *f, uint8_t *base)
+{
+	uint32_t who = people_find(f->people, f->plan->person);
+
+	if (who == PERSON_FULL)
+		return false;
+	for (uint32_t i = 0; i < f->batch->n; i++)
+		base[i] &= f->persons[f->batch->distinct.codes[i]] == who;
+	return true;
+}
+
+static bool make_base(struct frame *f)
+{
+	const struct batch *b = f->batch;
+	uint8_t *base = arena_alloc(f->a, b->n);
+
+	if (!base)
+		return false;
+	for (uint32_t i = 0; i < b->n; i++)
+		base[i] = b->times[i] >= f->plan->from_ms && b->times[i] < f->plan->to_ms;
+	for (uint32_t i = 0; i < b->n && b->masked; i++)
+		base[i] &= !b->masked[i];
+	f->base = base;
+	if (f->plan->session.p)
+		only(f, &b->session, f->plan->session, base);
+	if (f->plan->only_kind.p)
+		only(f, &b->kind, f->plan->only_kind, base);
+	if (f->plan->person.p && !only_person(f, base))
+		return false;
+	return add_groups(f, base);
+}
+
+static const uint8_t *match_event(const struct frame *f, const struct plan_event *ev)
+{
+	const struct batch_column *c = &f->batch->kind;
+	uint32_t n = f->batch->n;
+	uint8_t *out = group_vector(f, &ev->filters), *same;
+
+	if (!out)
+		return NULL;
+	for (uint32_t i = 0; i < n; i++)
+		out[i] &= f->base[i];
+	if (ev->kind.n == 0)
+		return out;
+	same = arena_zalloc(f->a, c->n_entries + 1);
+	if (!same)
+		return NULL;
+	for (uint32_t i = 0; i < c->n_entries; i++)
+		same[i + 1] = str_eq(c->entries[i].s, ev->kind);
+	for (uint32_t i = 0; i < n; i++)
+		out[i] &= same[c->codes[i]];
+	return out;
+}
+
+bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
+	struct people *people, struct arena *a)
+{
+	const uint8_t **match = arena_array(a, plan->n_events + 1, sizeof(*match));
+
+	*f = (struct frame){.plan = plan, .batch = b, .people = people, .a = a, .match = match};
+	if (!match || (plan->need.distinct && !resolve_people(f)) || !make_base(f))
+		return false;
+	for (uint32_t e = 0; e < plan->n_events; e++) {
+		match[e] = match_event(f, &plan->events[e]);
+		if (!match[e])
+			return false;
+	}
+	return true;
+}

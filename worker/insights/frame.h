@@ -1,0 +1,31 @@
+/*
+ * One batch seen through a plan: which events match what. Conditions are asked
+ * once per dictionary entry; per event there is only a table lookup.
+ */
+#ifndef INSIGHTS_FRAME_H
+#define INSIGHTS_FRAME_H
+
+#include "worker/insights/plan.h"
+#include "worker/store/people.h"
+
+struct frame {
+	const struct plan *plan;
+	const struct batch *batch;
+	struct people *people;
+	struct arena *a;            /* of this batch */
+	const uint32_t *persons;    /* by code of batch->distinct, [0] unused; or NULL */
+	const uint8_t *cookieless;  /* by code of batch->distinct; or NULL */
+	const uint8_t *base;        /* per event: window, groups, mask */
+	const uint8_t *const *match; /* per plan event, per event; base included, consent not */
+};
+
+/* False when the arena is full. */
+bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
+	struct people *people, struct arena *a);
+/* True when the event at row may count for a plan event that counts people. */
+static inline bool frame_consented(const struct frame *f, uint32_t row)
+{
+	return !f->cookieless[f->batch->distinct.codes[row]];
+}
+
+#endif

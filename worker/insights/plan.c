@@ -1,0 +1,46 @@
+/*
+ * The parts of a plan that every compiler needs: properties and trait paths by
+ * number, each once; see plan.h.
+ */
+#include "worker/insights/plan.h"
+
+uint32_t plan_property(struct plan *p, struct str key)
+{
+	/* keys starting with $ are automatic, and only those (1.1) */
+	enum prop_scope scope = key.n && key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
+	uint32_t n = p->need.n_props;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (p->props[i].scope == scope && str_eq(p->props[i].key, key))
+			return i;
+	if (n == p->cap_props) {
+		uint32_t cap = n ? n * 2 : 8;
+
+		p->props = arena_grow(p->a, p->props, n * sizeof(*p->props), cap * sizeof(*p->props));
+		if (!p->props)
+			return PLAN_NONE;
+		p->cap_props = cap;
+		p->need.props = p->props;
+	}
+	p->props[n] = (struct prop_ref){key, scope, value_key_class(key)};
+	p->need.n_props = n + 1;
+	return n;
+}
+
+uint32_t plan_path(struct plan *p, struct str path)
+{
+	for (uint32_t i = 0; i < p->n_paths; i++)
+		if (str_eq(p->paths[i], path))
+			return i;
+	if (p->n_paths == p->cap_paths) {
+		uint32_t cap = p->cap_paths ? p->cap_paths * 2 : 8;
+
+		p->paths = arena_grow(p->a, p->paths, p->n_paths * sizeof(*p->paths),
+			cap * sizeof(*p->paths));
+		if (!p->paths)
+			return PLAN_NONE;
+		p->cap_paths = cap;
+	}
+	p->paths[p->n_paths] = path;
+	return p->n_paths++;
+}

@@ -1,0 +1,260 @@
+/*
+ * See scan.h. The call's coroutine is parked meanwhile; a timer on the loop looks
+ * whether the client is still there, because a thread cannot.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "shm/options.h"
+#include "shm/segment.h"
+#include "worker/db/blocking.h"
+#include "worker/insights/scan.h"
+#include "worker/loop.h"
+#include "worker/offload.h"
+#include "worker/store/reader.h"
+#include "worker/worker.h"
+
+enum {
+	LOOK_MS = 200,            /* how often the client's presence is checked */
+	RECYCLE_BYTES = 64 << 20, /* libpq's buffer never shrinks: connect anew after so much */
+	SEGMENT_SHARE = 4         /* one segment's decoding may take a quarter of the memory */
+};
+
+/* Each scan thread keeps one connection; it dies with its thread. */
+static _Thread_local PGconn *kept;
+static pthread_once_t kept_once = PTHREAD_ONCE_INIT;
+static pthread_key_t kept_key;
+
+static void kept_drop(void *conn)
+{
+	PQfinish(conn);
+}
+
+static void kept_setup(void)
+{
+	must(pthread_key_create(&kept_key, kept_drop) == 0);
+}
+
+static void keep(PGconn *conn)
+{
+	pthread_once(&kept_once, kept_setup);
+	kept = conn;
+	pthread_setspecific(kept_key, conn);
+}
+
+static void forget(void)
+{
+	PQfinish(kept);
+	keep(NULL);
+}
+
+struct run {
+	struct reader reader;
+	struct scan *scan;
+};
+
+static bool should_stop(struct db_stream *st)
+{
+	struct run *run = (struct run *)((char *)st - offsetof(struct run, reader.stream));
+
+	return atomic_load_explicit(&run->scan->asked_to_stop, memory_order_relaxed) ||
+	       clock_mono_ms() >= run->scan->deadline_ms;
+}
+
+static enum stream_next on_segment(struct reader *r, const struct segment *seg, struct arena *a)
+{
+	struct scan *s = ((struct run *)r)->scan;
+	struct frame frame;
+	struct batch batch;
+
+	if (!batch_load(&batch, seg, &s->plan->need, a)) {
+		r->error = a->over ? READER_MEMORY : READER_BROKEN;
+		return STREAM_FAIL;
+	}
+	if (!frame_make(&frame, s->plan, &batch, &s->people, a) || !s->fold(s, &frame, seg)) {
+		r->error = READER_MEMORY;
+		return STREAM_FAIL;
+	}
+	return STREAM_MORE;
+}
+
+static bool on_enough(struct reader *r, int64_t tmax)
+{
+	struct scan *s = ((struct run *)r)->scan;
+
+	return s->enough(s, tmax);
+}
+
+/* A connection inside a snapshot, made anew once if the kept one turns out dead. */
+static bool begin(struct scan *s, struct db *db)
+{
+	char why[256];
+
+	for (int attempt = 0; attempt < 2; attempt++) {
+		uint64_t now = clock_mono_ms();
+		uint64_t left = s->deadline_ms > now ? s->deadline_ms - now : 1;
+
+		if (!kept) {
+			keep(db_connect(s->url, why, sizeof(why)));
+			attempt = 1;
+		}
+		if (!kept) {
+			log_warn("scan cannot connect why=\"%s\"", why);
+			return false;
+		}
+		db_blocking(db, kept, &s->a);
+		if (db_blocking_begin(db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, left) == 0)
+			return true;
+		forget();
+	}
+	return false;
+}
+
+static enum scan_end outcome(const struct scan *s, const struct reader *r, int n)
+{
+	if (n == 0)
+		return SCAN_OK;
+	if (r->error == READER_MEMORY)
+		return SCAN_MEMORY;
+	if (r->error == READER_BROKEN)
+		return SCAN_BROKEN;
+	if (atomic_load_explicit(&s->asked_to_stop, memory_order_relaxed))
+		return SCAN_GONE;
+	switch (r->stream.db.err.kind) {
+	case DB_TIMEOUT:
+		return SCAN_TIME;
+	case DB_DOWN:
+	case DB_BUSY:
+	case DB_SERIALIZE:
+		return SCAN_DB;
+	case DB_MEMORY:
+		return SCAN_MEMORY;
+	case DB_OK:
+	case DB_UNIQUE:
+	case DB_FOREIGN:
+	case DB_CHECK:
+	case DB_BUG:
+	default:
+		return SCAN_BROKEN;
+	}
+}
+
+static int read_all(struct scan *s, struct run *run)
+{
+	const struct plan *p = s->plan;
+	struct reader *r = &run->reader;
+
+	if (!people_init(&s->people, &s->a, p->n_paths)) {
+		r->error = READER_MEMORY;
+		return -1;
+	}
+	if (p->people && reader_people(r, &s->people, p->paths, p->n_paths) < 0)
+		return -1;
+	r->segment = on_segment;
+	r->enough = on_enough;
+	if (s->enough)
+		return reader_scan_newest(r, p->from_ms, p->to_ms);
+	return reader_scan(r, p->from_ms, p->to_ms);
+}
+
+/* On the thread. */
+static void run_scan(void *arg)
+{
+	struct scan *s = arg;
+	struct run run = {.scan = s};
+	struct db db;
+	int n;
+
+	s->end = SCAN_DB;
+	if (clock_mono_ms() >= s->deadline_ms) {
+		s->end = SCAN_TIME; /* it waited too long for a thread */
+		return;
+	}
+	if (!begin(s, &db))
+		return;
+	reader_init(&run.reader, kept, s->project, &s->a, s->segment_memory, should_stop);
+	n = read_all(s, &run);
+	s->end = outcome(s, &run.reader, n);
+	s->bytes = run.reader.stream.bytes;
+	s->segments = run.reader.n_segments;
+	s->events = run.reader.n_events;
+	db_rollback(&db); /* nothing was written */
+	if (PQstatus(kept) != CONNECTION_OK || s->bytes > RECYCLE_BYTES)
+		forget();
+	reader_free(&run.reader);
+}
+
+/* ---- on the loop ---- */
+
+struct look {
+	struct loop_timer timer;
+	struct scan *scan;
+	struct call *c;
+};
+
+static void look_after_client(struct loop_timer *t)
+{
+	struct look *look = (struct look *)t;
+
+	if (http_gone(look->c->rq))
+		atomic_store(&look->scan->asked_to_stop, 1);
+	else
+		loop_timer_set(look->c->w->loop, t, LOOK_MS);
+}
+
+void scan_init(struct scan *s, struct call *c)
+{
+	const struct options *o = c->w->opt;
+	uint64_t budget = (uint64_t)o->insight_timeout, left = call_time_left(c);
+	size_t memory = (size_t)o->insight_memory;
+
+	*s = (struct scan){.project = c->who.project};
+	s->url = o->analytics_url[0] ? o->analytics_url : o->database_url;
+	s->deadline_ms = clock_mono_ms() + (left < budget ? left : budget);
+	s->segment_memory = memory / SEGMENT_SHARE;
+	arena_init(&s->a, memory - s->segment_memory);
+}
+
+void scan_free(struct scan *s)
+{
+	arena_free(&s->a);
+}
+
+static int fail(struct call *c, enum scan_end end)
+{
+	switch (end) {
+	case SCAN_OK:
+		return 0;
+	case SCAN_TIME:
+		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL,
+			"the query took longer than its time budget");
+	case SCAN_GONE:
+		return call_fail(c, CODE_CANCELED, NULL, "the client went away");
+	case SCAN_MEMORY:
+		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
+			"the query needs more memory than it may use");
+	case SCAN_DB:
+		return call_fail(c, CODE_UNAVAILABLE, NULL, "the database cannot be reached now");
+	case SCAN_BROKEN:
+	default:
+		return call_fail(c, CODE_INTERNAL, NULL, "internal error");
+	}
+}
+
+int scan_run(struct scan *s, struct call *c)
+{
+	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
+	int refused;
+
+	loop_timer_set(c->w->loop, &look.timer, LOOK_MS);
+	refused = offload_run(c->w->offload, OFFLOAD_SCAN, run_scan, s);
+	loop_timer_stop(c->w->loop, &look.timer);
+	if (refused)
+		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
+	if (c->w->seg) {
+		counter_add(c->w->seg, c->w->slot_no, CTR_insight_queries, 1);
+		counter_add(c->w->seg, c->w->slot_no, CTR_insight_bytes, s->bytes);
+	}
+	return fail(c, s->end);
+}

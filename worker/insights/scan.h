@@ -1,0 +1,48 @@
+/*
+ * Runs a plan over a project's events on a scan thread: connection, snapshot,
+ * people, frames, kernel; within a budget of time and memory.
+ */
+#ifndef INSIGHTS_SCAN_H
+#define INSIGHTS_SCAN_H
+
+#include "worker/call/call.h"
+#include "worker/insights/frame.h"
+
+enum scan_end {
+	SCAN_OK,
+	SCAN_TIME,   /* the budget or the call's deadline is over */
+	SCAN_GONE,   /* the client went away */
+	SCAN_MEMORY,
+	SCAN_DB,     /* PostgreSQL cannot be asked now */
+	SCAN_BROKEN  /* a bug, or stored bytes are damaged */
+};
+
+struct scan {
+	const struct plan *plan;
+	int32_t project;
+	/* Folds one frame. False at the arena's cap. `s` is there for what a batch
+	 * does not hold. */
+	bool (*fold)(struct scan *s, const struct frame *f, const struct segment *seg);
+	/* Set: newest first; asked before each segment with its latest time. */
+	bool (*enough)(struct scan *s, int64_t tmax);
+	void *kernel;
+	struct arena a; /* of the query: plan, people, kernel, results */
+	struct people people;
+	/* for status and `pugd explain` */
+	uint64_t bytes, segments, events;
+
+	/* below: scan.c's own */
+	const char *url;
+	uint64_t deadline_ms;
+	size_t segment_memory;
+	_Atomic int asked_to_stop;
+	enum scan_end end;
+};
+
+/* Sets up s->a with the query's memory; release with scan_free(). */
+void scan_init(struct scan *s, struct call *c);
+void scan_free(struct scan *s);
+/* Runs it on a thread while the call is parked. 0, or -1 after call_fail(). */
+int scan_run(struct scan *s, struct call *c);
+
+#endif

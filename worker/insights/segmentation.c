@@ -1,0 +1,49 @@
+/*
+ * See segmentation.h. An event that matches two of the listed ones counts once.
+ */
+#include "worker/insights/segmentation.h"
+
+void segmentation_init(struct segmentation *s, const struct plan *plan)
+{
+	*s = (struct segmentation){.plan = plan, .users = {.a = plan->a}};
+}
+
+static bool matches(const struct frame *f, uint32_t row)
+{
+	for (uint32_t e = 0; e < f->plan->n_events; e++)
+		if (f->match[e][row])
+			return true;
+	return false;
+}
+
+bool segmentation_fold(struct segmentation *s, const struct frame *f)
+{
+	const struct plan_event *first = &s->plan->events[0];
+	const struct batch *b = f->batch;
+	struct numbers numbers = {0};
+
+	if (first->number != PLAN_NONE &&
+		!numbers_make(&numbers, &b->props[first->number],
+			s->plan->need.props[first->number].class, f->a))
+		return false;
+	for (uint32_t i = 0; i < b->n; i++) {
+		if (!matches(f, i) || (first->consented && !frame_consented(f, i)))
+			continue;
+		s->tally.count++;
+		if (tally_needs_users(first->agg)) {
+			int fresh = pairs_add(&s->users, 0, f->persons[b->distinct.codes[i]]);
+
+			if (fresh < 0)
+				return false;
+			s->tally.users += (uint64_t)fresh;
+		}
+		if (numbers.codes && numbers.has[numbers.codes[i]])
+			tally_number(&s->tally, numbers.v[numbers.codes[i]]);
+	}
+	return true;
+}
+
+double segmentation_total(const struct segmentation *s)
+{
+	return tally_value(&s->tally, s->plan->events[0].agg);
+}

@@ -1,0 +1,22 @@
+/*
+ * Segmentation (D31): one number over the events that match any of the listed
+ * ones; the first one's aggregation counts.
+ */
+#ifndef INSIGHTS_SEGMENTATION_H
+#define INSIGHTS_SEGMENTATION_H
+
+#include "worker/insights/tally.h"
+#include "worker/insights/frame.h"
+
+struct segmentation {
+	const struct plan *plan;
+	struct tally tally;
+	struct pairs users;
+};
+
+void segmentation_init(struct segmentation *s, const struct plan *plan);
+/* False at the arena's cap. */
+bool segmentation_fold(struct segmentation *s, const struct frame *f);
+double segmentation_total(const struct segmentation *s);
+
+#endif

@@ -1,0 +1,31 @@
+/* What trends.c (folding) and trends_rank.c (the answer) share. */
+#ifndef INSIGHTS_TRENDS_INTERNAL_H
+#define INSIGHTS_TRENDS_INTERNAL_H
+
+#include "worker/insights/tally.h"
+#include "worker/insights/trends.h"
+#include "worker/store/intern.h"
+
+/* One (plan event, kind, tuple). */
+struct line {
+	uint32_t event, kind, tuple;
+	uint32_t last_bucket, last_cell; /* events come in runs of one bucket */
+};
+
+/* One (line, bucket). */
+struct cell {
+	uint32_t line, bucket;
+	struct tally t;
+};
+
+struct trends {
+	const struct plan *plan;
+	struct intern kinds, texts, tuples, lines_by_key, cells_by_key;
+	struct line *lines;
+	struct cell *cells;
+	uint32_t n_lines, cap_lines, n_cells, cap_cells;
+	struct pairs users; /* (cell, person) */
+	uint8_t *exists;    /* per bucket: some event matched, consent or not */
+};
+
+#endif

@@ -1,0 +1,175 @@
+/*
+ * See reader.h. Rows are decoded as they arrive and forgotten after the callback,
+ * so memory does not depend on the size of the project.
+ */
+#include "proto/number.h"
+#include "q.h"
+#include "shm/base/log.h"
+#include "worker/db/codec.h"
+#include "worker/store/reader.h"
+
+static struct reader *reader_of(struct db_stream *st)
+{
+	return (struct reader *)((char *)st - offsetof(struct reader, stream));
+}
+
+static enum stream_next fail(struct reader *r, enum reader_error error)
+{
+	r->error = error;
+	return STREAM_FAIL;
+}
+
+void reader_init(struct reader *r, PGconn *conn, int32_t project, struct arena *a,
+	size_t scratch_cap, bool (*stop)(struct db_stream *st))
+{
+	*r = (struct reader){.project = project};
+	db_stream(&r->stream, conn, a);
+	r->stream.stop = stop;
+	arena_init(&r->scratch, scratch_cap);
+}
+
+void reader_free(struct reader *r)
+{
+	arena_free(&r->scratch);
+}
+
+static int done(struct reader *r, int n)
+{
+	if (n < 0 && r->error == READER_OK)
+		r->error = r->stream.db.err.kind == DB_MEMORY ? READER_MEMORY : READER_DB;
+	return r->error == READER_OK ? 0 : -1;
+}
+
+/* ---- people ---- */
+
+static enum stream_next link_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_aliases_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
+		!people_link(r->people, row.id, row.person))
+		return fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+/* Traits as text, number or truth; objects and null are no value (1.1). */
+static struct value trait_value(struct str kind, struct str text)
+{
+	struct value v = {.type = VALUE_STR, .s = text};
+
+	if (str_eq(kind, STR("number"))) {
+		v.type = VALUE_DOUBLE;
+		if (!number_json_double(text, &v.d))
+			v = (struct value){.type = VALUE_STR, .s = text};
+	} else if (str_eq(kind, STR("boolean"))) {
+		v = (struct value){.type = VALUE_BOOL, .i = str_eq(text, STR("true"))};
+	} else if (!text.p || str_eq(kind, STR("object")) || str_eq(kind, STR("null"))) {
+		v.type = VALUE_NONE;
+	}
+	return v;
+}
+
+static enum stream_next trait_row(struct db_stream *st, const struct query *q,
+	const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_traits_row row;
+	struct value v;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	v = trait_value(row.kind, row.value);
+	if (v.type != VALUE_NONE && !people_trait(r->people, row.person, (uint32_t)row.path, &v))
+		return fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+int reader_people(struct reader *r, struct people *people, const struct str *paths,
+	uint32_t n_paths)
+{
+	struct db *db = &r->stream.db;
+	struct q_scan_external_ids_row *externals;
+	struct q_scan_aliases_row *aliases;
+	struct q_scan_profile_ids_row *ids;
+	struct q_scan_traits_row *traits;
+
+	r->people = people;
+	r->stream.row = link_row;
+	/* the weakest rule first: later links overwrite (D60) */
+	if (q_scan_external_ids(db, &(struct q_scan_external_ids_args){r->project}, &externals) < 0 ||
+		q_scan_aliases(db, &(struct q_scan_aliases_args){r->project}, &aliases) < 0 ||
+		q_scan_profile_ids(db, &(struct q_scan_profile_ids_args){r->project}, &ids) < 0)
+		return done(r, -1);
+	if (n_paths == 0)
+		return done(r, 0);
+	r->stream.row = trait_row;
+	return done(r, q_scan_traits(db,
+			       &(struct q_scan_traits_args){r->project, {paths, (int)n_paths}},
+			       &traits));
+}
+
+/* ---- segments ---- */
+
+static enum stream_next take_segment(struct reader *r, int32_t n, struct db_int4s refused,
+	struct str data)
+{
+	struct segment s;
+
+	if (!segment_open(&s, data, &r->scratch) || n < 0 || s.n != (uint32_t)n ||
+		!segment_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch)) {
+		if (r->scratch.over)
+			return fail(r, READER_MEMORY);
+		log_err("a stored segment is broken project=%d bytes=%zu", r->project, data.n);
+		return fail(r, READER_BROKEN);
+	}
+	r->n_segments++;
+	r->n_events += s.n;
+	return r->segment(r, &s, &r->scratch);
+}
+
+static enum stream_next inbox_row(struct db_stream *st, const struct query *q,
+	const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_inbox_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	return take_segment(r, row.n, row.refused, row.data);
+}
+
+static enum stream_next newest_row(struct db_stream *st, const struct query *q,
+	const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_inbox_newest_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	if (r->enough(r, row.tmax))
+		return STREAM_ENOUGH;
+	return take_segment(r, row.n, row.refused, row.data);
+}
+
+int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
+{
+	struct q_scan_inbox_args args = {r->project, from_ms, to_ms};
+	struct q_scan_inbox_row *rows;
+
+	r->stream.row = inbox_row;
+	return done(r, q_scan_inbox(&r->stream.db, &args, &rows));
+}
+
+int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
+{
+	struct q_scan_inbox_newest_args args = {r->project, from_ms, to_ms};
+	struct q_scan_inbox_newest_row *rows;
+
+	r->stream.row = newest_row;
+	return done(r, q_scan_inbox_newest(&r->stream.db, &args, &rows));
+}

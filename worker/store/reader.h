@@ -1,0 +1,48 @@
+/*
+ * Reads a project's segments of a window inside one snapshot, each as struct
+ * segment, and the people tables. Runs on a blocking connection, for threads.
+ *
+ * Level 1 joins here: a second stream in the same snapshot whose rows fill the
+ * parts of struct segment from columns, then the same callback.
+ */
+#ifndef STORE_READER_H
+#define STORE_READER_H
+
+#include "worker/db/stream.h"
+#include "worker/store/people.h"
+#include "worker/store/segment.h"
+
+enum reader_error {
+	READER_OK,
+	READER_DB,     /* reader->stream.db.err tells */
+	READER_MEMORY, /* an arena's cap */
+	READER_BROKEN  /* a stored segment is malformed */
+};
+
+struct reader {
+	struct db_stream stream;
+	int32_t project;
+	struct people *people;
+	/* Per segment: MORE, ENOUGH, or FAIL after setting reader->error. `a` is
+	 * emptied after each. */
+	enum stream_next (*segment)(struct reader *r, const struct segment *s, struct arena *a);
+	/* Newest first only: asked with the latest time of the next segments; true ends. */
+	bool (*enough)(struct reader *r, int64_t tmax);
+	struct arena scratch;
+	enum reader_error error;
+	uint64_t n_segments, n_events;
+};
+
+/* scratch_cap bounds one segment's decoding. `stop` as in db_stream, may be NULL. */
+void reader_init(struct reader *r, PGconn *conn, int32_t project, struct arena *a,
+	size_t scratch_cap, bool (*stop)(struct db_stream *st));
+void reader_free(struct reader *r);
+/* Fills people from the profile tables; paths are those of its traits. */
+int reader_people(struct reader *r, struct people *people, const struct str *paths,
+	uint32_t n_paths);
+/* All segments that may hold events of [from_ms, to_ms). 0, or -1 with r->error. */
+int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms);
+/* The same, those with the latest events first. */
+int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms);
+
+#endif
