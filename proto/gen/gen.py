@@ -35,7 +35,8 @@ def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("set", help="FileDescriptorSet to read")
     parser.add_argument("out", help="folder to fill")
-    parser.add_argument("--planned", help="file of handlers and rules that are not written yet")
+    parser.add_argument("--planned", action="append", default=[],
+                        help="file of handlers and rules that are not written yet (repeatable)")
     parser.add_argument("--prefix", default="proto/", help="folder of protobuf-c's output in out")
     parser.add_argument("--methods-symbol", default="pb_product_methods")
     parser.add_argument("--methods-package", action="append", default=[],
@@ -46,17 +47,17 @@ def parse_args():
     return parser.parse_args()
 
 
-def read_planned(path, known):
-    """Names in the file, one a line, # starts a comment. Unknown ones are an error,
+def read_planned(paths, known):
+    """Names in the files, one a line, # starts a comment. Unknown ones are an error,
     so that a line cannot outlive a renamed method."""
-    if not path:
-        return set()
-    with open(path) as file:
-        lines = (line.split("#")[0].strip() for line in file)
-        planned = {line for line in lines if line}
-    unknown = sorted(planned - known)
-    if unknown:
-        raise SystemExit("%s: not in the protos: %s" % (path, ", ".join(unknown)))
+    planned = set()
+    for path in paths:
+        with open(path) as file:
+            lines = {line.split("#")[0].strip() for line in file} - {""}
+        unknown = sorted(lines - known)
+        if unknown:
+            raise SystemExit("%s: not in the protos: %s" % (path, ", ".join(unknown)))
+        planned |= lines
     return planned
 
 
@@ -98,7 +99,8 @@ def main():
         schema = schemas.Schema(pb.FileDescriptorSet.FromString(file.read()))
     default = args.default_authz.upper() if args.default_authz else None
     found = methods.entries(schema, args.methods_package, default)
-    known = {e.handler for e in found} | {"rule_" + c for c in tables.checks(schema)}
+    known = {names.handler(m.package, m.service, m.name) for m in schema.methods}
+    known |= {"rule_" + c for c in tables.checks(schema)}
     planned = read_planned(args.planned, known)
     os.makedirs(args.out, exist_ok=True)
     run_protobuf_c(args, schemas.for_protobuf_c(schema, args.prefix))

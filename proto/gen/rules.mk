@@ -1,6 +1,6 @@
 # Makes C from the protos; included by the root Makefile, which compiles
 # PROTO_GEN_C (without -Wconversion and -Wcast-qual) and makes every object
-# depend, order-only or by depfile, on $(GEN)/.proto.stamp.
+# depend on PROTO_STAMP (order-only; depfiles say which headers matter).
 
 GEN           ?= build/gen
 PYTHON        ?= /usr/bin/python3
@@ -15,19 +15,21 @@ PROTO_PB_C  := $(patsubst proto/%.proto,%,$(filter-out proto/pug/%,$(PROTO_SRCS)
 
 PROTO_GEN_C := $(PROTO_PB_C:%=$(GEN)/proto/%.pb-c.c) $(GEN)/tables.c $(GEN)/methods.c
 PROTO_GEN_H := $(PROTO_PB_C:%=$(GEN)/proto/%.pb-c.h) $(GEN)/tables.h $(GEN)/rules.h $(GEN)/rpc.h
+PROTO_STAMP := $(GEN)/.proto.stamp
 PROTO_GONE  := $(filter-out $(wildcard $(PROTO_GEN_C) $(PROTO_GEN_H)),$(PROTO_GEN_C) $(PROTO_GEN_H))
 
 # Generated files keep their time when they do not change, so the stamp alone says
 # that they are up to date; a file that somebody removed forces the recipe.
-$(GEN)/.proto.stamp: $(PROTO_SRCS) $(PROTO_TOOLS) worker/rpc/PLANNED $(if $(PROTO_GONE),proto-force)
+$(PROTO_STAMP): $(PROTO_SRCS) $(PROTO_TOOLS) worker/rpc/PLANNED $(if $(PROTO_GONE),proto-force)
 	@mkdir -p $(GEN)
-	$(PROTOC) -I proto -I $(PROTO_INCLUDE) --include_imports --include_source_info \
+	@echo "  GEN proto"
+	@$(PROTOC) -I proto -I $(PROTO_INCLUDE) --include_imports --include_source_info \
 		-o $(GEN)/api.pb $(PROTO_SRCS) $(PROTO_WKT:%=$(PROTO_INCLUDE)/%.proto)
-	$(PYTHON) proto/gen/gen.py --protoc $(PROTOC) --planned worker/rpc/PLANNED \
+	@$(PYTHON) proto/gen/gen.py --protoc $(PROTOC) --planned worker/rpc/PLANNED \
 		$(GEN)/api.pb $(GEN)
 	@touch $@
 
-$(PROTO_GEN_C) $(PROTO_GEN_H): $(GEN)/.proto.stamp ;
+$(PROTO_GEN_C) $(PROTO_GEN_H): $(PROTO_STAMP) ;
 
 .PHONY: proto-force
 proto-force:
