@@ -102,7 +102,8 @@ static bool ways_read(const struct segment *seg, struct ways ways, const uint64_
 		/* It may have become another key's between the look and the copy. */
 		for (int i = 0; i < KEY_DIGEST_WORDS; i++)
 			diff |= copy[WORD_DIGEST + i] ^ digest[i];
-		if (diff == 0 && copy[WORD_EXPIRY] > now_us && copy[WORD_EPOCH] == keycache_epoch(seg))
+		if (diff == 0 && copy[WORD_EXPIRY] > now_us &&
+			copy[WORD_EPOCH] == keycache_epoch(seg))
 			return true;
 	}
 	return false;

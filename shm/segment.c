@@ -24,11 +24,15 @@ enum { SEALS = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL };
 
 #define AT(type, member) offsetof(struct type, member), sizeof(((struct type *)0)->member)
 
-/* Places and sizes of everything; two binaries that agree on these can share. */
+/*
+ * Places and sizes of everything; two binaries that agree on these can share.
+ * By hand, because C cannot list members: what is forgotten here still moves
+ * its neighbours or changes a size, unless it takes the place of padding.
+ */
 static const uint64_t segment_shape[] = {
 	SEGMENT_FORMAT, SEGMENT_PAD, sizeof(struct segment), SLOTS_MAX, CRUMBS_PER_SLOT, COUNTERS,
-	METHODS_MAX, LATENCY_BUCKETS, CODES, LIMIT_WAYS, LIMIT_SETS, KEY_WAYS, KEY_SETS, DENIED_SETS,
-	QUARANTINE_ROWS, WORD_LOCK, WORD_DIGEST, WORD_EPOCH, WORD_EXPIRY, WORD_ENTRY,
+	METHODS_MAX, LATENCY_BUCKETS, CODES, LIMIT_WAYS, LIMIT_SETS, KEY_WAYS, KEY_SETS,
+	DENIED_SETS, QUARANTINE_ROWS, WORD_LOCK, WORD_DIGEST, WORD_EPOCH, WORD_EXPIRY, WORD_ENTRY,
 	AT(segment, head), AT(segment, slots), AT(segment, counters), AT(segment, keys),
 	AT(segment, denied), AT(segment, limits), AT(segment, quarantine), AT(segment, names),
 	AT(segment, stats),
@@ -75,6 +79,7 @@ static const struct segment_region directory[] = {
 };
 static_assert(sizeof(directory) / sizeof(directory[0]) <= REGIONS, "room in the directory");
 
+/* The master alone has the memfd yet: no ordering is needed. */
 static void segment_init(struct segment *seg)
 {
 	struct segment_head *head = &seg->head;
@@ -104,6 +109,7 @@ static int segment_prepare(int fd)
 	return fcntl(fd, F_ADD_SEALS, SEALS) < 0 ? -errno : 0;
 }
 
+/* Sealing is last, for the size must be set before; a half-made one is closed. */
 int segment_create(void)
 {
 	int fd = memfd_create("pugd-segment", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -127,6 +133,7 @@ static bool head_fits(const struct segment_head *head)
 
 struct segment *segment_map(int fd)
 {
+	/* The fd came with exec, from a master that may be of another release. */
 	struct segment *seg;
 	struct stat st;
 	int seals;

@@ -52,6 +52,7 @@ static size_t arena_take(size_t size)
 	return take & ~(size_t)(ALIGN - 1);
 }
 
+/* The flag is what tells resource_exhausted from a bug, calls later. */
 static void *arena_refuse(struct arena *a)
 {
 	a->over = true;
@@ -113,6 +114,7 @@ static struct arena_chunk *chunk_new(struct arena *a, size_t size, bool own)
 	if (!c)
 		return NULL;
 	a->held += total;
+	/* Not zeroed: most calls overwrite what they allocate anyway. */
 	c->size = size;
 	c->used = 0;
 	c->own = own;
@@ -127,7 +129,10 @@ static struct arena_chunk *chunk_new(struct arena *a, size_t size, bool own)
 	return c;
 }
 
-/* A chunk with room for `take` more bytes; NULL beyond the cap. */
+/*
+ * A chunk with room for `take` more bytes; NULL beyond the cap. The rest of the old
+ * head is given up: looking for holes would cost more than it saves.
+ */
 static struct arena_chunk *chunk_for(struct arena *a, size_t take)
 {
 	struct arena_chunk *head = a->chunk, *c;
@@ -233,6 +238,7 @@ void *arena_grow(struct arena *a, void *old, size_t old_size, size_t new_size)
 
 	if (!old)
 		return arena_alloc(a, new_size);
+	/* Never shrinks: the rest could only be used by the next growth. */
 	if (new_size <= old_size)
 		return old;
 	if (!take)
@@ -244,6 +250,7 @@ void *arena_grow(struct arena *a, void *old, size_t old_size, size_t new_size)
 		if (p)
 			memcpy(p, old, old_size);
 	}
+	/* Sticky over the growth, which needed to see its own refusal only. */
 	a->over = a->over || over;
 	return p;
 }
@@ -281,6 +288,7 @@ struct str arena_printf(struct arena *a, const char *fmt, ...)
 	return s;
 }
 
+/* Nothing is allocated yet: many buffers of a call stay empty. */
 void buf_init(struct buf *b, struct arena *a)
 {
 	*b = (struct buf){.a = a};
@@ -365,6 +373,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 
 void buf_free(struct buf *b)
 {
+	/* What is in an arena goes with it; freeing it here would be a mistake. */
 	must(!b->a);
 	free(b->p);
 	buf_init(b, NULL);

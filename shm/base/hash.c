@@ -15,6 +15,7 @@
 #include "shm/base/hash.h"
 #include "shm/base/log.h"
 
+/* memcpy: the bytes come from anywhere, and unaligned loads are undefined in C. */
 static uint64_t load64(const unsigned char *p)
 {
 	uint64_t v;
@@ -38,6 +39,7 @@ static uint64_t rotate(uint64_t x, int bits)
 	return x << bits | x >> (64 - bits);
 }
 
+/* The published round; test_hash.c holds it against the reference's vectors. */
 static void sip_round(uint64_t v[4])
 {
 	v[0] += v[1];
@@ -105,6 +107,10 @@ uint64_t hash_64(const void *p, size_t n)
 	return fold(h ^ c[0], c[2] ^ n);
 }
 
+/*
+ * CRC-32C and not zlib's CRC-32: processors have an instruction for it, and it
+ * finds more errors in blocks of our size. The polynomial is bit-reversed.
+ */
 enum { CRC_POLY = 0x82f63b78, CRC_LANES = 8 };
 
 static uint32_t crc_table[CRC_LANES][256];
@@ -144,6 +150,7 @@ static uint32_t crc_soft(uint32_t crc, const unsigned char *p, size_t n)
 	return crc;
 }
 
+/* Compiled for SSE 4.2 whatever the rest is compiled for; called only where it exists. */
 #if defined(__x86_64__)
 __attribute__((target("sse4.2")))
 static uint32_t crc_hard(uint32_t crc, const unsigned char *p, size_t n)
@@ -198,6 +205,7 @@ void hash_hmac(const void *key, size_t key_n, const void *p, size_t n, uint8_t o
 void hash_hkdf(const void *secret, size_t secret_n, const char *label, uint8_t *out, size_t n)
 {
 	static const uint8_t salt[32];
+	/* input = previous block, label, counter; the first round has no block. */
 	uint8_t prk[32], block[32], input[32 + 128 + 1];
 	size_t label_n = strlen(label), at = 0;
 
@@ -242,6 +250,7 @@ static struct {
 } xid;
 static pthread_once_t xid_once = PTHREAD_ONCE_INIT;
 
+/* A random start: two processes that drew the same origin still differ. */
 static void xid_seed(void)
 {
 	uint32_t start;
@@ -263,6 +272,7 @@ void hash_xid(char out[21])
 	uint32_t now, counter;
 	uint8_t b[13] = {0};
 
+	/* The counter alone makes ids of one second differ: 16 million of them. */
 	pthread_once(&xid_once, xid_setup);
 	now = (uint32_t)(clock_real_ms() / 1000);
 	counter = atomic_fetch_add_explicit(&xid.counter, 1, memory_order_relaxed);
@@ -284,6 +294,7 @@ void hash_uuid7(uint8_t out[16])
 {
 	uint64_t now = (uint64_t)clock_real_ms();
 
+	/* All other bits are random: guessing an event's id must not be easy. */
 	hash_random(out + 6, 10);
 	for (int i = 0; i < 6; i++)
 		out[i] = (uint8_t)(now >> (40 - 8 * i));

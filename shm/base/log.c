@@ -71,6 +71,7 @@ static void put(struct line *l, const char *p, size_t n)
 	l->n += n;
 }
 
+/* Control characters always: a terminal that shows the log obeys them. */
 static void put_escaped(struct line *l, const char *p, size_t n, bool quoted)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -88,6 +89,7 @@ static void put_escaped(struct line *l, const char *p, size_t n, bool quoted)
 	}
 }
 
+/* Whatever a reader of key=value pairs would take for syntax. */
 static bool needs_quotes(const char *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -116,6 +118,10 @@ struct spec {
 	char conv;
 };
 
+/*
+ * Reads one conversion behind its '%'. Stars are replaced by their numbers, so
+ * that what is left can be given to snprintf with its one argument.
+ */
 static const char *spec_read(struct spec *s, const char *f, va_list *ap)
 {
 	size_t n = 0;
@@ -168,6 +174,7 @@ static void put_number(struct line *l, const struct spec *s, va_list *ap)
 }
 #pragma GCC diagnostic pop
 
+/* Width and flags are not kept for strings: no line here is a table. */
 static void put_string(struct line *l, const struct spec *s, const char *z, char before)
 {
 	if (!z)
@@ -175,6 +182,7 @@ static void put_string(struct line *l, const struct spec *s, const char *z, char
 	put_text(l, z, s->precision >= 0 ? strnlen(z, (size_t)s->precision) : strlen(z), before);
 }
 
+/* `before` follows what was written last: it decides how a string is put. */
 static void put_format(struct line *l, const char *f, int error, va_list *ap)
 {
 	char before = ' ';
@@ -212,6 +220,7 @@ static const char *level_name(int level)
 	return level >= 0 && level <= LOG_LEVEL_DEBUG ? names[level] : "?";
 }
 
+/* journald adds time and process itself; a terminal or a file needs the time. */
 static void put_head(struct line *l, int level)
 {
 	struct timespec now;
@@ -254,6 +263,7 @@ static void line_write(struct line *l)
 
 void log_line(int level, const char *fmt, ...)
 {
+	/* Kept, so that logging a failure does not change which one is returned. */
 	int error = errno;
 	struct line l;
 	va_list ap;
