@@ -37,6 +37,7 @@ struct worker {
 	const struct pb_methods *methods;
 	int ctl_fd;                /* to the master; EOF means the master died */
 	struct key_flight *key_flights; /* API keys being looked up (worker/call/apikey.c) */
+	int16_t stat_index[160];   /* per method: segment_method_index() + 2, 0 = not asked yet */
 	bool bare_errors;          /* conformance suite: errors hold the handler's details only */
 };
 

@@ -17,12 +17,17 @@ $(CONF_GEN)/stamp: $(CONF_PROTO) tests/conformance/planned $(wildcard proto/gen/
 $(addprefix $(CONF_GEN)/,$(CONF_C)): $(CONF_GEN)/stamp ;
 
 define confvariant
+CONF_OBJ_$(1) := $(patsubst %.c,build/$(1)/conformance/%.o,$(CONF_C)) \
+	build/$(1)/tests/conformance/handlers.o
 build/$(1)/conformance/%.o: $(CONF_GEN)/%.c $(CONF_GEN)/stamp
 	@mkdir -p $$(@D)
 	@$$(CC_$(1)) -I$(CONF_GEN) $$(COMMON) $$(CFLAGS_$(1)) -c -o $$@ $$<
 build/$(1)/tests/conformance/server_main.o: $(CONF_GEN)/stamp
-EXTRA_conformance/server_main_$(1) := $(patsubst %.c,build/$(1)/conformance/%.o,$(CONF_C))
-build/$(1)/bin/conformance/server_main: $(patsubst %.c,build/$(1)/conformance/%.o,$(CONF_C))
+build/$(1)/tests/conformance/handlers.o: $(CONF_GEN)/stamp
+EXTRA_conformance/server_main_$(1) := $$(CONF_OBJ_$(1))
+build/$(1)/bin/conformance/server_main: $$(CONF_OBJ_$(1))
+-include build/$(1)/tests/conformance/handlers.d
 endef
 $(foreach v,test asan,$(eval $(call confvariant,$(v))))
 FLAGS_tests/conformance/server_main.c := -I$(CONF_GEN)
+FLAGS_tests/conformance/handlers.c := -I$(CONF_GEN)

@@ -40,11 +40,19 @@ static struct http_request rq;
 static struct call call;
 static struct arena arena;
 
+static void teardown(void)
+{
+	arena_free(&arena);
+}
+
+TestSuite(cors, .fini = teardown, .timeout = 20);
+
 static char *preflight(enum pb_authz authz, const char *origin, const char *method,
 	const char *names)
 {
 	struct pb_method m = {.authz = (uint8_t)authz};
 
+	arena_free(&arena);
 	arena_init(&arena, 1 << 16);
 	memset(&rq, 0, sizeof(rq));
 	memset(&call, 0, sizeof(call));

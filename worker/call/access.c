@@ -42,14 +42,28 @@ static void line(const struct call *c, uint64_t us)
 		who(c));
 }
 
+/* Asked once per method: the segment's numbering outlives our method table. */
+static void count(struct call *c, uint64_t us)
+{
+	size_t n = (size_t)(c->method - c->w->methods->v);
+
+	if (n >= sizeof(c->w->stat_index) / sizeof(c->w->stat_index[0]))
+		return;
+	if (c->w->stat_index[n] == 0)
+		c->w->stat_index[n] =
+			(int16_t)(segment_method_index(c->w->seg, c->method->path + 1) + 2);
+	if (c->w->stat_index[n] >= 2)
+		stat_call(c->w->seg, c->w->slot_no, (unsigned)c->w->stat_index[n] - 2,
+			(unsigned)c->code, us);
+}
+
 void access_log(struct call *c)
 {
 	uint64_t us = (clock_mono_ns() - c->rq->start_ns) / 1000;
 	bool health = !c->method && c->plain_answer && c->reply.status == 200;
 
 	if (c->method && c->w->seg)
-		stat_call(c->w->seg, c->w->slot_no, (unsigned)(c->method - c->w->methods->v),
-			(unsigned)c->code, us);
+		count(c, us);
 	/* A load balancer's health checks would drown the rest. */
 	if (c->w->opt->access_log && !health)
 		line(c, us);

@@ -5,7 +5,7 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
-#include "shm/base/log.h"
+#include "proto/connect.h"
 #include "worker/call/error.h"
 #include "worker/worker.h"
 
@@ -177,6 +177,19 @@ const struct detail *error_details(struct call *c)
 	info->next = request;
 	request->next = c->details;
 	return info;
+}
+
+struct str error_json(struct call *c)
+{
+	struct connect_error e;
+	struct buf out;
+
+	buf_init(&out, c->arena);
+	connect_error_begin(&e, &out, error_code(c->code)->name, c->error_text);
+	for (const struct detail *d = error_details(c); d; d = d->next)
+		connect_error_detail(&e, d->type, d->value);
+	connect_error_end(&e);
+	return out.over ? (struct str){NULL, 0} : (struct str){out.p, out.n};
 }
 
 uint64_t error_retry_after(const struct call *c)

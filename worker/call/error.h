@@ -15,6 +15,8 @@ const struct code_info *error_code(enum code code);
 /* The whole detail list: ErrorInfo and RequestInfo, then the call's own.
  * Without memory for them the list is just shorter. */
 const struct detail *error_details(struct call *c);
+/* The Connect error object; {NULL, 0} without memory. */
+struct str error_json(struct call *c);
 /* A protobuf field of wire type 2: a string or an embedded message. */
 void error_field(struct buf *b, unsigned number, struct str value);
 /* Retry-After in seconds, 0 for none. */

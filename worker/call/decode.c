@@ -1,0 +1,158 @@
+/*
+ * Step 4: body or query string to message. Everything an attacker can size is
+ * bounded here: bytes on the wire, bytes after inflating, and (by the codecs
+ * and the arena) the message itself.
+ */
+#include "proto/connect.h"
+#include "proto/json.h"
+#include "proto/wire_scan.h"
+#include "shm/base/hash.h"
+#include "shm/options.h"
+#include "worker/call/crumb.h"
+#include "worker/call/route.h"
+#include "worker/worker.h"
+
+static int too_large(struct call *c)
+{
+	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the message is larger than %lld bytes",
+		(long long)c->w->opt->max_body);
+}
+
+static int no_memory(struct call *c)
+{
+	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the message needs too much memory");
+}
+
+static int read_body(struct call *c, struct str *body)
+{
+	switch (http_read_body(c->rq, (size_t)c->w->opt->max_body, body)) {
+	case HTTP_BODY_OK:
+		c->bytes_in = body->n;
+		return 0;
+	case HTTP_BODY_TOO_LARGE:
+		return too_large(c);
+	case HTTP_BODY_TIMEOUT:
+		c->reply.close = true;
+		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL, "the body did not arrive in time");
+	case HTTP_BODY_BROKEN:
+		c->reply.close = true;
+		return call_fail(c, CODE_CANCELED, NULL, "the body did not arrive whole");
+	case HTTP_BODY_MEMORY:
+		c->retry_ms = 1000;
+		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
+			"the server is short of memory, retry later");
+	}
+	return no_memory(c);
+}
+
+static int unknown_coding(struct call *c)
+{
+	return call_fail(c, CODE_UNIMPLEMENTED, NULL,
+		"this content coding is not supported; supported are " CONNECT_CODINGS);
+}
+
+static int inflate_message(struct call *c, enum connect_coding coding, struct str bytes)
+{
+	size_t max = (size_t)c->w->opt->max_body;
+
+	c->message = bytes;
+	if (coding != CONNECT_GZIP)
+		return bytes.n > max ? too_large(c) : 0;
+	switch (connect_gunzip(bytes, max, c->arena, &c->message)) {
+	case CONNECT_INFLATED:
+		return 0;
+	case CONNECT_INFLATE_LARGE:
+		return too_large(c);
+	case CONNECT_INFLATE_MEMORY:
+		return no_memory(c);
+	case CONNECT_INFLATE_BAD:
+		break;
+	}
+	return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "the message is not valid gzip");
+}
+
+static int unpack_json(struct call *c)
+{
+	struct json_error err = {.memory = false};
+
+	if (json_read(c->method->in, c->message, c->arena, &c->in, &err) == 0)
+		return 0;
+	if (err.memory)
+		return no_memory(c);
+	if (err.path[0])
+		return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "invalid JSON: %s: %s", err.path,
+			err.reason);
+	return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "invalid JSON at byte %zu: %s",
+		err.offset, err.reason);
+}
+
+static int unpack_proto(struct call *c)
+{
+	struct wire_error err = {.memory = false};
+
+	if (pb_unpack(c->method->in, c->message, c->arena, &c->in, &err) == 0)
+		return 0;
+	if (err.memory)
+		return no_memory(c);
+	if (err.path[0])
+		return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "invalid message: %s: %s",
+			err.path, err.reason);
+	return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "invalid message at byte %zu: %s",
+		err.offset, err.reason);
+}
+
+/* From here on the crumb names the message, so that one deadly body is refused
+ * and not the method or its other callers (D92). */
+static int take_print(struct call *c, struct str bytes)
+{
+	c->body_hash = hash_64(bytes.p, bytes.n) | 1;
+	crumb_fill(c);
+	return crumb_quarantine(c);
+}
+
+static int from_body(struct call *c)
+{
+	struct str header = http_header_get(c->rq, STR("content-encoding"));
+	enum connect_coding coding = connect_coding_parse(header);
+	struct str body = {NULL, 0};
+
+	if (coding == CONNECT_UNKNOWN_CODING)
+		return unknown_coding(c);
+	if (read_body(c, &body) < 0 || take_print(c, body) < 0)
+		return -1;
+	return inflate_message(c, coding, body);
+}
+
+static int from_query(struct call *c)
+{
+	struct connect_get q;
+	const char *why = "";
+
+	if (take_print(c, c->rq->query) < 0)
+		return -1;
+	switch (connect_get_parse(c->rq->query, c->arena, &q, &why)) {
+	case CONNECT_GET_OK:
+		c->codec = call_codec(q.codec);
+		return inflate_message(c, q.coding, q.message);
+	case CONNECT_GET_BAD:
+		return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "%s", why);
+	case CONNECT_GET_CODING:
+		return unknown_coding(c);
+	case CONNECT_GET_MEMORY:
+		return no_memory(c);
+	case CONNECT_GET_ENCODING:
+		break;
+	}
+	c->plain_answer = true;
+	c->reply.status = 415;
+	return -1;
+}
+
+int call_decode(struct call *c)
+{
+	if (!c->method->handler)
+		return call_fail(c, CODE_UNIMPLEMENTED, NULL, "this method is not implemented yet");
+	if ((c->get ? from_query(c) : from_body(c)) < 0)
+		return -1;
+	return c->codec == CODEC_JSON ? unpack_json(c) : unpack_proto(c);
+}

@@ -1,0 +1,39 @@
+/* Step 8: the answer to bytes, compressed when that is worth it. */
+#include "proto/connect.h"
+#include "proto/json.h"
+#include "proto/wire_scan.h"
+#include "worker/call/call.h"
+
+/* Smaller answers fit into one packet anyway; gzip would cost time for nothing. */
+enum { GZIP_MIN = 1024 };
+
+/* Where memory does not suffice the answer goes out as it is. */
+static void compress(struct call *c)
+{
+	struct buf b;
+
+	buf_init(&b, c->arena);
+	c->gzip_out = connect_gzip(c->reply.body, &b);
+	if (c->gzip_out)
+		c->reply.body = (struct str){b.p, b.n};
+}
+
+int call_encode(struct call *c)
+{
+	struct buf b;
+	int rc = 0;
+
+	buf_init(&b, c->arena);
+	if (c->codec == CODEC_JSON)
+		rc = json_write(c->method->out, c->out, &b);
+	else
+		pb_pack(c->out, &b);
+	if (b.over)
+		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the answer is too large");
+	if (rc < 0)
+		return call_fail(c, CODE_INTERNAL, NULL, "internal error");
+	c->reply.body = (struct str){b.p, b.n};
+	if (b.n >= GZIP_MIN && connect_accepts_gzip(http_header_get(c->rq, STR("accept-encoding"))))
+		compress(c);
+	return 0;
+}
