@@ -91,7 +91,7 @@ void conn_end(struct conn *c, const char *reason)
 
 	if (c->state == CONN_DEAD)
 		return;
-	log_debug("connection ends fd=%d reason=\"%s\"", c->io.fd, reason);
+	log_debug("connection ends fd=%d reason=%s", c->io.fd, reason);
 	conn_unwatch(c);
 	conn_set(c, CONN_DEAD, 0);
 	c->gone = true;
@@ -225,7 +225,7 @@ void conn_refuse(struct conn *c, int status, const char *why)
 		conn_end(c, "no memory");
 		return;
 	}
-	log_debug("request refused fd=%d status=%d why=\"%s\"", c->io.fd, status, why);
+	log_debug("request refused fd=%d status=%d why=%s", c->io.fd, status, why);
 	buf_init(&rp.headers, &c->x->arena);
 	buf_z(&rp.headers, "Content-Type: text/plain; charset=utf-8\r\n");
 	if (status == 503)
@@ -279,7 +279,7 @@ static void conn_head(struct conn *c)
 		conn_head_done(c);
 	else if (c->scan.at >= max && !c->scan.line_end)
 		conn_refuse(c, 414, "The request target is too long.");
-	else if (c->scan.at >= max || c->scan.headers > HTTP_MAX_HEADERS)
+	else if (c->scan.at >= max || p == HTTP1_MANY)
 		conn_refuse(c, 431, "The request head is too large.");
 }
 

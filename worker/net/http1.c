@@ -90,8 +90,10 @@ enum http1_progress http1_scan(struct http1_scan *scan, const char *in, size_t n
 		next = scan_byte(s, (unsigned char)in[scan->at++]);
 		if (s == SCAN_LINE_LF)
 			scan->line_end = scan->at;
-		if (s == SCAN_FIRST && next == SCAN_NAME)
-			scan->headers++;
+		/* At once, not after the rest: else the answer would depend on how
+		 * the bytes were split. */
+		if (s == SCAN_FIRST && next == SCAN_NAME && scan->headers++ == HTTP_MAX_HEADERS)
+			return HTTP1_MANY;
 		s = next;
 	}
 	scan->state = (uint8_t)s;

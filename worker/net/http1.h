@@ -8,7 +8,7 @@
 
 #include "worker/net/http.h"
 
-enum http1_progress { HTTP1_MORE, HTTP1_DONE, HTTP1_BAD };
+enum http1_progress { HTTP1_MORE, HTTP1_DONE, HTTP1_BAD, HTTP1_MANY /* too many headers */ };
 
 /* Zeroed at the start of each request. */
 struct http1_scan {
