@@ -18,8 +18,8 @@ static int cmp_msg(const void *key, const void *item)
 
 const struct pb_msg *pb_msg_find(struct str full_name)
 {
-	const struct pb_msg *const *found = bsearch(&full_name, pb_messages, pb_n_messages,
-		sizeof(*pb_messages), cmp_msg);
+	const struct pb_msg *const *found =
+		bsearch(&full_name, pb_messages, pb_n_messages, sizeof(*pb_messages), cmp_msg);
 
 	return found ? *found : NULL;
 }
