@@ -7,6 +7,8 @@
  *   tx KEY / txfail KEY / unique KEY    inserts into t(k) (unique t_k_key)
  *   sleep MS DEADLINE                   pg_sleep on the fast lane
  *   lock KEY                            update in a transaction while another holds the row
+ *   text                                SELECT v FROM w (text), prepared
+ *   forget                              DEALLOCATE ALL on a fast connection
  *   state                               "state up=N"
  *   wait MS                             nothing is read for so long
  * Exits at end of input when all are done.
@@ -44,9 +46,9 @@ static const unsigned int_oid[] = {23}, text_oid[] = {25};
 #define QUERY(id_, sql_, lane_, reads_, oids_, params_, columns_)                          \
 	{.label = #id_, .name = "q_probe_" #id_, .id = id_, .sql = sql_, .lane = lane_,     \
 		.reads = reads_, .params = params_, .param_types = oids_, .n_params = 1,     \
-		.columns = columns_, .n_columns = columns_ == NULL ? 0 : 1, .row_size = 4}
+		.columns = columns_, .n_columns = columns_ == NULL ? 0 : 1, .row_size = sizeof(struct text_one)}
 
-enum { Q_READ = 1, Q_FAIL, Q_SLEEP, Q_INSERT, Q_INSERT_TX, Q_UPDATE };
+enum { Q_READ = 1, Q_FAIL, Q_SLEEP, Q_INSERT, Q_UPDATE, Q_TEXT, Q_FORGET };
 static const struct query queries[] = {
 	[Q_READ] = QUERY(1, "SELECT $1::int", LANE_FAST, true, int_oid, int_field, int_field),
 	[Q_FAIL] = QUERY(2, "SELECT 1 / $1::int", LANE_FAST, true, int_oid, int_field, int_field),
@@ -56,6 +58,9 @@ static const struct query queries[] = {
 		NULL),
 	[Q_UPDATE] = QUERY(5, "UPDATE t SET n = n + 1 WHERE k = $1", LANE_TX, false, text_oid,
 		text_field, NULL),
+	[Q_TEXT] = QUERY(6, "SELECT v FROM w WHERE $1 IS NOT NULL", LANE_FAST, true, text_oid,
+		text_field, text_field),
+	[Q_FORGET] = {.label = "forget", .sql = "DEALLOCATE ALL", .id = 7, .lane = LANE_FAST},
 };
 
 static const char *const kind_names[] = {"OK", "DOWN", "TIMEOUT", "UNIQUE", "FOREIGN", "CHECK",
@@ -118,7 +123,12 @@ static int run_tx(struct call *c, struct arena *a, struct db *tx)
 
 static int run_call(struct call *c, struct db *db, struct arena *a)
 {
-	struct one arg = {c->value}, row = {-1};
+	/* The table's row_size is that of the larger row. */
+	union {
+		struct one one;
+		struct text_one text;
+	} row = {.one = {-1}};
+	struct one arg = {c->value};
 	struct text_one text = {str_of(c->text)};
 
 	if (strncmp(c->name, "tx", 2) == 0)
@@ -129,13 +139,17 @@ static int run_call(struct call *c, struct db *db, struct arena *a)
 		return db_run_exec(db, &queries[Q_UPDATE], &text);
 	if (strcmp(c->name, "sleep") == 0)
 		return db_run_one(db, &queries[Q_SLEEP], &arg, &row);
+	if (strcmp(c->name, "text") == 0)
+		return db_run_one(db, &queries[Q_TEXT], &text, &row);
+	if (strcmp(c->name, "forget") == 0)
+		return db_run_exec(db, &queries[Q_FORGET], NULL);
 	if (strcmp(c->name, "mix") == 0 && c->value % 5 == 0) {
 		arg.v = 0;
 		return db_run_one(db, &queries[Q_FAIL], &arg, &row);
 	}
 	if (db_run_one(db, &queries[Q_READ], &arg, &row) < 0)
 		return -1;
-	c->g->wrong += row.v != c->value;
+	c->g->wrong += row.one.v != c->value;
 	return 0;
 }
 

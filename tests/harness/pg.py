@@ -25,7 +25,6 @@ CONFIG = """
 listen_addresses = ''
 max_connections = 200
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 shared_buffers = 64MB
 max_wal_size = 4GB

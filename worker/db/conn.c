@@ -43,6 +43,24 @@ void conn_watch(struct conn *conn, uint32_t events)
 
 /* ---- coming up ---- */
 
+/* The server is back: whoever waits out a backoff for it need not wait longer. */
+static void wake_others(struct lane *lane)
+{
+	struct db_pool *pool = lane->pool;
+
+	for (int i = 0; i < LANES; i++) {
+		struct lane *other = &pool->lanes[i];
+
+		if (strcmp(other->url, lane->url) != 0)
+			continue;
+		if (other->down_ms)
+			other->down_ms = loop_now_ms(pool->loop);
+		for (int j = 0; j < other->n; j++)
+			if (other->conns[j].timer.index && other->conns[j].state == CONN_DOWN)
+				loop_timer_set(pool->loop, &other->conns[j].timer, 0);
+	}
+}
+
 static void conn_is_up(struct conn *conn)
 {
 	struct lane *lane = conn->lane;
@@ -59,6 +77,8 @@ static void conn_is_up(struct conn *conn)
 	if (lane->failed)
 		log_info("database is back lane=%s", lane->label);
 	lane->failed = false;
+	if (lane->down_ms)
+		wake_others(lane);
 	lane->down_ms = 0;
 	pool_count(pool, CTR_db_connects);
 	pool_gauge(pool);
@@ -221,7 +241,7 @@ static void flights_lost(struct conn *conn)
 		if (!job)
 			continue;
 		if (job->kind == JOB_QUERY && job->q->reads && !conn->owned && !pool->closing &&
-			job->tries++ == 0) {
+			job->losses++ < DB_LOSSES_MAX) {
 			job->conn = NULL;
 			list_push(&conn->lane->waiting, &job->node);
 			pool->pending++;
@@ -262,7 +282,10 @@ void conn_lost(struct conn *conn, const char *why)
 	}
 	flights_lost(conn);
 	conn_retry(conn);
-	lane_dispatch(lane);
+	/* At the end of the turn: by then the other connections that died with this one
+	 * are known, and nothing is sent again into a dead one. */
+	if (!lane->pool->closing)
+		loop_chore(lane->pool->loop, &lane->later);
 }
 
 void conn_release(struct conn *conn)

@@ -25,6 +25,7 @@ enum {
 	DB_TICK_MS = 250,
 	DB_PATIENCE_MS = 1000,   /* how long calls wait for a lane that is down */
 	DB_CONNECT_MS = 5000,
+	DB_LOSSES_MAX = 2,       /* times a read is sent again; it may be what kills the server */
 	DB_LOCK_MS = 5000,       /* lock_timeout of what may wait for a row lock */
 	DB_BACKOFF_MIN_MS = 50,
 	DB_BACKOFF_MAX_MS = 2000,
@@ -55,14 +56,21 @@ struct job {
 	uint64_t end_ms;       /* when it is given up */
 	PGresult *result;
 	struct db_error err;
-	int tries;
+	int tries, losses; /* sent again: for a prepared statement, for a lost connection */
 	bool done;
 };
 
 enum { STEPS_MAX = 6 };
 
+/* What a connection is believed to hold under a statement's name. */
+struct prepared {
+	uint8_t state; /* PREPARED_* */
+	uint64_t seq;  /* flight that carried the last Prepare */
+};
+
 struct flight {
 	struct list node; /* in conn->flights */
+	uint64_t seq;     /* rises with each flight of the connection */
 	struct job *job;
 	const struct query *steps[STEPS_MAX]; /* statement of each expected result */
 	int n, at, main;  /* steps sent, answered, and whose result counts */
@@ -85,13 +93,14 @@ struct conn {
 	struct loop_chore flush;
 	struct list flights;
 	int n_flights;
+	uint64_t seq;
 	bool started;          /* wanted: reconnect when lost */
 	bool owned;            /* by a transaction, or one is being ended */
 	bool spoiled;          /* a statement of the transaction was given up */
 	bool recycle;          /* close when idle */
 	int fails;             /* attempts since it was last up */
 	uint64_t up_ms, heard_ms;
-	uint8_t *prepared;     /* PREPARED_* by query id */
+	struct prepared *prepared; /* by query id */
 	int prepared_n;
 };
 
@@ -107,6 +116,7 @@ struct lane {
 	int n, up;
 	uint64_t down_ms; /* since when none is up; 0 = up, or not tried yet */
 	struct list waiting;
+	struct loop_chore later; /* lane_dispatch() at the end of the turn */
 	struct hosts *hosts;
 };
 

@@ -44,19 +44,20 @@ void wire_fill(struct wire *wire, const struct query *q, const struct db_param *
 /* ---- sending ---- */
 
 /* What this connection knows about q; NULL when q goes without a name. */
-static uint8_t *prepared_slot(struct conn *conn, const struct query *q)
+static struct prepared *prepared_slot(struct conn *conn, const struct query *q)
 {
-	uint8_t *grown;
+	struct prepared *grown;
 	int n = q->id + 64;
 
 	/* In a transaction a failed Prepare could not be tried again. */
 	if (!conn->lane->pool->prepare || !q->name || conn->owned)
 		return NULL;
 	if (q->id >= conn->prepared_n) {
-		grown = realloc(conn->prepared, (size_t)n);
+		grown = realloc(conn->prepared, (size_t)n * sizeof(*grown));
 		if (!grown)
 			return NULL;
-		memset(grown + conn->prepared_n, PREPARED_NO, (size_t)(n - conn->prepared_n));
+		for (int i = conn->prepared_n; i < n; i++)
+			grown[i] = (struct prepared){.state = PREPARED_NO};
 		conn->prepared = grown;
 		conn->prepared_n = n;
 	}
@@ -66,20 +67,20 @@ static uint8_t *prepared_slot(struct conn *conn, const struct query *q)
 static bool send_query(struct conn *conn, struct flight *f, const struct query *q,
 	const struct db_param *params)
 {
-	uint8_t *state = prepared_slot(conn, q);
+	struct prepared *held = prepared_slot(conn, q);
 	struct wire wire;
 
 	wire_fill(&wire, q, params);
-	if (state && *state == PREPARED_NO) {
+	if (held && held->state == PREPARED_NO) {
 		if (!PQsendPrepare(conn->pg, q->name, q->sql, q->n_params, q->param_types))
 			return false;
 		f->prepares |= 1u << f->n;
 		f->steps[f->n++] = q;
-		*state = PREPARED_YES;
+		*held = (struct prepared){PREPARED_YES, f->seq};
 	}
 	f->main = f->n;
 	f->steps[f->n++] = q;
-	if (state && *state == PREPARED_YES)
+	if (held && held->state == PREPARED_YES)
 		return PQsendQueryPrepared(conn->pg, q->name, q->n_params, wire.values, wire.lengths,
 			wire.formats, 1);
 	return PQsendQueryParams(conn->pg, q->sql, q->n_params, q->param_types, wire.values,
@@ -137,6 +138,7 @@ static void send_flight(struct conn *conn, struct job *job)
 		return;
 	}
 	f->job = job;
+	f->seq = ++conn->seq;
 	f->failed = -1;
 	if (conn->n_flights == 0)
 		conn->heard_ms = loop_now_ms(pool->loop);
@@ -208,7 +210,9 @@ static bool unprepared(struct conn *conn, struct flight *f, const char *state)
 		return false;
 	for (size_t i = 0; i < sizeof(complaints) / sizeof(complaints[0]); i++) {
 		if (strcmp(state, complaints[i].state) == 0) {
-			conn->prepared[q->id] = complaints[i].then;
+			/* Unless a later flight carries a Prepare already. */
+			if (conn->prepared[q->id].seq <= f->seq)
+				conn->prepared[q->id].state = complaints[i].then;
 			return true;
 		}
 	}
@@ -219,8 +223,8 @@ static bool unprepared(struct conn *conn, struct flight *f, const char *state)
 static void forget_prepares(struct conn *conn, const struct flight *f)
 {
 	for (int i = f->failed; i < f->n; i++)
-		if (f->prepares & 1u << i && conn->prepared[f->steps[i]->id] == PREPARED_YES)
-			conn->prepared[f->steps[i]->id] = PREPARED_NO;
+		if (f->prepares & 1u << i && conn->prepared[f->steps[i]->id].seq == f->seq)
+			conn->prepared[f->steps[i]->id].state = PREPARED_NO;
 }
 
 static void flight_failed(struct conn *conn, struct flight *f)

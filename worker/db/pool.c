@@ -134,6 +134,15 @@ void lane_dispatch(struct lane *lane)
 		lane_grow(lane);
 }
 
+static void lane_later(struct loop_chore *ch)
+{
+	struct lane *lane = list_item(ch, struct lane, later);
+	struct db_pool *pool = lane->pool;
+
+	lane_dispatch(lane);
+	pool_wake(pool);
+}
+
 void lane_fail(struct lane *lane, enum db_kind kind)
 {
 	struct list *node;
@@ -259,6 +268,7 @@ static void lane_init(struct db_pool *pool, enum db_lane id, const char *label, 
 	lane->guarded = id == LANE_TX || id == LANE_INGEST;
 	lane->n = (int)(n < DB_CONNS_MAX ? n : DB_CONNS_MAX);
 	lane->hosts = hosts_new(lane->url);
+	lane->later.run = lane_later;
 	list_init(&lane->waiting);
 	hosts_resolve(lane->hosts);
 	hosts_adopt(lane->hosts);
