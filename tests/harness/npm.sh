@@ -1,0 +1,12 @@
+#!/bin/sh
+# Installs the npm packages of the proto tools and the test clients where they are
+# missing or their lock file changed; does nothing (and needs no network) otherwise.
+set -eu
+for folder in proto tests/clients/v1 tests/clients/v2; do
+	stamp=$folder/node_modules/.pugd-lock
+	if ! cmp -s "$folder/package-lock.json" "$stamp" 2>/dev/null; then
+		echo "Installing npm packages in $folder"
+		(cd "$folder" && npm ci --no-progress --loglevel=error >/dev/null)
+		cp "$folder/package-lock.json" "$stamp"
+	fi
+done
