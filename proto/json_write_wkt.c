@@ -7,6 +7,9 @@
 #include "proto/wire_scan.h"
 #include "proto/wkt.h"
 
+/* Each Any in an Any holds a copy of all within, so they count as many levels. */
+enum { ANY_LEVELS = 16 };
+
 static bool write_time(struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg)
 {
 	char text[WKT_TEXT];
@@ -104,13 +107,14 @@ static bool write_any(struct json_writer *w, const struct pb_msg *m, const Proto
 		return v->len == 0;
 	}
 	im = pb_msg_find(after_slash(type));
-	if (!im || !json_write_deeper(w))
+	w->depth += ANY_LEVELS;
+	if (!im || w->depth > JSON_WRITE_DEPTH)
 		return false;
 	buf_z(w->out, "{\"@type\":");
 	json_write_string(w->out, type);
 	ok = write_inner(w, im, (struct str){(const char *)v->data, v->len});
 	buf_c(w->out, '}');
-	w->depth--;
+	w->depth -= ANY_LEVELS;
 	return ok;
 }
 
