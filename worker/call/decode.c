@@ -154,5 +154,7 @@ int call_decode(struct call *c)
 		return call_fail(c, CODE_UNIMPLEMENTED, NULL, "this method is not implemented yet");
 	if ((c->get ? from_query(c) : from_body(c)) < 0)
 		return -1;
+	if (c->message.n == 0)
+		c->message = STR(""); /* the codecs do arithmetic on the pointer */
 	return c->codec == CODEC_JSON ? unpack_json(c) : unpack_proto(c);
 }

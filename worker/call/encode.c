@@ -5,7 +5,7 @@
 #include "worker/call/call.h"
 
 /* Smaller answers fit into one packet anyway; gzip would cost time for nothing. */
-enum { GZIP_MIN = 1024 };
+enum { GZIP_MIN = 1024, FIRST_ROOM = 512 };
 
 /* Where memory does not suffice the answer goes out as it is. */
 static void compress(struct call *c)
@@ -24,6 +24,7 @@ int call_encode(struct call *c)
 	int rc = 0;
 
 	buf_init(&b, c->arena);
+	buf_room(&b, FIRST_ROOM);
 	if (c->codec == CODEC_JSON)
 		rc = json_write(c->method->out, c->out, &b);
 	else
