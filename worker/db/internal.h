@@ -1,5 +1,5 @@
 /*
- * The pool from inside: shared by pool.c (lanes and queues), conn.c (connecting),
+ * The pool from inside: shared by pool.c (lanes and queues), dbconn.c (connecting),
  * pipeline.c (sending and receiving), tx.c and hosts.c. Nobody else includes it but
  * blocking.c, for struct wire.
  *
@@ -49,7 +49,7 @@ struct job {
 	enum job_kind kind;
 	const struct query *q;
 	const struct db_param *params;
-	struct conn *conn;     /* in a transaction: the one to use */
+	struct dbconn *conn;     /* in a transaction: the one to use */
 	struct flight *flight; /* while sent and not answered */
 	struct coro *co;
 	struct loop_timer timer;
@@ -79,12 +79,12 @@ struct flight {
 	PGresult *result, *error;
 };
 
-enum conn_state { CONN_DOWN, CONN_CONNECTING, CONN_UP };
+enum dbconn_state { CONN_DOWN, CONN_CONNECTING, CONN_UP };
 enum { PREPARED_NO, PREPARED_YES, PREPARED_NEVER };
 
-struct conn {
+struct dbconn {
 	struct lane *lane;
-	enum conn_state state;
+	enum dbconn_state state;
 	PGconn *pg;
 	struct loop_io io;
 	bool watched;          /* io is in the loop */
@@ -112,7 +112,7 @@ struct lane {
 	bool exclusive; /* one job at a time, transactions */
 	bool guarded;   /* statements run under lock_timeout and statement_timeout */
 	bool failed;    /* the last attempt was logged as failed */
-	struct conn conns[DB_CONNS_MAX];
+	struct dbconn conns[DB_CONNS_MAX];
 	int n, up;
 	uint64_t down_ms; /* since when none is up; 0 = up, or not tried yet */
 	struct list waiting;
@@ -144,24 +144,24 @@ void pool_wake(struct db_pool *pool);
 void pool_count(struct db_pool *pool, enum counter c);
 void pool_gauge(struct db_pool *pool);
 
-/* conn.c */
-void conn_init(struct conn *conn, struct lane *lane);
-void conn_start(struct conn *conn);
+/* dbconn.c */
+void dbconn_init(struct dbconn *conn, struct lane *lane);
+void dbconn_start(struct dbconn *conn);
 /* Closes at once; what was under way fails or, being a read, is sent again once. */
-void conn_lost(struct conn *conn, const char *why);
+void dbconn_lost(struct dbconn *conn, const char *why);
 /* The transaction is over; the connection serves others again. */
-void conn_release(struct conn *conn);
-void conn_watch(struct conn *conn, uint32_t events);
-void conn_close(struct conn *conn);
+void dbconn_release(struct dbconn *conn);
+void dbconn_watch(struct dbconn *conn, uint32_t events);
+void dbconn_close(struct dbconn *conn);
 
 /* pipeline.c */
 /* Sends the job's statements and one Sync; the flush comes at the end of the turn. */
-void pipe_send(struct conn *conn, struct job *job);
+void pipe_send(struct dbconn *conn, struct job *job);
 /* ROLLBACK that nobody waits for. */
-void pipe_rollback(struct conn *conn);
-void pipe_ready(struct conn *conn, uint32_t events);
-void pipe_flush(struct conn *conn);
-void flight_free(struct conn *conn, struct flight *f);
+void pipe_rollback(struct dbconn *conn);
+void pipe_ready(struct dbconn *conn, uint32_t events);
+void pipe_flush(struct dbconn *conn);
+void flight_free(struct dbconn *conn, struct flight *f);
 
 /* hosts.c */
 /* NULL when the URL needs no name service (sockets, addresses) or without memory. */

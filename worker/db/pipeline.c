@@ -44,7 +44,7 @@ void wire_fill(struct wire *wire, const struct query *q, const struct db_param *
 /* ---- sending ---- */
 
 /* What this connection knows about q; NULL when q goes without a name. */
-static struct prepared *prepared_slot(struct conn *conn, const struct query *q)
+static struct prepared *prepared_slot(struct dbconn *conn, const struct query *q)
 {
 	struct prepared *grown;
 	int n = q->id + 64;
@@ -64,7 +64,7 @@ static struct prepared *prepared_slot(struct conn *conn, const struct query *q)
 	return &conn->prepared[q->id];
 }
 
-static bool send_query(struct conn *conn, struct flight *f, const struct query *q,
+static bool send_query(struct dbconn *conn, struct flight *f, const struct query *q,
 	const struct db_param *params)
 {
 	struct prepared *held = prepared_slot(conn, q);
@@ -87,7 +87,7 @@ static bool send_query(struct conn *conn, struct flight *f, const struct query *
 		wire.lengths, wire.formats, 1);
 }
 
-static bool send_settings(struct conn *conn, struct flight *f, const struct job *job)
+static bool send_settings(struct dbconn *conn, struct flight *f, const struct job *job)
 {
 	uint64_t now = loop_now_ms(conn->lane->pool->loop);
 	uint64_t left = job->end_ms > now ? job->end_ms - now : 1;
@@ -110,7 +110,7 @@ static bool send_sync(PGconn *pg)
 #endif
 }
 
-static bool send_steps(struct conn *conn, struct flight *f, struct job *job)
+static bool send_steps(struct dbconn *conn, struct flight *f, struct job *job)
 {
 	switch (job ? job->kind : JOB_COMMIT) {
 	case JOB_BEGIN:
@@ -125,7 +125,7 @@ static bool send_steps(struct conn *conn, struct flight *f, struct job *job)
 	return false;
 }
 
-static void send_flight(struct conn *conn, struct job *job)
+static void send_flight(struct dbconn *conn, struct job *job)
 {
 	struct db_pool *pool = conn->lane->pool;
 	struct flight *f = calloc(1, sizeof(*f));
@@ -134,7 +134,7 @@ static void send_flight(struct conn *conn, struct job *job)
 		if (job)
 			job_finish(job, DB_BUSY);
 		else
-			conn_lost(conn, "out of memory");
+			dbconn_lost(conn, "out of memory");
 		return;
 	}
 	f->job = job;
@@ -149,24 +149,24 @@ static void send_flight(struct conn *conn, struct job *job)
 		job->flight = f;
 	pool_count(pool, CTR_db_queries);
 	if (!send_steps(conn, f, job) || !send_sync(conn->pg)) {
-		conn_lost(conn, PQerrorMessage(conn->pg));
+		dbconn_lost(conn, PQerrorMessage(conn->pg));
 		return;
 	}
 	loop_chore(pool->loop, &conn->flush);
 }
 
-void pipe_send(struct conn *conn, struct job *job)
+void pipe_send(struct dbconn *conn, struct job *job)
 {
 	job->conn = conn;
 	send_flight(conn, job);
 }
 
-void pipe_rollback(struct conn *conn)
+void pipe_rollback(struct dbconn *conn)
 {
 	send_flight(conn, NULL);
 }
 
-void pipe_flush(struct conn *conn)
+void pipe_flush(struct dbconn *conn)
 {
 	int left;
 
@@ -174,14 +174,14 @@ void pipe_flush(struct conn *conn)
 		return;
 	left = PQflush(conn->pg);
 	if (left < 0)
-		conn_lost(conn, PQerrorMessage(conn->pg));
+		dbconn_lost(conn, PQerrorMessage(conn->pg));
 	else
-		conn_watch(conn, EPOLLIN | (left ? (uint32_t)EPOLLOUT : 0));
+		dbconn_watch(conn, EPOLLIN | (left ? (uint32_t)EPOLLOUT : 0));
 }
 
 /* ---- receiving ---- */
 
-void flight_free(struct conn *conn, struct flight *f)
+void flight_free(struct dbconn *conn, struct flight *f)
 {
 	list_del(&f->node);
 	conn->n_flights--;
@@ -194,7 +194,7 @@ void flight_free(struct conn *conn, struct flight *f)
 }
 
 /* True when the failure was about what is prepared: the next try goes another way. */
-static bool unprepared(struct conn *conn, struct flight *f, const char *state)
+static bool unprepared(struct dbconn *conn, struct flight *f, const char *state)
 {
 	static const struct {
 		const char *state;
@@ -220,14 +220,14 @@ static bool unprepared(struct conn *conn, struct flight *f, const char *state)
 }
 
 /* A Prepare that failed, or was skipped because an earlier step failed, left nothing. */
-static void forget_prepares(struct conn *conn, const struct flight *f)
+static void forget_prepares(struct dbconn *conn, const struct flight *f)
 {
 	for (int i = f->failed; i < f->n; i++)
 		if (f->prepares & 1u << i && conn->prepared[f->steps[i]->id].seq == f->seq)
 			conn->prepared[f->steps[i]->id].state = PREPARED_NO;
 }
 
-static void flight_failed(struct conn *conn, struct flight *f)
+static void flight_failed(struct dbconn *conn, struct flight *f)
 {
 	const char *state = PQresultErrorField(f->error, PG_DIAG_SQLSTATE);
 	struct job *job = f->job;
@@ -237,7 +237,7 @@ static void flight_failed(struct conn *conn, struct flight *f)
 	again = unprepared(conn, f, state);
 	pool_count(conn->lane->pool, CTR_db_errors);
 	if (!job && f->steps[0] == &rollback) {
-		conn_lost(conn, "rollback failed");
+		dbconn_lost(conn, "rollback failed");
 		return;
 	}
 	if (!job) {
@@ -257,7 +257,7 @@ static void flight_failed(struct conn *conn, struct flight *f)
 	job_finish(job, job->err.kind);
 }
 
-static void flight_done(struct conn *conn, struct flight *f)
+static void flight_done(struct dbconn *conn, struct flight *f)
 {
 	struct job *job = f->job;
 
@@ -277,7 +277,7 @@ static void flight_done(struct conn *conn, struct flight *f)
 }
 
 /* One result of the first flight; takes it. */
-static void flight_result(struct conn *conn, struct flight *f, PGresult *res)
+static void flight_result(struct dbconn *conn, struct flight *f, PGresult *res)
 {
 	ExecStatusType status = PQresultStatus(res);
 
@@ -297,7 +297,7 @@ static void flight_result(struct conn *conn, struct flight *f, PGresult *res)
 
 /* Ends are counted by Syncs: PQgetResult also returns NULL between statements. Two
  * in a row mean that libpq has nothing more. */
-static void pipe_results(struct conn *conn)
+static void pipe_results(struct dbconn *conn)
 {
 	int nulls = 0;
 
@@ -315,11 +315,11 @@ static void pipe_results(struct conn *conn)
 	}
 }
 
-void pipe_ready(struct conn *conn, uint32_t events)
+void pipe_ready(struct dbconn *conn, uint32_t events)
 {
 	(void)events;
 	if (!PQconsumeInput(conn->pg)) {
-		conn_lost(conn, PQerrorMessage(conn->pg));
+		dbconn_lost(conn, PQerrorMessage(conn->pg));
 		return;
 	}
 	conn->heard_ms = loop_now_ms(conn->lane->pool->loop);
@@ -327,12 +327,12 @@ void pipe_ready(struct conn *conn, uint32_t events)
 	if (conn->state != CONN_UP)
 		return;
 	if (PQstatus(conn->pg) != CONNECTION_OK) {
-		conn_lost(conn, PQerrorMessage(conn->pg));
+		dbconn_lost(conn, PQerrorMessage(conn->pg));
 		return;
 	}
 	pipe_flush(conn);
 	if (conn->state == CONN_UP && conn->recycle && !conn->owned && conn->n_flights == 0)
-		conn_lost(conn, NULL);
+		dbconn_lost(conn, NULL);
 	else
 		lane_dispatch(conn->lane);
 }

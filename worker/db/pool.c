@@ -89,13 +89,13 @@ static void job_timeout(struct loop_timer *t)
 /* ---- lanes ---- */
 
 /* The connection for the next job; NULL when all are busy or down. */
-static struct conn *lane_pick(struct lane *lane)
+static struct dbconn *lane_pick(struct lane *lane)
 {
 	int limit = lane->exclusive ? 1 : DB_PIPELINE_MAX;
-	struct conn *best = NULL;
+	struct dbconn *best = NULL;
 
 	for (int i = 0; i < lane->n; i++) {
-		struct conn *conn = &lane->conns[i];
+		struct dbconn *conn = &lane->conns[i];
 
 		if (conn->state != CONN_UP || conn->owned || conn->recycle || conn->n_flights >= limit)
 			continue;
@@ -112,7 +112,7 @@ static void lane_grow(struct lane *lane)
 		if (lane->conns[i].started && lane->conns[i].state != CONN_UP)
 			return; /* one is on its way, or the server is away */
 		if (!lane->conns[i].started) {
-			conn_start(&lane->conns[i]);
+			dbconn_start(&lane->conns[i]);
 			return;
 		}
 	}
@@ -120,7 +120,7 @@ static void lane_grow(struct lane *lane)
 
 void lane_dispatch(struct lane *lane)
 {
-	struct conn *conn;
+	struct dbconn *conn;
 
 	while (!list_empty(&lane->waiting) && (conn = lane_pick(lane))) {
 		struct job *job = list_item(list_pop(&lane->waiting), struct job, node);
@@ -235,10 +235,10 @@ static void lane_tick(struct lane *lane, uint64_t now)
 	if (lane == &pool->lanes[LANE_SLOW] && silence < 2 * (uint64_t)pool->w->opt->insight_timeout)
 		silence = 2 * (uint64_t)pool->w->opt->insight_timeout;
 	for (int i = 0; i < lane->n; i++) {
-		struct conn *conn = &lane->conns[i];
+		struct dbconn *conn = &lane->conns[i];
 
 		if (conn->state == CONN_UP && conn->n_flights > 0 && now - conn->heard_ms > silence)
-			conn_lost(conn, "silent for too long");
+			dbconn_lost(conn, "silent for too long");
 	}
 	if (lane_hopeless(lane))
 		lane_fail(lane, DB_DOWN);
@@ -273,9 +273,9 @@ static void lane_init(struct db_pool *pool, enum db_lane id, const char *label, 
 	hosts_resolve(lane->hosts);
 	hosts_adopt(lane->hosts);
 	for (int i = 0; i < lane->n; i++) {
-		conn_init(&lane->conns[i], lane);
+		dbconn_init(&lane->conns[i], lane);
 		if (i < at_start)
-			conn_start(&lane->conns[i]);
+			dbconn_start(&lane->conns[i]);
 	}
 }
 
@@ -324,7 +324,7 @@ void db_pool_free(struct db_pool *pool)
 
 		for (int j = 0; j < lane->n; j++)
 			if (lane->conns[j].state != CONN_DOWN)
-				conn_lost(&lane->conns[j], NULL);
+				dbconn_lost(&lane->conns[j], NULL);
 			else
 				loop_timer_stop(pool->loop, &lane->conns[j].timer);
 		lane_fail(lane, DB_DOWN);

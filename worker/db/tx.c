@@ -14,7 +14,7 @@
 
 static int tx_run(struct db *tx, struct job *job)
 {
-	struct conn *conn = tx->impl;
+	struct dbconn *conn = tx->impl;
 
 	if (!conn || conn->state != CONN_UP)
 		return db_fail(&tx->err, DB_DOWN);
@@ -42,14 +42,14 @@ static int tx_exec(struct db *tx, const struct query *q, const struct db_param *
 /* Gives the connection back, broken when it cannot be trusted. */
 static void tx_leave(struct db *tx, bool broken)
 {
-	struct conn *conn = tx->impl;
+	struct dbconn *conn = tx->impl;
 
 	tx->impl = NULL;
 	if (!conn)
 		return;
 	if (broken && conn->state != CONN_DOWN)
-		conn_lost(conn, NULL);
-	conn_release(conn);
+		dbconn_lost(conn, NULL);
+	dbconn_release(conn);
 }
 
 static int tx_commit(struct db *tx)
@@ -77,7 +77,7 @@ static int tx_commit(struct db *tx)
 
 static int tx_finish(struct db *tx, bool commit)
 {
-	struct conn *conn = tx->impl;
+	struct dbconn *conn = tx->impl;
 
 	if (commit)
 		return tx_commit(tx);

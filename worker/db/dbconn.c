@@ -14,14 +14,14 @@
 #include "worker/offload.h"
 #include "worker/worker.h"
 
-static void conn_unwatch(struct conn *conn)
+static void dbconn_unwatch(struct dbconn *conn)
 {
 	if (conn->watched)
 		loop_del(conn->lane->pool->loop, &conn->io);
 	conn->watched = false;
 }
 
-void conn_watch(struct conn *conn, uint32_t events)
+void dbconn_watch(struct dbconn *conn, uint32_t events)
 {
 	struct loop *loop = conn->lane->pool->loop;
 	int fd = PQsocket(conn->pg);
@@ -31,7 +31,7 @@ void conn_watch(struct conn *conn, uint32_t events)
 		if (conn->events != events)
 			failed = loop_mod(loop, &conn->io, events);
 	} else {
-		conn_unwatch(conn);
+		dbconn_unwatch(conn);
 		conn->io.fd = fd;
 		failed = loop_add(loop, &conn->io, events);
 		conn->watched = failed == 0;
@@ -61,14 +61,14 @@ static void wake_others(struct lane *lane)
 	}
 }
 
-static void conn_is_up(struct conn *conn)
+static void dbconn_is_up(struct dbconn *conn)
 {
 	struct lane *lane = conn->lane;
 	struct db_pool *pool = lane->pool;
 
 	loop_timer_stop(pool->loop, &conn->timer);
 	if (PQsetnonblocking(conn->pg, 1) != 0 || !PQenterPipelineMode(conn->pg)) {
-		conn_lost(conn, PQerrorMessage(conn->pg));
+		dbconn_lost(conn, PQerrorMessage(conn->pg));
 		return;
 	}
 	conn->state = CONN_UP;
@@ -82,38 +82,38 @@ static void conn_is_up(struct conn *conn)
 	lane->down_ms = 0;
 	pool_count(pool, CTR_db_connects);
 	pool_gauge(pool);
-	conn_watch(conn, EPOLLIN);
+	dbconn_watch(conn, EPOLLIN);
 	lane_dispatch(lane);
 }
 
-static void conn_poll(struct conn *conn)
+static void dbconn_poll(struct dbconn *conn)
 {
 	PostgresPollingStatusType next = PQconnectPoll(conn->pg);
 
 	switch (next) {
 	case PGRES_POLLING_READING:
-		conn_watch(conn, EPOLLIN);
+		dbconn_watch(conn, EPOLLIN);
 		break;
 	case PGRES_POLLING_WRITING:
-		conn_watch(conn, EPOLLOUT);
+		dbconn_watch(conn, EPOLLOUT);
 		break;
 	case PGRES_POLLING_OK:
-		conn_is_up(conn);
+		dbconn_is_up(conn);
 		break;
 	case PGRES_POLLING_FAILED:
 	case PGRES_POLLING_ACTIVE:
-		conn_lost(conn, PQerrorMessage(conn->pg));
+		dbconn_lost(conn, PQerrorMessage(conn->pg));
 		break;
 	}
 }
 
-static void conn_ready(struct loop_io *io, uint32_t events)
+static void dbconn_ready(struct loop_io *io, uint32_t events)
 {
-	struct conn *conn = list_item(io, struct conn, io);
+	struct dbconn *conn = list_item(io, struct dbconn, io);
 	struct db_pool *pool = conn->lane->pool;
 
 	if (conn->state == CONN_CONNECTING)
-		conn_poll(conn);
+		dbconn_poll(conn);
 	else if (conn->state == CONN_UP)
 		pipe_ready(conn, events);
 	pool_wake(pool);
@@ -125,7 +125,7 @@ static void quiet(void *arg, const char *text)
 	log_debug("database notice text=\"%.*s\"", (int)strcspn(text, "\n"), text);
 }
 
-static void conn_connect(struct conn *conn)
+static void dbconn_connect(struct dbconn *conn)
 {
 	struct lane *lane = conn->lane;
 	const char *keys[8] = {"dbname", "application_name", "client_encoding"};
@@ -140,12 +140,12 @@ static void conn_connect(struct conn *conn)
 	conn->state = CONN_CONNECTING;
 	conn->pg = PQconnectStartParams(keys, values, 1);
 	if (!conn->pg || PQstatus(conn->pg) == CONNECTION_BAD) {
-		conn_lost(conn, conn->pg ? PQerrorMessage(conn->pg) : "out of memory");
+		dbconn_lost(conn, conn->pg ? PQerrorMessage(conn->pg) : "out of memory");
 		return;
 	}
 	PQsetNoticeProcessor(conn->pg, quiet, NULL);
 	loop_timer_set(lane->pool->loop, &conn->timer, DB_CONNECT_MS);
-	conn_watch(conn, EPOLLOUT);
+	dbconn_watch(conn, EPOLLOUT);
 }
 
 /* ---- names ---- */
@@ -158,7 +158,7 @@ static void resolve_thread(void *arg)
 /* Coroutine: looks the lane's hosts up on a thread, then connects. */
 static void resolve_then_connect(void *arg)
 {
-	struct conn *conn = arg;
+	struct dbconn *conn = arg;
 	struct worker *w = conn->lane->pool->w;
 
 	if (offload_run(w->offload, OFFLOAD_FAST, resolve_thread, conn->lane->hosts) < 0)
@@ -166,10 +166,10 @@ static void resolve_then_connect(void *arg)
 	else
 		hosts_adopt(conn->lane->hosts);
 	if (conn->state == CONN_DOWN && !conn->lane->pool->closing)
-		conn_connect(conn);
+		dbconn_connect(conn);
 }
 
-static void conn_try(struct conn *conn)
+static void dbconn_try(struct dbconn *conn)
 {
 	struct lane *lane = conn->lane;
 	/* Addresses change on failover; ask again now and then. A lane's first
@@ -179,7 +179,7 @@ static void conn_try(struct conn *conn)
 
 	if (stale && lane->pool->w->offload && coro_start(resolve_then_connect, conn))
 		return;
-	conn_connect(conn);
+	dbconn_connect(conn);
 }
 
 /* ---- going down ---- */
@@ -200,21 +200,21 @@ static uint64_t backoff(int fails)
 	return most / 2 + noise % (most / 2 + 1);
 }
 
-static void conn_timer(struct loop_timer *t)
+static void dbconn_timer(struct loop_timer *t)
 {
-	struct conn *conn = list_item(t, struct conn, timer);
+	struct dbconn *conn = list_item(t, struct dbconn, timer);
 	struct db_pool *pool = conn->lane->pool;
 
 	if (conn->state == CONN_CONNECTING)
-		conn_lost(conn, "connecting took too long");
+		dbconn_lost(conn, "connecting took too long");
 	else if (conn->state == CONN_DOWN)
-		conn_try(conn);
+		dbconn_try(conn);
 	pool_wake(pool);
 }
 
-void conn_close(struct conn *conn)
+void dbconn_close(struct dbconn *conn)
 {
-	conn_unwatch(conn);
+	dbconn_unwatch(conn);
 	PQfinish(conn->pg);
 	conn->pg = NULL;
 	if (conn->state == CONN_UP)
@@ -229,7 +229,7 @@ void conn_close(struct conn *conn)
 }
 
 /* Newest first, so that what is sent again keeps its order at the lane's front. */
-static void flights_lost(struct conn *conn)
+static void flights_lost(struct dbconn *conn)
 {
 	struct db_pool *pool = conn->lane->pool;
 
@@ -251,7 +251,7 @@ static void flights_lost(struct conn *conn)
 	}
 }
 
-static void conn_retry(struct conn *conn)
+static void dbconn_retry(struct dbconn *conn)
 {
 	struct db_pool *pool = conn->lane->pool;
 
@@ -260,7 +260,7 @@ static void conn_retry(struct conn *conn)
 		loop_timer_set(pool->loop, &conn->timer, backoff(conn->fails));
 }
 
-void conn_lost(struct conn *conn, const char *why)
+void dbconn_lost(struct dbconn *conn, const char *why)
 {
 	struct lane *lane = conn->lane;
 	uint64_t now = loop_now_ms(lane->pool->loop);
@@ -274,31 +274,31 @@ void conn_lost(struct conn *conn, const char *why)
 	if (why && (was_up || !lane->failed))
 		log_warn("database connection lost lane=%s reason=\"%.*s\"", lane->label,
 			(int)strcspn(why, "\n"), why);
-	conn_close(conn);
+	dbconn_close(conn);
 	if (why && lane->up == 0) {
 		lane->failed = true;
 		if (!lane->down_ms)
 			lane->down_ms = now;
 	}
 	flights_lost(conn);
-	conn_retry(conn);
+	dbconn_retry(conn);
 	/* At the end of the turn: by then the other connections that died with this one
 	 * are known, and nothing is sent again into a dead one. */
 	if (!lane->pool->closing)
 		loop_chore(lane->pool->loop, &lane->later);
 }
 
-void conn_release(struct conn *conn)
+void dbconn_release(struct dbconn *conn)
 {
 	conn->owned = false;
 	if (conn->state == CONN_DOWN)
-		conn_retry(conn);
+		dbconn_retry(conn);
 	else if (conn->recycle && conn->n_flights == 0)
-		conn_lost(conn, NULL);
+		dbconn_lost(conn, NULL);
 	lane_dispatch(conn->lane);
 }
 
-void conn_start(struct conn *conn)
+void dbconn_start(struct dbconn *conn)
 {
 	if (conn->started)
 		return;
@@ -307,18 +307,18 @@ void conn_start(struct conn *conn)
 	loop_timer_set(conn->lane->pool->loop, &conn->timer, 0);
 }
 
-static void conn_flush(struct loop_chore *ch)
+static void dbconn_flush(struct loop_chore *ch)
 {
-	struct conn *conn = list_item(ch, struct conn, flush);
+	struct dbconn *conn = list_item(ch, struct dbconn, flush);
 	struct db_pool *pool = conn->lane->pool;
 
 	pipe_flush(conn);
 	pool_wake(pool);
 }
 
-void conn_init(struct conn *conn, struct lane *lane)
+void dbconn_init(struct dbconn *conn, struct lane *lane)
 {
-	*conn = (struct conn){.lane = lane, .io.ready = conn_ready, .timer.fire = conn_timer,
-		.flush.run = conn_flush, .io.fd = -1};
+	*conn = (struct dbconn){.lane = lane, .io.ready = dbconn_ready, .timer.fire = dbconn_timer,
+		.flush.run = dbconn_flush, .io.fd = -1};
 	list_init(&conn->flights);
 }
