@@ -23,7 +23,12 @@
 #include "shm/base/log.h"
 #include "shm/segment.h"
 
-enum { HANDOVER_VERSION = 1, HANDOVER_MAX = 1 << 18, ARGV_MAX = 2 * ARGS_OVERRIDES + 24 };
+/* Test builds pretend to be from another time. */
+#ifndef PUGD_TEST_HANDOVER
+#define PUGD_TEST_HANDOVER 1
+#endif
+
+enum { HANDOVER_VERSION = PUGD_TEST_HANDOVER, HANDOVER_MAX = 1 << 18, ARGV_MAX = 2 * ARGS_OVERRIDES + 24 };
 
 static const char *const gen_states[] = {
 	[GEN_NONE] = "none", [GEN_STARTING] = "starting",

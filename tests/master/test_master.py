@@ -1,0 +1,546 @@
+#!/usr/bin/env python3
+"""The master process with a fake worker: start, death, hang, reload, roll-back, stop.
+
+usage: test_master.py [--variant V | --binary PATH --other PATH --future PATH] [NAME...]
+Without binaries they are built (build_fake.sh).
+"""
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, HERE)
+from fake import Master, log_time  # noqa: E402
+
+BIN = {}
+SANITIZED = False
+
+
+def expect(condition, text):
+    if not condition:
+        raise AssertionError(text)
+
+
+def run(*words, **kw):
+    return subprocess.run([BIN["pugd"], *words], capture_output=True, text=True, timeout=30, **kw)
+
+
+# ---- start ---------------------------------------------------------------------
+
+def test_start_and_status():
+    with Master(BIN["pugd"]) as m:
+        s = m.status()
+        expect(s["generation"] == 1 and s["completed"] == 0 and s["rejected"] == 0, s)
+        expect(s["pid"] == m.process.pid and s["state"] == "serving", s)
+        expect(len(m.workers()) == 2 and len(m.workers("keeper")) == 1, s["workers"])
+        expect(m.get() in [w["pid"] for w in m.workers()], "answered by a worker")
+        expect(m.status()["methods"][0]["name"] == "/fake.v1.Fake/Answer", "method name")
+        expect(m.wait_note("READY=1")[0] == "READY=1\nSTATUS=generation 1, 2 workers", m.notes)
+        page = run("status", "--config", m.config)
+        expect(page.returncode == 0 and "/fake.v1.Fake/Answer" in page.stdout, page)
+        expect("2 workers" in page.stdout and "1 completed" not in page.stdout, page.stdout)
+        metrics = m.ask("GET /metrics")
+        expect('pugd_calls_total{method="/fake.v1.Fake/Answer",code="ok"} 1' in metrics, metrics)
+        expect(metrics.endswith("# EOF\n"), "end of the metrics page")
+
+
+def test_child_environment():
+    with Master(BIN["pugd"], env={"SECRET_OF_SHELL": "x", "PGOPTIONS": "-c a=b"}) as m:
+        with open(f"/proc/{m.workers()[0]['pid']}/environ", "rb") as f:
+            env = f.read()
+        for absent in (b"SECRET_OF_SHELL", b"NOTIFY_SOCKET"):
+            expect(absent not in env, env)
+        expect(b"PGOPTIONS=-c a=b" in env and b"PUGD_GENERATION=1" in env, env)
+        fds = sorted(map(int, os.listdir(f"/proc/{m.workers()[0]['pid']}/fd")))
+        expect(fds == [0, 1, 2, 3, 4, 5, 6], fds)
+
+
+def test_listen_addresses():
+    with Master(BIN["pugd"], options={"listen": "127.0.0.1:0 [::1]:0 unix:%s/http" %
+                                      tempfile.gettempdir()}, start=False) as m:
+        if not m.wait("answer", lambda: m.grep("generation serves|cannot listen"))[0].endswith("2"):
+            expect("[::1]" in m.log(), m.log())  # a machine without IPv6
+            return
+        path = os.path.join(tempfile.gettempdir(), "http")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+            s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            expect(s.recv(100).startswith(b"HTTP/1.1 200"), "unix socket")
+        m.stop(signal.SIGKILL)
+        expect(os.path.exists(path), "killed: the file stays")
+        with Master(BIN["pugd"], options={"listen": "unix:" + path}) as again:
+            again.wait_log("generation serves")
+            expect(again.stop() == 0 and not os.path.exists(path), "removed at a clean end")
+
+
+def test_socket_activation():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        shell = ["sh", "-c", f'exec 3<&{s.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', "sh"]
+        with Master(BIN["pugd"], launcher=shell, pass_fds=(s.fileno(),)) as m:
+            expect(m.address()[1] == s.getsockname()[1], "serves the passed socket")
+            m.get()
+            m.reload()
+            m.get()
+            # LISTEN_FDS must not survive an exec, or the next image would bind again.
+            with open(f"/proc/{m.process.pid}/environ", "rb") as f:
+                expect(b"LISTEN_FDS" not in f.read(), "consumed")
+
+
+def test_boot_failures():
+    with Master(BIN["pugd"], words="die", start=False) as m:
+        expect(m.process.wait(20) == 78, "every worker dies: 78")
+        expect(m.grep("cannot start, giving up why=\"a child died three times"), m.log())
+    with Master(BIN["pugd"], words="refuse", start=False) as m:
+        expect(m.process.wait(20) == 78, "every worker refuses: 78")
+    with Master(BIN["pugd"], words="mute", options={"start_timeout": "500ms"}, start=False) as m:
+        expect(m.process.wait(20) == 78, "nobody becomes ready: 78")
+    with Master(BIN["pugd"], options={"workers": "99", "nonsense": "1", "drain_timeout": "10"},
+                start=False) as m:
+        expect(m.process.wait(20) == 78, "bad configuration: 78")
+        for what in ("workers: 99 is outside", "nonsense: unknown option",
+                     "drain_timeout: '10' is not a duration"):
+            expect(m.grep("pugd.conf:[0-9]+: " + what), m.log())
+
+
+# ---- death -----------------------------------------------------------------------
+
+def test_obituary_and_quarantine():
+    with Master(BIN["pugd"]) as m:
+        victim = m.workers()[0]
+        os.kill(victim["pid"], signal.SIGUSR2)
+        line = m.wait_log("worker died")
+        for part in (f"slot={victim['slot']} pid={victim['pid']} generation=1", "signal=6 name=SIGABRT",
+                     "step=handle", 'method="/fake.v1.Fake/Crash"', 'call="call-0001"',
+                     'panic="must: .fake..line two"'):
+            expect(part in line, part + " missing in " + line)
+        m.wait("respawn", lambda: len(m.workers()) == 2)
+        expect(not m.status()["quarantine"], "one death is no pattern")
+        os.kill(m.workers()[0]["pid"], signal.SIGUSR2)
+        m.wait_log("call quarantined")
+        row = m.status()["quarantine"][0]
+        expect(row["deaths"] == 2 and row["remaining_ms"] > 500000, row)
+        expect(m.status()["counters"]["panics"] == 2 and m.status()["deaths"] == 2, m.status())
+        expect("403" in m.ask("POST /quarantine/clear").split("\r\n")[0], "needs its header")
+        expect("403" in m.ask("GET /status.json", "\r\nOrigin: http://evil").split("\r\n")[0], "CSRF")
+        answer = run("quarantine", "clear", "--config", m.config)
+        expect(answer.stdout == "cleared\n" and not m.status()["quarantine"], answer)
+
+
+def test_respawn_is_fast():
+    times = []
+    with Master(BIN["pugd"]) as m:
+        for i in range(15):
+            victim = m.wait("two workers", lambda: len(w := m.workers()) == 2 and w)[i % 2]
+            ready = len(m.grep("worker ready"))
+            time.sleep(0.12)
+            at = time.time()
+            os.kill(victim["pid"], signal.SIGKILL)
+            line = m.wait_log("worker ready", ready + 1)
+            times.append(log_time(line) - at)
+        expect(m.status()["deaths"] == 15, "every kill counted")
+        expect(not m.status()["quarantine"], "kill -9 from outside blames no call")
+        expect(m.grep("crash budget exceeded"), "more than ten a minute is told")
+    median = statistics.median(times)
+    print(f"  kill -9 to READY: median {median * 1000:.1f} ms, worst {max(times) * 1000:.1f} ms")
+    expect(median < (0.5 if SANITIZED else 0.05), times)
+
+
+def test_backoff():
+    with Master(BIN["pugd"], options={"workers": "1"}) as m:
+        m.set_words("die")
+        os.kill(m.workers()[0]["pid"], signal.SIGUSR2)
+        waits = [int(re.search(r"ms=(\d+)", m.wait_log("worker waits", n + 1)).group(1))
+                 for n in range(3)]
+        for wait, wanted in zip(waits, (100, 200, 400)):
+            expect(wanted * 0.79 <= wait <= wanted * 1.21, waits)
+        m.set_words("")
+        m.wait("recovery", lambda: len(m.workers()) == 1)
+        m.get()
+
+
+def test_keeper_and_clean_exit_are_respawned():
+    with Master(BIN["pugd"]) as m:
+        keeper = m.workers("keeper")[0]["pid"]
+        os.kill(keeper, signal.SIGKILL)
+        m.wait("new keeper", lambda: [w for w in m.workers("keeper") if w["pid"] != keeper])
+        worker = m.workers()[0]["pid"]
+        os.kill(worker, signal.SIGTERM)
+        m.wait_log(f"worker left slot=[0-9]+ pid={worker}")
+        m.wait("new worker", lambda: len(m.workers()) == 2)
+
+
+def test_hang():
+    with Master(BIN["pugd"], options={"hang_timeout": "500ms"}) as m:
+        for sig, name in ((signal.SIGUSR1, "SIGABRT"), (signal.SIGSTOP, "SIGKILL")):
+            victim = m.wait("two workers", lambda: len(w := m.workers()) == 2 and w)[0]["pid"]
+            os.kill(victim, sig)
+            at = time.monotonic()
+            line = m.wait_log(f"worker died .*pid={victim} ")
+            expect(f"name={name}" in line and "hung=1" in line, line)
+            expect(time.monotonic() - at < (2.5 if sig == signal.SIGSTOP else 1.5), "in time")
+        m.wait("two workers", lambda: len(m.workers()) == 2)
+
+
+def test_master_killed():
+    with Master(BIN["pugd"]) as m:
+        pids = [w["pid"] for w in m.status()["workers"]]
+        m.stop(signal.SIGKILL)
+
+        def gone():
+            for pid in pids:
+                try:
+                    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+                        if f.read().rsplit(")", 1)[1].split()[0] != "Z":
+                            return False
+                except OSError:
+                    pass
+            return True
+        m.wait("end of the workers", gone, 2)
+
+
+# ---- reload ----------------------------------------------------------------------
+
+def test_reload_twenty_times():
+    with Master(BIN["pugd"]) as m:
+        m.reload()
+        fds, failed, asked = m.fds(), 0, 0
+        for _ in range(20):
+            before = m.status()["completed"]
+            m.hup()
+            while m.status()["completed"] == before or m.status()["state"] != "serving":
+                asked += 1
+                try:
+                    m.get()
+                except (OSError, AttributeError):
+                    failed += 1
+        s = m.status()
+        expect(s["completed"] == 21 and s["generation"] == 22 and s["pid"] == m.process.pid, s)
+        expect(failed == 0 and asked > 20, f"{failed} of {asked} failed")
+        m.wait("descriptors", lambda: m.fds() <= fds, 3)
+        expect({w["generation"] for w in s["workers"]} == {22}, s["workers"])
+        expect(s["methods"][0]["calls"] == asked, "statistics survive reloads")
+
+
+def test_rejected_configuration():
+    with Master(BIN["pugd"]) as m:
+        pids = [w["pid"] for w in m.workers()]
+        m.write_config("workers = many\n")
+        m.reload("rejected")
+        s = m.status()
+        expect(re.search(r"pugd.conf:\d+: workers: given twice", s["last_error"]), s)
+        expect([w["pid"] for w in m.workers()] == pids and s["generation"] == 1, s)
+        m.wait_note("READY=1\nSTATUS=reload failed: ")
+        m.write_config()
+        m.settings["workers"] = "3"
+        m.write_config()
+        s = m.reload()
+        expect(len(m.workers()) == 3 and s["last_error"] == "", s)
+
+
+def test_rejected_binary():
+    with Master(BIN["pugd"]) as m:
+        os.rename(m.binary, m.path("away"))
+        m.reload("rejected")
+        with open(m.path("new"), "w", encoding="ascii") as f:
+            f.write("not a program\n")
+        os.chmod(m.path("new"), 0o755)
+        os.rename(m.path("new"), m.binary)
+        m.reload("rejected")
+        # One that passes its check and cannot be executed afterwards.
+        with open(m.path("new"), "w", encoding="ascii") as f:
+            f.write(f"#!/bin/sh\n{BIN['pugd']} \"$@\"\nrm -f {m.binary}\n")
+        os.chmod(m.path("new"), 0o755)
+        os.rename(m.path("new"), m.binary)
+        m.reload("rejected")
+        expect("cannot exec" in m.status()["last_error"], m.status())
+        m.get()
+        m.install(BIN["pugd"])
+        m.reload()
+
+
+def test_roll_back():
+    with Master(BIN["pugd"], options={"start_timeout": "800ms"}) as m:
+        pids = [w["pid"] for w in m.workers()]
+        for words, why in (("die", "died three times"), ("refuse", "cannot run"),
+                           ("mute", "not ready within")):
+            m.set_words(words)
+            s = m.reload("rejected")
+            expect(why in s["last_error"] and s["generation"] == 1, s)
+            expect([w["pid"] for w in m.workers()] == pids, "the old workers serve on")
+            m.get()
+        m.set_words("")
+        expect(m.reload()["generation"] == 5, "numbers are not used twice")
+
+
+def test_hup_is_remembered_once():
+    with Master(BIN["pugd"]) as m:
+        m.set_words("slow=300")
+        m.hup()
+        m.wait_log("generation starting generation=2")
+        for _ in range(3):
+            m.hup()
+            time.sleep(0.02)
+        m.wait("third generation", lambda: m.status()["completed"] == 2)
+        time.sleep(0.5)
+        expect(m.status()["completed"] == 2, m.status())
+
+
+def test_death_during_reload():
+    with Master(BIN["pugd"]) as m:
+        m.set_words("slow=700")
+        m.hup()
+        m.wait_log("generation starting generation=2")
+        for w in m.workers():
+            os.kill(w["pid"], signal.SIGKILL)
+        m.wait("old binary again", lambda: len(m.workers()) >= 1)
+        m.wait("reload", lambda: m.status()["completed"] == 1 and m.status()["state"] == "serving")
+        m.get()
+
+
+def test_other_layout():
+    with Master(BIN["pugd"]) as m:
+        ours = m.status()["layout"]
+        m.install(BIN["pugd-other"])
+        s = m.reload()
+        expect(s["layout"] != ours and m.grep("new shared segment"), s)
+        os.kill(m.workers()[0]["pid"], signal.SIGKILL)
+        m.wait("respawn", lambda: len(m.workers()) == 2)
+        m.install(BIN["pugd"])
+        expect(m.reload()["layout"] == ours, "and back")
+        m.get()
+
+
+def test_other_layout_rolled_back():
+    with Master(BIN["pugd"]) as m:
+        ours = m.status()["layout"]
+        pids = [w["pid"] for w in m.workers()]
+        m.install(BIN["pugd-other"])
+        m.set_words("die")
+        s = m.reload("rejected")
+        m.set_words("")
+        s = m.wait("old image", lambda: (lambda s: s["layout"] == ours and s)(m.status()))
+        expect([w["pid"] for w in m.workers()] == pids and s["rejected"] == 1, s)
+        os.kill(pids[0], signal.SIGUSR2)
+        expect("call-0001" in m.wait_log(f"worker died .*pid={pids[0]} "), "its slot is read again")
+        m.wait("respawn", lambda: len(m.workers()) == 2)
+        m.install(BIN["pugd"])
+        m.reload()
+        expect(m.grep("new shared segment"), "the retired cache is left behind")
+        m.get()
+
+
+def test_new_binary_cannot_resume():
+    with Master(BIN["pugd"]) as m:
+        pids = [w["pid"] for w in m.workers()]
+        m.install(BIN["pugd-future"])
+        s = m.reload("rejected")
+        expect("could not take over" in s["last_error"], s)
+        expect([w["pid"] for w in m.workers()] == pids, "nobody was lost")
+        m.get()
+        m.install(BIN["pugd"])
+        m.reload()
+
+
+# ---- stop and notifications --------------------------------------------------------
+
+def test_stop():
+    with Master(BIN["pugd"]) as m:
+        expect(m.stop() == 0, "drained: 0")
+        expect(not os.path.exists(m.path("admin")), "admin socket removed")
+    with Master(BIN["pugd"], words="stuck", options={"drain_timeout": "500ms"}) as m:
+        at = time.monotonic()
+        expect(m.stop() == 0 and 0.4 < time.monotonic() - at < 4, "bounded drain")
+    with Master(BIN["pugd"], words="stuck", options={"drain_timeout": "30s"}) as m:
+        m.process.send_signal(signal.SIGTERM)
+        m.wait_log("stopping")
+        expect(m.stop() == 0, "the second SIGTERM does not wait")
+    with Master(BIN["pugd"], words="slow=400", start=False) as m:
+        m.wait_log("generation starting")
+        expect(m.stop(signal.SIGINT) == 0, "stop while starting")
+    with Master(BIN["pugd"]) as m:
+        m.set_words("slow=400")
+        m.hup()
+        m.wait_log("generation starting generation=2")
+        expect(m.stop() == 0, "stop while reloading")
+
+
+def test_notify_order():
+    with Master(BIN["pugd"], env={"WATCHDOG_USEC": "200000"}) as m:
+        m.wait_note("READY=1")
+        m.notes.clear()
+        before = time.monotonic() * 1e6
+        m.reload()
+        notes = [n for n in m.notes_now() if n != "WATCHDOG=1"]
+        expect(re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", notes[0]), notes)
+        expect(before - 1e3 < int(notes[0].rsplit("=", 1)[1]) < time.monotonic() * 1e6, notes)
+        expect(notes[-1] == "READY=1\nSTATUS=generation 2, 2 workers", notes)
+        expect(sum("READY=1" in n for n in notes) == 1, notes)
+        m.notes.clear()
+        time.sleep(1)
+        count = m.notes_now().count("WATCHDOG=1")
+        expect(8 <= count <= 14, f"{count} watchdog messages in a second")
+        os.kill(m.process.pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        m.notes_now()
+        m.notes.clear()
+        time.sleep(0.3)
+        expect(not m.notes_now(), "a master that stands still feeds no watchdog")
+        os.kill(m.process.pid, signal.SIGCONT)
+        m.stop()
+        expect([n for n in m.notes_now() if n != "WATCHDOG=1"] ==
+               ["STOPPING=1\nSTATUS=finishing calls"], m.notes)
+
+
+def test_standstill_blames_nobody():
+    with Master(BIN["pugd"], options={"hang_timeout": "500ms"}) as m:
+        pids = [m.process.pid] + [w["pid"] for w in m.status()["workers"]]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(2.2)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.6)
+        expect(m.status()["deaths"] == 0, m.log())
+
+
+# ---- admin page and commands -------------------------------------------------------
+
+def test_admin_bounds():
+    with Master(BIN["pugd"]) as m:
+        expect("404" in m.ask("GET /nothing").split("\r\n")[0], "404")
+        expect("431" in m.ask("GET /" + "x" * 4000).split("\r\n")[0], "431")
+        idle = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+        for s in idle:
+            s.connect(m.path("admin"))
+        time.sleep(0.1)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(m.path("admin"))
+            expect(s.recv(1) == b"", "one too many is closed at once")
+        expect(len(m.get_pids(3)) >= 1, "clients are not disturbed")
+        for s in idle:
+            s.settimeout(8)
+            expect(s.recv(1) == b"", "one that asks nothing is cut off")
+            s.close()
+        m.status()
+    with Master(BIN["pugd"], options={"admin_listen": "192.0.2.1:1"}, start=False) as m:
+        expect(m.process.wait(20) == 78, "not a loopback address")
+        expect(m.grep("admin_listen: must be"), m.log())
+
+
+def test_check():
+    with tempfile.TemporaryDirectory(prefix="pugm-") as folder:
+        conf, key = os.path.join(folder, "c"), os.path.join(folder, "key")
+        with open(key, "wb") as f:
+            f.write(b"x" * 32)
+
+        def check(text, mode=0o600):
+            os.chmod(key, mode)
+            with open(conf, "w", encoding="utf-8") as f:
+                f.write(text)
+            return run("check", "--config", conf)
+        good = check(f"credential_file = {key}\nlisten = *:80 unix:/x # both\n")
+        expect(good.returncode == 0 and re.search("^layout=[0-9a-f]{16}$", good.stdout, re.M), good)
+        bad = check(f"credential_file = {key}\n\nlisten = nowhere\nworkers = 61\nworkers = 1\n"
+                    "max_body = 1X\nfoo = 1\njust words\naccess_log = maybe\n"
+                    "jwt_issuer = \"open\nmail_dir = " + "y" * 300 + "\ntrusted_proxies = 10.0.0.0/99\n"
+                    "cors_origins = ftp://x\n", 0o644)
+        expect(bad.returncode == 1, bad)
+        for line in (f"{conf}:4: workers: 61 is outside 0..60", f"{conf}:5: workers: given twice",
+                     f"{conf}:6: max_body: '1X' is not a size", f"{conf}:7: foo: unknown option",
+                     f"{conf}:8: expected key = value", f"{conf}:9: access_log: 'maybe' is not",
+                     f"{conf}:10: jwt_issuer: quotes do not match",
+                     f"{conf}:11: mail_dir: longer than 255 bytes", "listen: 'nowhere' is not",
+                     "trusted_proxies: '10.0.0.0/99'", "cors_origins: 'ftp://x'",
+                     "open to everybody (mode 644)"):
+            expect(line in bad.stderr, line + " missing in\n" + bad.stderr)
+        with open(key, "wb") as f:
+            f.write(b"short")
+        short = check(f"credential_file = {key}\n")
+        expect(short.returncode == 1 and "must hold 32 to 128 bytes" in short.stderr, short)
+        missing = run("check", "--config", conf + "none")
+        expect(missing.returncode == 1 and "No such file" in missing.stderr, missing)
+        over = run("check", "--config", conf, "-o", "workers=x", "-o", f"credential_file={conf}z")
+        expect("-o workers: 'x' is not" in over.stderr, over)
+
+
+def test_commands():
+    expect(run("version").stdout.startswith("pugd "), "version")
+    expect("quarantine clear" in run("help").stdout, "help")
+    expect(run("fly", "-o", "user=x").returncode == 2, "unknown command")
+    expect(run("--bogus").returncode == 2, "unknown option starts nothing")
+    absent = run("status", "--admin", "unix:/nonexistent/admin.sock")
+    expect(absent.returncode == 1 and "cannot reach a running pugd" in absent.stderr, absent)
+
+
+def test_shipped_files_match_the_table():
+    with open(os.path.join(TOP, "systemd/pugd.conf"), encoding="utf-8") as f:
+        expect(f.read() == run("options", "--sample").stdout,
+               "systemd/pugd.conf is stale: pugd options --sample > systemd/pugd.conf")
+    with open(os.path.join(TOP, "systemd/pugd.conf.5"), encoding="utf-8") as f:
+        text = f.read()
+    part = text.split('.\\" options begin\n')[1].split('.\\" options end\n')[0]
+    expect(part == run("options", "--man").stdout,
+           "systemd/pugd.conf.5 is stale: see systemd/README.md")
+
+
+def test_unit_files():
+    service = os.path.join(TOP, "systemd/pugd.service")
+    if shutil.which("mandoc"):
+        for page in ("pugd.8", "pugd.conf.5"):
+            lint = subprocess.run(["mandoc", "-T", "lint", os.path.join(TOP, "systemd", page)],
+                                  capture_output=True, text=True, check=False)
+            expect(lint.returncode == 0 and not lint.stdout, lint.stdout)
+    if shutil.which("systemd-analyze"):
+        score = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20",
+                                service], capture_output=True, text=True, check=False)
+        expect(score.returncode == 0, score.stdout + score.stderr)
+
+
+# ---- main --------------------------------------------------------------------------
+
+def find_binaries(args, folder):
+    global SANITIZED
+    SANITIZED = args.variant == "asan"
+    flags = ["-fsanitize=address,undefined"] if SANITIZED else []
+    if not (args.binary and args.other and args.future):
+        subprocess.run([os.path.join(HERE, "build_fake.sh"), folder, *flags], check=True)
+    for name, given in (("pugd", args.binary), ("pugd-other", args.other),
+                        ("pugd-future", args.future)):
+        BIN[name] = os.path.abspath(given) if given else os.path.join(folder, name)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for option in ("--variant", "--binary", "--other", "--future"):
+        parser.add_argument(option)
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    failed = passed = 0
+    with tempfile.TemporaryDirectory(prefix="pugm-bin-") as folder:
+        find_binaries(args, folder)
+        for name, test in list(globals().items()):
+            if not name.startswith("test_") or (args.names and name not in args.names):
+                continue
+            start = time.monotonic()
+            try:
+                test()
+                passed += 1
+                print(f"ok   {name} ({time.monotonic() - start:.1f} s)", flush=True)
+            except Exception as e:  # a failing test must not hide the others
+                failed += 1
+                print(f"FAIL {name}: {type(e).__name__}: {e}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
