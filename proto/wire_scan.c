@@ -12,14 +12,16 @@
 
 enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
-/* What protobuf-c allocates: per piece our arena rounds up to 16; per field of
- * a message with many fields it keeps notes in slabs that double. */
-enum { PIECE = 16, NOTE = 120, FREE_NOTES = 16, UNKNOWN = 32 };
+/* What protobuf-c allocates: our arena rounds each piece up to 16; while it
+ * decodes a message it keeps notes about the fields, the first few on the stack
+ * and then in slabs that double. */
+enum { PIECE = 16, NOTE = 40, FREE_NOTES = 16, UNKNOWN = 32 };
 
 struct frame {
 	const struct frame *up;
 	const struct pb_field *f;
 	const char *start, *here; /* of the message around f, and of f in it */
+	uint64_t seen[4];         /* singular messages, by index of the field */
 };
 
 struct scan {
@@ -235,6 +237,21 @@ static bool scan_value(struct scan *s, const struct pb_field *f, const struct it
 	return true;
 }
 
+/* Two occurrences would be merged, which protobuf-c 1.4.1 does wrongly for
+ * google's types, and in quadratic time for lists. No encoder writes them. */
+static bool first_time(struct frame *fr, const struct pb_msg *m)
+{
+	size_t i = (size_t)(fr->f - m->fields);
+	uint64_t bit = (uint64_t)1 << i % 64;
+
+	if (pb_is_list(fr->f) || fr->f->type != PB_MESSAGE)
+		return true;
+	if (i / 64 >= sizeof(fr->seen) / sizeof(fr->seen[0]) || fr->seen[i / 64] & bit)
+		return false;
+	fr->seen[i / 64] |= bit;
+	return true;
+}
+
 static bool scan_field(struct scan *s, const struct pb_msg *m, struct frame *fr, const char **p,
 	const char *end, unsigned depth)
 {
@@ -251,6 +268,8 @@ static bool scan_field(struct scan *s, const struct pb_msg *m, struct frame *fr,
 	if (!fr->f)
 		return charge(s, fr->here, UNKNOWN + (it.wire == WIRE_BYTES ? it.bytes.n + PIECE : PIECE));
 	s->frame = fr;
+	if (!first_time(fr, m))
+		return fail(s, fr->here, "is given twice");
 	ok = scan_value(s, fr->f, &it, fr->here, depth);
 	s->frame = fr->up;
 	return ok;
@@ -260,15 +279,19 @@ static bool scan_message(struct scan *s, const struct pb_msg *m, struct str byte
 {
 	struct frame fr = {.up = s->frame, .start = bytes.p};
 	const char *p = bytes.p, *end = bytes.p + bytes.n;
-	size_t n = 0;
+	size_t n = 0, slab = FREE_NOTES, full = FREE_NOTES;
 
 	if (depth > PB_MAX_DEPTH)
 		return fail(s, p, "is nested too deep");
 	if (!charge(s, p, m->pc->sizeof_message))
 		return false;
 	for (; p < end; n++) {
-		if (n >= FREE_NOTES && !charge(s, p, NOTE))
-			return false;
+		if (n == full) {
+			slab *= 2;
+			full += slab;
+			if (!charge(s, p, slab * NOTE))
+				return false;
+		}
 		if (!scan_field(s, m, &fr, &p, end, depth))
 			return false;
 	}
