@@ -87,8 +87,8 @@ static PGresult *rows(struct db_stream *st, const struct query *q, PGconn *conn)
 	}
 }
 
-static int stream_exec(struct db *db, const struct query *q, const struct db_param *params,
-	PGresult **result)
+static int stream_exec(
+	struct db *db, const struct query *q, const struct db_param *params, PGresult **result)
 {
 	struct db_stream *st = (struct db_stream *)db;
 	PGconn *conn = db->impl;
@@ -97,8 +97,8 @@ static int stream_exec(struct db *db, const struct query *q, const struct db_par
 	ExecStatusType status;
 
 	wire_fill(&wire, q, params);
-	if (!PQsendQueryParams(conn, q->sql, q->n_params, q->param_types, wire.values,
-		    wire.lengths, wire.formats, 1) ||
+	if (!PQsendQueryParams(conn, q->sql, q->n_params, q->param_types, wire.values, wire.lengths,
+		    wire.formats, 1) ||
 		!PQsetSingleRowMode(conn))
 		return db_fail(&db->err, DB_DOWN);
 	res = rows(st, q, conn);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "shm/base/clock.h"
+#include "shm/base/list.h"
 #include "shm/base/log.h"
 #include "shm/options.h"
 #include "shm/segment.h"
@@ -56,7 +57,7 @@ struct run {
 
 static bool should_stop(struct db_stream *st)
 {
-	struct run *run = (struct run *)((char *)st - offsetof(struct run, reader.stream));
+	struct run *run = list_item(st, struct run, reader.stream);
 
 	return atomic_load_explicit(&run->scan->asked_to_stop, memory_order_relaxed) ||
 	       clock_mono_ms() >= run->scan->deadline_ms;

@@ -4,13 +4,14 @@
  */
 #include "proto/number.h"
 #include "q.h"
+#include "shm/base/list.h"
 #include "shm/base/log.h"
 #include "worker/db/codec.h"
 #include "worker/store/reader.h"
 
 static struct reader *reader_of(struct db_stream *st)
 {
-	return (struct reader *)((char *)st - offsetof(struct reader, stream));
+	return list_item(st, struct reader, stream);
 }
 
 static enum stream_next fail(struct reader *r, enum reader_error error)

@@ -79,8 +79,8 @@ static void civil(int64_t day, int64_t *year, int *month, int *mday)
 	*year = yoe + era * 400 + (*month <= 2);
 }
 
-/* YYYY-MM-DD hh:mm:ss.mmm in UTC. */
-static struct str time_text(int64_t ms, char *scratch)
+/* YYYY-MM-DD hh:mm:ss.mmm in UTC, with another separator before the hour. */
+static struct str time_text(int64_t ms, char separator, char *scratch)
 {
 	int64_t day = ms / 86400000, rest = ms % 86400000, year;
 	int month, mday, n, secs;
@@ -91,10 +91,24 @@ static struct str time_text(int64_t ms, char *scratch)
 	}
 	civil(day, &year, &month, &mday);
 	secs = (int)(rest / 1000);
-	n = snprintf(scratch, VALUE_TEXT_MAX, "%04lld-%02d-%02d %02d:%02d:%02d.%03d",
-		(long long)year, month, mday, secs / 3600, secs / 60 % 60, secs % 60,
+	n = snprintf(scratch, VALUE_TEXT_MAX, "%04lld-%02d-%02d%c%02d:%02d:%02d.%03d",
+		(long long)year, month, mday, separator, secs / 3600, secs / 60 % 60, secs % 60,
 		(int)(rest % 1000));
 	return (struct str){scratch, n > 0 && n < VALUE_TEXT_MAX ? (size_t)n : 0};
+}
+
+struct str value_rfc3339(int64_t ms, char *scratch)
+{
+	struct str s = time_text(ms, 'T', scratch);
+
+	while (s.n && scratch[s.n - 1] == '0')
+		s.n--;
+	/* a whole second has no fraction, and so no point */
+	if (s.n && scratch[s.n - 1] == '.')
+		s.n--;
+	if (s.n + 1 < VALUE_TEXT_MAX)
+		scratch[s.n++] = 'Z';
+	return s;
 }
 
 struct str value_double_text(double d, char *scratch)
@@ -117,7 +131,7 @@ static struct str plain_text(const struct value *v, char *scratch)
 	case VALUE_BOOL:
 		return bool_text(v->i != 0);
 	case VALUE_TIME:
-		return time_text(v->i, scratch);
+		return time_text(v->i, ' ', scratch);
 	case VALUE_NONE:
 	case VALUE_UUID:
 	default:
@@ -152,6 +166,23 @@ struct str value_text(const struct value *v, enum key_class class, char *scratch
 	default:
 		return plain_text(v, scratch);
 	}
+}
+
+bool value_promoted(const struct value *v, enum key_class class, char *scratch,
+	struct str *text)
+{
+	double n;
+
+	if (class == KEY_PLAIN || v->type == VALUE_TIME)
+		return false;
+	*text = value_text(v, class, scratch);
+	if (class == KEY_MOBILE && truth(v) != 1)
+		*text = STR("");
+	if (class == KEY_MOBILE || class == KEY_VERIFIED_BOT)
+		return truth(v) >= 0 || (v->type == VALUE_STR && v->s.n == 0);
+	if (class == KEY_BOT_SCORE)
+		return v->type != VALUE_BOOL && number_parse(*text, &n) && n >= 0 && n <= 255;
+	return true;
 }
 
 bool value_parse(struct str text, double *out)

@@ -1,0 +1,285 @@
+/*
+ * See group.h. Ids are sorted by (project, day, id) here already: the database
+ * sorts them again, but sorted input costs it one pass.
+ */
+#include <stdlib.h>
+#include "worker/ingest/group.h"
+#include "worker/store/encode.h"
+
+enum { DAY_MS = 86400000 };
+
+struct claim {
+	int32_t project, day;
+	uint8_t id[16];
+	uint32_t order; /* of the event in the group */
+	uint32_t share;
+};
+
+static int32_t day_of(int64_t ms)
+{
+	return (int32_t)(ms / DAY_MS - (ms % DAY_MS < 0));
+}
+
+static int by_key(const void *x, const void *y)
+{
+	const struct claim *a = x, *b = y;
+	int order;
+
+	if (a->project != b->project)
+		return a->project < b->project ? -1 : 1;
+	if (a->day != b->day)
+		return a->day < b->day ? -1 : 1;
+	order = memcmp(a->id, b->id, 16);
+	if (order)
+		return order;
+	return a->order < b->order ? -1 : a->order > b->order;
+}
+
+struct arrival {
+	struct ingest_batch *batch;
+	uint32_t no;
+};
+
+static int by_project(const void *x, const void *y)
+{
+	const struct arrival *a = x, *b = y;
+
+	if (a->batch->project != b->batch->project)
+		return a->batch->project < b->batch->project ? -1 : 1;
+	return a->no < b->no ? -1 : a->no > b->no;
+}
+
+static bool order_batches(struct group *g, struct ingest_batch *const *batches, uint32_t n)
+{
+	struct arrival *v = arena_array(g->a, n, sizeof(*v));
+
+	g->batches = arena_array(g->a, n, sizeof(struct ingest_batch *));
+	g->share_of = arena_array(g->a, n, sizeof(*g->share_of));
+	g->dead = arena_array(g->a, n, sizeof(*g->dead));
+	if (!v || !g->batches || !g->share_of || !g->dead)
+		return false;
+	for (uint32_t i = 0; i < n; i++)
+		v[i] = (struct arrival){batches[i], i};
+	qsort(v, n, sizeof(*v), by_project);
+	for (uint32_t i = 0; i < n; i++) {
+		g->batches[i] = v[i].batch;
+		if (i == 0 || v[i].batch->project != v[i - 1].batch->project)
+			g->n_shares++;
+		g->share_of[i] = g->n_shares - 1;
+		g->n_events += v[i].batch->n;
+	}
+	g->n_batches = n;
+	return true;
+}
+
+/* All ids in the order of their keys. */
+static struct claim *make_claims(const struct group *g)
+{
+	struct claim *v = arena_array(g->a, g->n_events + 1, sizeof(*v));
+	uint32_t order = 0;
+
+	if (!v)
+		return NULL;
+	for (uint32_t i = 0; i < g->n_batches; i++) {
+		const struct ingest_batch *b = g->batches[i];
+
+		for (uint32_t k = 0; k < b->n; k++, order++) {
+			v[order] = (struct claim){.project = b->project,
+				.day = day_of(b->events[k].time_ms), .order = order,
+				.share = g->share_of[i]};
+			memcpy(v[order].id, b->events[k].id, 16);
+		}
+	}
+	qsort(v, g->n_events, sizeof(*v), by_key);
+	return v;
+}
+
+static bool same_key(const struct claim *a, const struct claim *b)
+{
+	return a->project == b->project && a->day == b->day && memcmp(a->id, b->id, 16) == 0;
+}
+
+/* Marks repeats: of equal keys the first that arrived stays. */
+static bool drop_repeats(struct group *g, const struct claim *v)
+{
+	g->pos_of = arena_array(g->a, g->n_events + 1, sizeof(*g->pos_of));
+	if (!g->pos_of)
+		return false;
+	for (uint32_t i = 1; i < g->n_events; i++)
+		if (same_key(&v[i - 1], &v[i]))
+			g->pos_of[v[i].order] = GROUP_DUPLICATE;
+	return true;
+}
+
+struct shares {
+	int32_t *project, *n;
+	int64_t *tmin, *tmax;
+	struct str *data;
+};
+
+static bool encode_share(struct group *g, struct shares *s, uint32_t first, uint32_t end,
+	uint32_t order)
+{
+	struct encoder *e = encoder_new(g->a);
+	uint32_t no = g->share_of[first];
+	int64_t lo = INT64_MAX, hi = INT64_MIN;
+
+	if (!e)
+		return false;
+	for (uint32_t i = first; i < end; i++) {
+		for (uint32_t k = 0; k < g->batches[i]->n; k++, order++) {
+			const struct event *ev = &g->batches[i]->events[k];
+
+			if (g->pos_of[order] == GROUP_DUPLICATE)
+				continue;
+			g->pos_of[order] = encoder_count(e);
+			if (!encoder_add(e, ev))
+				return false;
+			lo = ev->time_ms < lo ? ev->time_ms : lo;
+			hi = ev->time_ms > hi ? ev->time_ms : hi;
+		}
+	}
+	s->project[no] = g->batches[first]->project;
+	s->n[no] = (int32_t)encoder_count(e);
+	s->tmin[no] = lo;
+	s->tmax[no] = hi;
+	s->data[no] = encoder_finish(e);
+	return s->data[no].p != NULL;
+}
+
+static bool encode_shares(struct group *g)
+{
+	struct shares s = {arena_array(g->a, g->n_shares, sizeof(int32_t)),
+		arena_array(g->a, g->n_shares, sizeof(int32_t)),
+		arena_array(g->a, g->n_shares, sizeof(int64_t)),
+		arena_array(g->a, g->n_shares, sizeof(int64_t)),
+		arena_array(g->a, g->n_shares, sizeof(struct str))};
+	int n = (int)g->n_shares;
+	uint32_t order = 0, end;
+
+	if (!s.project || !s.n || !s.tmin || !s.tmax || !s.data)
+		return false;
+	for (uint32_t first = 0; first < g->n_batches; first = end) {
+		uint32_t events = 0;
+
+		for (end = first; end < g->n_batches && g->share_of[end] == g->share_of[first]; end++)
+			events += g->batches[end]->n;
+		if (!encode_share(g, &s, first, end, order))
+			return false;
+		order += events;
+	}
+	g->args.b_project = (struct db_int4s){s.project, n};
+	g->args.b_n = (struct db_int4s){s.n, n};
+	g->args.b_tmin = (struct db_int8s){s.tmin, n};
+	g->args.b_tmax = (struct db_int8s){s.tmax, n};
+	g->args.b_data = (struct db_texts){s.data, n};
+	return true;
+}
+
+static bool fill_claims(struct group *g, const struct claim *v)
+{
+	int32_t *project = arena_array(g->a, g->n_events, sizeof(*project));
+	int32_t *day = arena_array(g->a, g->n_events, sizeof(*day));
+	int32_t *batch = arena_array(g->a, g->n_events, sizeof(*batch));
+	int32_t *pos = arena_array(g->a, g->n_events, sizeof(*pos));
+	uint8_t *id = arena_array(g->a, g->n_events, 16);
+	int n = 0;
+
+	if (!project || !day || !batch || !pos || !id)
+		return false;
+	for (uint32_t i = 0; i < g->n_events; i++) {
+		if (g->pos_of[v[i].order] == GROUP_DUPLICATE)
+			continue;
+		project[n] = v[i].project;
+		day[n] = v[i].day;
+		batch[n] = (int32_t)v[i].share + 1;
+		pos[n] = (int32_t)g->pos_of[v[i].order];
+		memcpy(id + (size_t)n * 16, v[i].id, 16);
+		n++;
+	}
+	g->args.project = (struct db_int4s){project, n};
+	g->args.day = (struct db_int4s){day, n};
+	g->args.id = (struct db_uuids){id, n};
+	g->args.batch = (struct db_int4s){batch, n};
+	g->args.pos = (struct db_int4s){pos, n};
+	return true;
+}
+
+bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n,
+	struct arena *a)
+{
+	struct claim *claims;
+
+	*g = (struct group){.a = a};
+	if (!order_batches(g, batches, n))
+		return false;
+	claims = make_claims(g);
+	return claims && drop_repeats(g, claims) && encode_shares(g) && fill_claims(g, claims);
+}
+
+/* One byte per event of a blob: 1 = its id was known before. NULL when out of range. */
+static uint8_t *refused_map(struct group *g, const struct q_events_claim_row *row)
+{
+	uint32_t n = (uint32_t)g->args.b_n.v[row->batch - 1];
+	uint8_t *map = arena_zalloc(g->a, n + 1);
+
+	for (int i = 0; map && !row->refused_null && i < row->refused.n; i++) {
+		if (row->refused.v[i] < 0 || (uint32_t)row->refused.v[i] >= n)
+			return NULL;
+		map[row->refused.v[i]] = 1;
+	}
+	return map;
+}
+
+bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n)
+{
+	uint8_t **maps = arena_array(g->a, g->n_shares, sizeof(uint8_t *));
+	bool *dead = arena_array(g->a, g->n_shares, sizeof(*dead));
+	uint32_t order = 0;
+
+	if (!maps || !dead || n != (int)g->n_shares)
+		return false;
+	for (int i = 0; i < n; i++) {
+		if (rows[i].batch < 1 || rows[i].batch > n)
+			return false;
+		dead[rows[i].batch - 1] = !rows[i].live;
+		maps[rows[i].batch - 1] = refused_map(g, &rows[i]);
+	}
+	for (uint32_t i = 0; i < g->n_batches; i++) {
+		struct ingest_batch *b = g->batches[i];
+		const uint8_t *map = maps[g->share_of[i]];
+
+		if (!map)
+			return false;
+		g->dead[i] = dead[g->share_of[i]];
+		b->created = 0;
+		for (uint32_t k = 0; k < b->n; k++, order++)
+			if (g->pos_of[order] != GROUP_DUPLICATE && !map[g->pos_of[order]])
+				b->created++;
+	}
+	return true;
+}
+
+static int by_number(const void *x, const void *y)
+{
+	int32_t a = *(const int32_t *)x, b = *(const int32_t *)y;
+
+	return a < b ? -1 : a > b;
+}
+
+bool group_days(const struct group *g, struct db_int4s *days)
+{
+	int n = g->args.day.n, kept = 0;
+	int32_t *v = arena_array(g->a, (size_t)n + 1, sizeof(*v));
+
+	if (!v)
+		return false;
+	if (n)
+		memcpy(v, g->args.day.v, (size_t)n * sizeof(*v));
+	qsort(v, (size_t)n, sizeof(*v), by_number);
+	for (int i = 0; i < n; i++)
+		if (i == 0 || v[i] != v[i - 1])
+			v[kept++] = v[i];
+	*days = (struct db_int4s){v, kept};
+	return true;
+}

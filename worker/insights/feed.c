@@ -1,0 +1,222 @@
+/*
+ * See feed.h. First the keys of a frame's candidates are ranked, then only those
+ * that stay are read whole: a segment's columns are unpacked at most once, and not
+ * at all when it has nothing new.
+ */
+#include <stdlib.h>
+#include "worker/insights/feed.h"
+
+enum { PROPS_MAX = 1024 }; /* of one event; ingestion admits 255, enrichment adds some */
+
+struct key {
+	int64_t time_ms;
+	const uint8_t *id;
+	uint32_t row;
+};
+
+/* Newest first. */
+static int order(int64_t a_ms, const uint8_t *a_id, int64_t b_ms, const uint8_t *b_id)
+{
+	if (a_ms != b_ms)
+		return a_ms > b_ms ? -1 : 1;
+	return memcmp(b_id, a_id, 16);
+}
+
+static int by_key(const void *x, const void *y)
+{
+	const struct key *a = x, *b = y;
+
+	return order(a->time_ms, a->id, b->time_ms, b->id);
+}
+
+bool feed_init(struct feed *feed, uint32_t cap, struct arena *a)
+{
+	*feed = (struct feed){.a = a, .cap = cap};
+	feed->events = arena_array(a, cap + 1, sizeof(struct feed_event *));
+	return feed->events != NULL;
+}
+
+bool feed_full(const struct feed *feed, int64_t tmax)
+{
+	return feed->n == feed->cap && feed->n > 0 && tmax < feed->events[feed->n - 1]->time_ms;
+}
+
+static bool wanted(const struct feed *feed, const struct frame *f, uint32_t row)
+{
+	int64_t ms = f->batch->times[row];
+	const uint8_t *id = f->batch->ids + (size_t)row * 16;
+	bool match = false;
+
+	for (uint32_t e = 0; e < f->plan->n_events && !match; e++)
+		match = f->match[e][row];
+	if (!match)
+		return false;
+	if (feed->has_cursor && order(ms, id, feed->cursor_ms, feed->cursor_id) <= 0)
+		return false;
+	if (feed->n < feed->cap)
+		return true;
+	return order(ms, id, feed->events[feed->n - 1]->time_ms, feed->events[feed->n - 1]->id) < 0;
+}
+
+/* ---- reading events whole ---- */
+
+struct open_segment {
+	const struct segment *seg;
+	struct column kind, distinct, session, *props;
+	struct str overflow;
+	struct arena *a; /* of the frame */
+};
+
+static bool open_column(struct open_segment *o, enum part_kind kind, struct column *c)
+{
+	const struct segment_part *part = segment_find(o->seg, kind, SCOPE_AUTO, STR(""));
+
+	*c = (struct column){0};
+	return !part || segment_column(o->seg, part, o->a, c);
+}
+
+static bool open_all(struct open_segment *o, const struct segment *seg, struct arena *a)
+{
+	const struct segment_part *extra = segment_find(seg, PART_OVERFLOW, SCOPE_AUTO, STR(""));
+
+	*o = (struct open_segment){.seg = seg, .a = a};
+	o->props = arena_array(a, seg->n_parts + 1, sizeof(*o->props));
+	if (!o->props || !open_column(o, PART_KIND, &o->kind) ||
+		!open_column(o, PART_DISTINCT, &o->distinct) ||
+		!open_column(o, PART_SESSION, &o->session))
+		return false;
+	if (extra && !segment_unpack(extra, a, &o->overflow))
+		return false;
+	for (uint32_t i = 0; i < seg->n_parts; i++)
+		if (seg->parts[i].kind == PART_PROP &&
+			!segment_column(seg, &seg->parts[i], a, &o->props[i]))
+			return false;
+	return true;
+}
+
+static bool copy_text(struct arena *a, struct str *s)
+{
+	char *p = arena_str(a, *s);
+
+	s->p = p;
+	return p != NULL;
+}
+
+static bool copy_props(struct feed *feed, struct feed_event *ev, const struct prop *props,
+	uint32_t n)
+{
+	struct prop *out = arena_array(feed->a, n + 1, sizeof(*out));
+
+	if (!out)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		out[i] = props[i];
+		if (!copy_text(feed->a, &out[i].key))
+			return false;
+		if (out[i].value.type == VALUE_STR && !copy_text(feed->a, &out[i].value.s))
+			return false;
+	}
+	ev->props = out;
+	ev->n_props = n;
+	return true;
+}
+
+static bool read_props(struct feed *feed, const struct open_segment *o, uint32_t row,
+	struct feed_event *ev)
+{
+	struct prop *props = arena_array(o->a, PROPS_MAX, sizeof(*props));
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; props && i < o->seg->n_parts && n < PROPS_MAX; i++) {
+		const struct segment_part *part = &o->seg->parts[i];
+		const struct value *v;
+
+		if (part->kind != PART_PROP)
+			continue;
+		v = column_value(&o->props[i], row);
+		if (v)
+			props[n++] = (struct prop){part->key, part->scope, *v};
+	}
+	if (props && o->overflow.p) {
+		int more = segment_overflow(o->seg, o->overflow, row, props + n,
+			(int)(PROPS_MAX - n));
+
+		if (more < 0)
+			return false;
+		n += (uint32_t)more;
+	}
+	return props && copy_props(feed, ev, props, n);
+}
+
+static struct feed_event *read_event(struct feed *feed, const struct open_segment *o,
+	const struct key *key)
+{
+	struct feed_event *ev = arena_zalloc(feed->a, sizeof(*ev));
+	const struct value *kind = column_value(&o->kind, key->row);
+	const struct value *distinct = column_value(&o->distinct, key->row);
+	const struct value *session = column_value(&o->session, key->row);
+
+	if (!ev || !kind || !distinct)
+		return NULL;
+	ev->time_ms = key->time_ms;
+	memcpy(ev->id, key->id, 16);
+	ev->kind = kind->s;
+	ev->distinct_id = distinct->s;
+	if (session)
+		memcpy(ev->session, session->s.p, 16);
+	if (!copy_text(feed->a, &ev->kind) || !copy_text(feed->a, &ev->distinct_id) ||
+		!read_props(feed, o, key->row, ev))
+		return NULL;
+	return ev;
+}
+
+/* Makes a place for a key in the order; false when it does not enter. */
+static bool make_place(struct feed *feed, const struct key *key, uint32_t *at)
+{
+	uint32_t lo = 0, hi = feed->n;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		const struct feed_event *ev = feed->events[mid];
+
+		if (order(ev->time_ms, ev->id, key->time_ms, key->id) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo >= feed->cap)
+		return false;
+	feed->n += feed->n < feed->cap;
+	memmove(feed->events + lo + 1, feed->events + lo,
+		(feed->n - 1 - lo) * sizeof(struct feed_event *));
+	*at = lo;
+	return true;
+}
+
+bool feed_fold(struct feed *feed, const struct frame *f, const struct segment *seg)
+{
+	struct key *keys = arena_array(f->a, f->batch->n + 1, sizeof(*keys));
+	struct open_segment o;
+	uint32_t n = 0, at;
+
+	for (uint32_t i = 0; keys && i < f->batch->n; i++)
+		if (wanted(feed, f, i))
+			keys[n++] = (struct key){f->batch->times[i],
+				f->batch->ids + (size_t)i * 16, i};
+	if (!keys || n == 0)
+		return keys != NULL;
+	qsort(keys, n, sizeof(*keys), by_key);
+	if (!open_all(&o, seg, f->a))
+		return false;
+	for (uint32_t i = 0; i < n && i < feed->cap; i++) {
+		struct feed_event *ev;
+
+		if (!make_place(feed, &keys[i], &at))
+			break;
+		ev = read_event(feed, &o, &keys[i]);
+		if (!ev)
+			return false;
+		feed->events[at] = ev;
+	}
+	return true;
+}

@@ -1,0 +1,185 @@
+/*
+ * InsightsService: compiles the question, runs it on a scan thread, writes the
+ * answer down. The counting itself is in worker/insights.
+ */
+#include "rpc.h"
+#include "worker/insights/compile.h"
+#include "worker/insights/scan.h"
+#include "worker/insights/segmentation.h"
+#include "worker/insights/trends.h"
+
+static bool fold_trends(struct scan *s, const struct frame *f, const struct segment *seg)
+{
+	(void)seg;
+	return trends_fold(s->kernel, f);
+}
+
+static bool fold_segmentation(struct scan *s, const struct frame *f, const struct segment *seg)
+{
+	(void)seg;
+	return segmentation_fold(s->kernel, f);
+}
+
+static int no_memory(struct call *c)
+{
+	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
+		"the query needs more memory than it may use");
+}
+
+/* ---- the answer of trends ---- */
+
+static char *copy_text(struct call *c, struct str s)
+{
+	char *z = call_alloc(c, s.n + 1);
+
+	if (z) {
+		memcpy(z, s.p, s.n);
+		z[s.n] = '\0';
+	}
+	return z;
+}
+
+static int put_points(struct call *c, Insights__V1__TrendSeries *out,
+	const struct trend_series *series)
+{
+	struct point {
+		Insights__V1__DataPoint point;
+		Google__Protobuf__Timestamp time;
+	} *points = call_alloc(c, series->n_points * sizeof(*points));
+
+	out->points = call_alloc(c, series->n_points * sizeof(Insights__V1__DataPoint *));
+	if (!points || !out->points)
+		return -1;
+	for (uint32_t i = 0; i < series->n_points; i++) {
+		int64_t ms = series->points[i].time_ms;
+		int64_t rest = ms % 1000 < 0 ? ms % 1000 + 1000 : ms % 1000;
+
+		insights__v1__data_point__init(&points[i].point);
+		google__protobuf__timestamp__init(&points[i].time);
+		points[i].time.seconds = (ms - rest) / 1000;
+		points[i].time.nanos = (int32_t)rest * 1000000;
+		points[i].point.time = &points[i].time;
+		points[i].point.has_value = true;
+		points[i].point.value = series->points[i].value;
+		out->points[i] = &points[i].point;
+	}
+	out->n_points = series->n_points;
+	return 0;
+}
+
+static int put_breakdown(struct call *c, Insights__V1__TrendSeries *out, const struct plan *p,
+	const struct trend_series *series)
+{
+	Insights__V1__TrendSeries__BreakdownEntry *v =
+		call_alloc(c, (p->n_breakdowns + 1) * sizeof(*v));
+
+	out->breakdown = call_alloc(c, (p->n_breakdowns + 1) * sizeof(v));
+	if (!v || !out->breakdown)
+		return -1;
+	for (uint32_t i = 0; i < p->n_breakdowns; i++) {
+		insights__v1__trend_series__breakdown_entry__init(&v[i]);
+		v[i].key = copy_text(c, p->names[i]);
+		v[i].value = copy_text(c, series->values[i]);
+		if (!v[i].key || !v[i].value)
+			return -1;
+		out->breakdown[i] = &v[i];
+	}
+	out->n_breakdown = p->n_breakdowns;
+	return 0;
+}
+
+static int put_trends(struct call *c, struct trends *t, const struct plan *p,
+	Insights__V1__QueryResponse *out)
+{
+	Insights__V1__TrendsResult *result = call_alloc(c, sizeof(*result));
+	Insights__V1__TrendSeries *all;
+	const struct trend_series *series;
+	uint32_t n;
+
+	if (!trends_finish(t, &series, &n))
+		return no_memory(c);
+	all = call_alloc(c, (n + 1) * sizeof(*all));
+	if (!result || !all)
+		return -1;
+	insights__v1__trends_result__init(result);
+	result->series = call_alloc(c, (n + 1) * sizeof(all));
+	if (!result->series)
+		return -1;
+	for (uint32_t i = 0; i < n; i++) {
+		insights__v1__trend_series__init(&all[i]);
+		all[i].event_kind = copy_text(c, series[i].kind);
+		if (!all[i].event_kind || put_points(c, &all[i], &series[i]) < 0 ||
+			put_breakdown(c, &all[i], p, &series[i]) < 0)
+			return -1;
+		result->series[i] = &all[i];
+	}
+	result->n_series = n;
+	out->result_case = INSIGHTS__V1__QUERY_RESPONSE__RESULT_TRENDS;
+	out->trends = result;
+	return 0;
+}
+
+/* ---- running ---- */
+
+static int run_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
+{
+	s->kernel = trends_new(s->plan);
+	s->fold = fold_trends;
+	if (!s->kernel)
+		return no_memory(c);
+	if (scan_run(s, c) < 0)
+		return -1;
+	return put_trends(c, s->kernel, s->plan, out);
+}
+
+static int run_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
+{
+	Insights__V1__SegmentationResult *result = call_alloc(c, sizeof(*result));
+	struct segmentation kernel;
+
+	if (!result)
+		return -1;
+	segmentation_init(&kernel, s->plan);
+	s->kernel = &kernel;
+	s->fold = fold_segmentation;
+	if (scan_run(s, c) < 0)
+		return -1;
+	insights__v1__segmentation_result__init(result);
+	result->has_total = true;
+	result->total = segmentation_total(&kernel);
+	out->result_case = INSIGHTS__V1__QUERY_RESPONSE__RESULT_SEGMENTATION;
+	out->segmentation = result;
+	return 0;
+}
+
+static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
+	Insights__V1__QueryResponse *out)
+{
+	struct plan plan;
+	const char *why;
+
+	if (compile_query(&plan, in, str_of(c->who.timezone), &s->a, &why) < 0) {
+		if (!why)
+			return no_memory(c);
+		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
+	}
+	s->plan = &plan;
+	return plan.kind == PLAN_TRENDS ? run_trends(c, s, out) : run_segmentation(c, s, out);
+}
+
+int rpc_insights_query(struct call *c, const Insights__V1__QueryRequest *in,
+	Insights__V1__QueryResponse *out)
+{
+	Insights__V1__InsightType type = in->spec->insight_type;
+	struct scan scan;
+	int n;
+
+	if (in->spec->session || (type != INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_TRENDS &&
+					 type != INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_SEGMENTATION))
+		return call_fail(c, CODE_UNIMPLEMENTED, NULL,
+			"this kind of insight is not available yet");
+	scan_init(&scan, c);
+	n = compile_and_run(c, &scan, in, out);
+	scan_free(&scan);
+	return n;
+}
