@@ -43,10 +43,13 @@ static const struct db_field int_field[] = {{"v", DB_T_INT4, false, 0, 0}};
 static const struct db_field text_field[] = {{"v", DB_T_TEXT, false, 0, 0}};
 static const unsigned int_oid[] = {23}, text_oid[] = {25};
 
-#define QUERY(id_, sql_, lane_, reads_, oids_, params_, columns_)                          \
-	{.label = #id_, .name = "q_probe_" #id_, .id = id_, .sql = sql_, .lane = lane_,     \
-		.reads = reads_, .params = params_, .param_types = oids_, .n_params = 1,     \
-		.columns = columns_, .n_columns = columns_ == NULL ? 0 : 1, .row_size = sizeof(struct text_one)}
+#define QUERY(id_, sql_, lane_, reads_, oids_, params_, columns_)                              \
+	{                                                                                      \
+		.label = #id_, .name = "q_probe_" #id_, .id = id_, .sql = sql_, .lane = lane_, \
+		.reads = reads_, .params = params_, .param_types = oids_, .n_params = 1,       \
+		.columns = columns_, .n_columns = columns_ == NULL ? 0 : 1,                    \
+		.row_size = sizeof(struct text_one)                                            \
+	}
 
 enum { Q_READ = 1, Q_FAIL, Q_SLEEP, Q_INSERT, Q_UPDATE, Q_TEXT, Q_FORGET };
 static const struct query queries[] = {
@@ -54,8 +57,8 @@ static const struct query queries[] = {
 	[Q_FAIL] = QUERY(2, "SELECT 1 / $1::int", LANE_FAST, true, int_oid, int_field, int_field),
 	[Q_SLEEP] = QUERY(3, "SELECT count(*)::int FROM pg_sleep($1::int / 1000.0)", LANE_FAST,
 		true, int_oid, int_field, int_field),
-	[Q_INSERT] = QUERY(4, "INSERT INTO t (k) VALUES ($1)", LANE_TX, false, text_oid, text_field,
-		NULL),
+	[Q_INSERT] = QUERY(
+		4, "INSERT INTO t (k) VALUES ($1)", LANE_TX, false, text_oid, text_field, NULL),
 	[Q_UPDATE] = QUERY(5, "UPDATE t SET n = n + 1 WHERE k = $1", LANE_TX, false, text_oid,
 		text_field, NULL),
 	[Q_TEXT] = QUERY(6, "SELECT v FROM w WHERE $1 IS NOT NULL", LANE_FAST, true, text_oid,
@@ -252,8 +255,13 @@ int main(int argc, char **argv)
 {
 	if (argc < 2)
 		return 2;
-	probe.opt = (struct options){.db_fast = 2, .db_tx = 2, .db_ingest = 1, .db_queue = 4096,
-		.db_timeout = 3000, .db_prepare = true, .insight_timeout = 3000};
+	probe.opt = (struct options){.db_fast = 2,
+		.db_tx = 2,
+		.db_ingest = 1,
+		.db_queue = 4096,
+		.db_timeout = 3000,
+		.db_prepare = true,
+		.insight_timeout = 3000};
 	snprintf(probe.opt.database_url, sizeof(probe.opt.database_url), "%s", argv[1]);
 	for (int i = 2; i < argc; i++) {
 		probe.opt.db_prepare = probe.opt.db_prepare && strcmp(argv[i], "noprepare") != 0;

@@ -40,33 +40,37 @@ struct row {
 	struct db_uuids ids;
 };
 
-#define FIELDS(S)                                                                       \
-	{"text", DB_T_TEXT, false, offsetof(struct S, text), 0},                        \
-		{"bytes", DB_T_TEXT, false, offsetof(struct S, bytes), 0},              \
-		{"json", DB_T_JSONB, false, offsetof(struct S, json), 0},               \
-		{"i2", DB_T_INT2, false, offsetof(struct S, i2), 0},                    \
-		{"i4", DB_T_INT4, false, offsetof(struct S, i4), 0},                    \
-		{"day", DB_T_DATE, false, offsetof(struct S, day), 0},                  \
-		{"i8", DB_T_INT8, false, offsetof(struct S, i8), 0},                    \
-		{"at", DB_T_TIME, false, offsetof(struct S, at), 0},                    \
-		{"f8", DB_T_FLOAT8, false, offsetof(struct S, f8), 0},                  \
-		{"yes", DB_T_BOOL, false, offsetof(struct S, yes), 0},                  \
-		{"id", DB_T_UUID, false, offsetof(struct S, id), 0},                    \
-		{"texts", DB_T_TEXTS, false, offsetof(struct S, texts), 0},             \
-		{"blobs", DB_T_BYTEAS, false, offsetof(struct S, blobs), 0},            \
-		{"i4s", DB_T_INT4S, false, offsetof(struct S, i4s), 0},                 \
-		{"days", DB_T_DATES, false, offsetof(struct S, days), 0},               \
-		{"i8s", DB_T_INT8S, false, offsetof(struct S, i8s), 0},                 \
-		{"times", DB_T_TIMES, false, offsetof(struct S, times), 0},             \
-		{"f8s", DB_T_FLOAT8S, false, offsetof(struct S, f8s), 0},               \
-		{"bools", DB_T_BOOLS, false, offsetof(struct S, bools), 0},             \
+#define FIELDS(S)                                                            \
+	{"text", DB_T_TEXT, false, offsetof(struct S, text), 0},             \
+		{"bytes", DB_T_TEXT, false, offsetof(struct S, bytes), 0},   \
+		{"json", DB_T_JSONB, false, offsetof(struct S, json), 0},    \
+		{"i2", DB_T_INT2, false, offsetof(struct S, i2), 0},         \
+		{"i4", DB_T_INT4, false, offsetof(struct S, i4), 0},         \
+		{"day", DB_T_DATE, false, offsetof(struct S, day), 0},       \
+		{"i8", DB_T_INT8, false, offsetof(struct S, i8), 0},         \
+		{"at", DB_T_TIME, false, offsetof(struct S, at), 0},         \
+		{"f8", DB_T_FLOAT8, false, offsetof(struct S, f8), 0},       \
+		{"yes", DB_T_BOOL, false, offsetof(struct S, yes), 0},       \
+		{"id", DB_T_UUID, false, offsetof(struct S, id), 0},         \
+		{"texts", DB_T_TEXTS, false, offsetof(struct S, texts), 0},  \
+		{"blobs", DB_T_BYTEAS, false, offsetof(struct S, blobs), 0}, \
+		{"i4s", DB_T_INT4S, false, offsetof(struct S, i4s), 0},      \
+		{"days", DB_T_DATES, false, offsetof(struct S, days), 0},    \
+		{"i8s", DB_T_INT8S, false, offsetof(struct S, i8s), 0},      \
+		{"times", DB_T_TIMES, false, offsetof(struct S, times), 0},  \
+		{"f8s", DB_T_FLOAT8S, false, offsetof(struct S, f8s), 0},    \
+		{"bools", DB_T_BOOLS, false, offsetof(struct S, bools), 0},  \
 		{"ids", DB_T_UUIDS, false, offsetof(struct S, ids), 0},
 
 static const struct db_field params[] = {FIELDS(all)};
 static const struct db_field columns[] = {FIELDS(row)};
 enum { N = sizeof(params) / sizeof(params[0]) };
-static const struct query query = {.label = "all", .params = params, .columns = columns,
-	.n_params = N, .n_columns = N, .row_size = sizeof(struct row)};
+static const struct query query = {.label = "all",
+	.params = params,
+	.columns = columns,
+	.n_params = N,
+	.n_columns = N,
+	.row_size = sizeof(struct row)};
 
 static const uint8_t uuids[32] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 255};
 static const int32_t i4s[] = {0, -1, INT32_MAX, INT32_MIN};
@@ -82,11 +86,26 @@ static struct all sample(void)
 	texts[1] = (struct str){NULL, 0};
 	texts[2] = STR("");
 	blobs[0] = (struct str){"\0\1\2", 3};
-	return (struct all){.text = STR("h\xc3\xa9llo"), .bytes = {"\0x", 2}, .json = STR("{\"a\":1}"),
-		.i2 = -32768, .i4 = 70000, .day = 20000, .i8 = -5, .at = 1700000000123456, .f8 = 0.1,
-		.yes = true, .id = uuids, .texts = {texts, 3}, .blobs = {blobs, 1}, .i4s = {i4s, 4},
-		.days = {i4s, 1}, .i8s = {i8s, 5}, .times = {i8s, 5}, .f8s = {f8s, 3},
-		.bools = {bools, 3}, .ids = {uuids, 2}};
+	return (struct all){.text = STR("h\xc3\xa9llo"),
+		.bytes = {"\0x", 2},
+		.json = STR("{\"a\":1}"),
+		.i2 = -32768,
+		.i4 = 70000,
+		.day = 20000,
+		.i8 = -5,
+		.at = 1700000000123456,
+		.f8 = 0.1,
+		.yes = true,
+		.id = uuids,
+		.texts = {texts, 3},
+		.blobs = {blobs, 1},
+		.i4s = {i4s, 4},
+		.days = {i4s, 1},
+		.i8s = {i8s, 5},
+		.times = {i8s, 5},
+		.f8s = {f8s, 3},
+		.bools = {bools, 3},
+		.ids = {uuids, 2}};
 }
 
 /* A result of one row with the given values, as the server would send them back. */
@@ -176,13 +195,18 @@ static const struct db_field maybe_params[] = {
 };
 static const struct db_field maybe_columns[] = {
 	{"text", DB_T_TEXT, true, offsetof(struct maybe_row, text), 0},
-	{"i4", DB_T_INT4, true, offsetof(struct maybe_row, i4), offsetof(struct maybe_row, i4_null)},
+	{"i4", DB_T_INT4, true, offsetof(struct maybe_row, i4),
+		offsetof(struct maybe_row, i4_null)},
 };
 
 Test(db_params, nulls)
 {
-	struct query q = {.label = "maybe", .params = maybe_params, .n_params = 4,
-		.columns = maybe_columns, .n_columns = 2, .row_size = sizeof(struct maybe_row)};
+	struct query q = {.label = "maybe",
+		.params = maybe_params,
+		.n_params = 4,
+		.columns = maybe_columns,
+		.n_columns = 2,
+		.row_size = sizeof(struct maybe_row)};
 	struct maybe in = {.i4 = NULL};
 	struct maybe_row out;
 	struct bound bound;

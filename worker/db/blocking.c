@@ -13,7 +13,8 @@
 
 PGconn *db_connect(const char *url, char *err, size_t err_size)
 {
-	const char *keys[] = {"connect_timeout", "dbname", "application_name", "client_encoding", NULL};
+	const char *keys[] = {
+		"connect_timeout", "dbname", "application_name", "client_encoding", NULL};
 	const char *values[] = {"10", url, "pugd", "UTF8", NULL}; /* later ones win */
 	PGconn *conn = PQconnectdbParams(keys, values, 1);
 
@@ -40,8 +41,8 @@ static int taken(struct db *db, const char *label, PGresult *res, PGresult **out
 	return -1;
 }
 
-static int blocking_exec(struct db *db, const struct query *q, const struct db_param *params,
-	PGresult **result)
+static int blocking_exec(
+	struct db *db, const struct query *q, const struct db_param *params, PGresult **result)
 {
 	struct wire wire;
 

@@ -167,9 +167,15 @@ static const struct scalar scalars[] = {
 
 /* Element of an array type; DB_T_TEXT for those of strings. */
 static const enum db_type elements[] = {
-	[DB_T_TEXTS] = DB_T_TEXT,     [DB_T_BYTEAS] = DB_T_TEXT, [DB_T_INT4S] = DB_T_INT4,
-	[DB_T_INT8S] = DB_T_INT8,     [DB_T_FLOAT8S] = DB_T_FLOAT8, [DB_T_BOOLS] = DB_T_BOOL,
-	[DB_T_DATES] = DB_T_DATE,     [DB_T_TIMES] = DB_T_TIME,  [DB_T_UUIDS] = DB_T_UUID,
+	[DB_T_TEXTS] = DB_T_TEXT,
+	[DB_T_BYTEAS] = DB_T_TEXT,
+	[DB_T_INT4S] = DB_T_INT4,
+	[DB_T_INT8S] = DB_T_INT8,
+	[DB_T_FLOAT8S] = DB_T_FLOAT8,
+	[DB_T_BOOLS] = DB_T_BOOL,
+	[DB_T_DATES] = DB_T_DATE,
+	[DB_T_TIMES] = DB_T_TIME,
+	[DB_T_UUIDS] = DB_T_UUID,
 };
 
 /* All {v, n} structs of db_types.h have this shape. */
@@ -182,8 +188,8 @@ enum { ARRAY_HEAD = 20, ARRAY_EMPTY = 12 };
 
 /* ---- parameters ---- */
 
-static enum db_kind bind_string(const struct db_field *f, struct str s, struct db_param *p,
-	struct arena *a)
+static enum db_kind bind_string(
+	const struct db_field *f, struct str s, struct db_param *p, struct arena *a)
 {
 	char *copy;
 
@@ -248,11 +254,13 @@ static bool has_null(const struct any_array *in, enum db_type element)
 	return false;
 }
 
-static enum db_kind bind_array(const struct db_field *f, const void *field, struct db_param *p,
-	struct arena *a)
+static enum db_kind bind_array(
+	const struct db_field *f, const void *field, struct db_param *p, struct arena *a)
 {
 	enum db_type element = elements[f->type];
-	uint32_t oid = f->type == DB_T_TEXTS ? 25 : f->type == DB_T_BYTEAS ? 17 : scalars[element].oid;
+	uint32_t oid = f->type == DB_T_TEXTS    ? 25
+		       : f->type == DB_T_BYTEAS ? 17
+						: scalars[element].oid;
 	struct any_array in;
 	size_t size;
 	uint8_t *out;
@@ -279,8 +287,8 @@ static enum db_kind bind_array(const struct db_field *f, const void *field, stru
 	return put_elements(&in, element, out + ARRAY_HEAD) ? DB_OK : DB_BUG;
 }
 
-static enum db_kind bind_scalar(const struct db_field *f, const void *field, struct db_param *p,
-	uint8_t *room)
+static enum db_kind bind_scalar(
+	const struct db_field *f, const void *field, struct db_param *p, uint8_t *room)
 {
 	const struct scalar *s = &scalars[f->type];
 
@@ -293,8 +301,7 @@ static enum db_kind bind_scalar(const struct db_field *f, const void *field, str
 	return s->put(field, room) ? DB_OK : DB_BUG;
 }
 
-enum db_kind codec_bind(const struct query *q, const void *args, struct bound *out,
-	struct arena *a)
+enum db_kind codec_bind(const struct query *q, const void *args, struct bound *out, struct arena *a)
 {
 	must(q->n_params <= DB_PARAMS_MAX);
 	for (int i = 0; i < q->n_params; i++) {
@@ -332,8 +339,8 @@ static enum db_kind read_string(const uint8_t *p, size_t n, struct str *out, str
 }
 
 /* One element at *at; moves past it. Strings may be NULL, scalars not. */
-static enum db_kind read_element(enum db_type element, const uint8_t **at, const uint8_t *end,
-	char *out, struct arena *a)
+static enum db_kind read_element(
+	enum db_type element, const uint8_t **at, const uint8_t *end, char *out, struct arena *a)
 {
 	const struct scalar *s = &scalars[element];
 	const uint8_t *p = *at;
@@ -357,8 +364,8 @@ static enum db_kind read_element(enum db_type element, const uint8_t **at, const
 	return DB_OK;
 }
 
-static enum db_kind read_array(enum db_type type, const uint8_t *p, size_t size, void *out,
-	struct arena *a)
+static enum db_kind read_array(
+	enum db_type type, const uint8_t *p, size_t size, void *out, struct arena *a)
 {
 	enum db_type element = elements[type];
 	size_t host = element == DB_T_TEXT ? sizeof(struct str) : scalars[element].host;
@@ -390,8 +397,8 @@ static enum db_kind read_array(enum db_type type, const uint8_t *p, size_t size,
 	return DB_OK;
 }
 
-static enum db_kind read_value(const struct db_field *f, const uint8_t *p, size_t n, char *out,
-	struct arena *a)
+static enum db_kind read_value(
+	const struct db_field *f, const uint8_t *p, size_t n, char *out, struct arena *a)
 {
 	if (f->type == DB_T_JSONB && (n < 1 || p[0] != 1))
 		return DB_BUG;
@@ -407,8 +414,8 @@ static enum db_kind read_value(const struct db_field *f, const uint8_t *p, size_
 	return DB_OK;
 }
 
-enum db_kind codec_row(const struct query *q, const PGresult *res, int row, void *out,
-	struct arena *a)
+enum db_kind codec_row(
+	const struct query *q, const PGresult *res, int row, void *out, struct arena *a)
 {
 	memset(out, 0, q->row_size);
 	if (PQnfields(res) != q->n_columns) {

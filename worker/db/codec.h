@@ -13,10 +13,10 @@ struct bound {
 };
 
 /* DB_OK, DB_MEMORY, or DB_BUG (a value that cannot be sent). */
-enum db_kind codec_bind(const struct query *q, const void *args, struct bound *out,
-	struct arena *a);
+enum db_kind codec_bind(
+	const struct query *q, const void *args, struct bound *out, struct arena *a);
 /* Row `row` of the result into the struct at out; strings and arrays go to the arena. */
-enum db_kind codec_row(const struct query *q, const PGresult *res, int row, void *out,
-	struct arena *a);
+enum db_kind codec_row(
+	const struct query *q, const PGresult *res, int row, void *out, struct arena *a);
 
 #endif

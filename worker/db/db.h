@@ -29,9 +29,9 @@ struct query {
 	const char *label; /* "project_get" */
 	const char *name;  /* prepared-statement name: q_<hash of sql> */
 	const char *sql;
-	int id;            /* dense, from 1; 0 is the pool's own */
+	int id; /* dense, from 1; 0 is the pool's own */
 	enum db_lane lane;
-	bool reads;        /* changes and locks nothing: may be sent again after a lost connection */
+	bool reads; /* changes and locks nothing: may be sent again after a lost connection */
 	const struct db_field *params, *columns;
 	const unsigned *param_types; /* OIDs */
 	int n_params, n_columns;
@@ -46,15 +46,15 @@ struct db_param {
 
 enum db_kind {
 	DB_OK,
-	DB_DOWN,       /* no connection, or lost while the query ran: outcome unknown */
-	DB_TIMEOUT,    /* statement or lock timeout, or the call's deadline */
-	DB_UNIQUE,     /* unique_violation; constraint is set */
-	DB_FOREIGN,    /* foreign_key_violation; constraint is set */
-	DB_CHECK,      /* check or not-null violation; constraint is set */
-	DB_SERIALIZE,  /* serialization failure or deadlock: retry */
-	DB_BUSY,       /* our own queue is full */
-	DB_MEMORY,     /* the arena's cap */
-	DB_BUG         /* anything else: logged with the statement's label */
+	DB_DOWN,      /* no connection, or lost while the query ran: outcome unknown */
+	DB_TIMEOUT,   /* statement or lock timeout, or the call's deadline */
+	DB_UNIQUE,    /* unique_violation; constraint is set */
+	DB_FOREIGN,   /* foreign_key_violation; constraint is set */
+	DB_CHECK,     /* check or not-null violation; constraint is set */
+	DB_SERIALIZE, /* serialization failure or deadlock: retry */
+	DB_BUSY,      /* our own queue is full */
+	DB_MEMORY,    /* the arena's cap */
+	DB_BUG        /* anything else: logged with the statement's label */
 };
 
 struct db_error {
@@ -78,7 +78,7 @@ struct db {
 	const struct db_ops *ops;
 	struct arena *arena; /* rows are copied here */
 	struct db_error err;
-	void *impl;          /* pool, transaction or PGconn */
+	void *impl;           /* pool, transaction or PGconn */
 	uint64_t deadline_ms; /* CLOCK_MONOTONIC; 0 = none */
 };
 

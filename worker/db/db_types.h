@@ -50,10 +50,25 @@ struct db_uuids {
 };
 
 enum db_type {
-	DB_T_TEXT, DB_T_JSONB, DB_T_INT2, DB_T_INT4, DB_T_INT8, DB_T_FLOAT8, DB_T_BOOL,
-	DB_T_TIME, DB_T_DATE, DB_T_UUID,
-	DB_T_TEXTS, DB_T_BYTEAS, DB_T_INT4S, DB_T_INT8S, DB_T_FLOAT8S, DB_T_BOOLS,
-	DB_T_DATES, DB_T_TIMES, DB_T_UUIDS
+	DB_T_TEXT,
+	DB_T_JSONB,
+	DB_T_INT2,
+	DB_T_INT4,
+	DB_T_INT8,
+	DB_T_FLOAT8,
+	DB_T_BOOL,
+	DB_T_TIME,
+	DB_T_DATE,
+	DB_T_UUID,
+	DB_T_TEXTS,
+	DB_T_BYTEAS,
+	DB_T_INT4S,
+	DB_T_INT8S,
+	DB_T_FLOAT8S,
+	DB_T_BOOLS,
+	DB_T_DATES,
+	DB_T_TIMES,
+	DB_T_UUIDS
 };
 
 /* A parameter or a column: where its value is in the generated struct. */

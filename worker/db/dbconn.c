@@ -175,7 +175,7 @@ static void dbconn_try(struct dbconn *conn)
 	/* Addresses change on failover; ask again now and then. A lane's first
 	 * connection does it for all: threads must not race over lane->hosts. */
 	bool stale = lane->hosts && conn == &lane->conns[0] && lane->up == 0 &&
-		(!hosts_addresses(lane->hosts) || conn->fails % 8 == 7);
+		     (!hosts_addresses(lane->hosts) || conn->fails % 8 == 7);
 
 	if (stale && lane->pool->w->offload && coro_start(resolve_then_connect, conn))
 		return;
@@ -318,7 +318,10 @@ static void dbconn_flush(struct loop_chore *ch)
 
 void dbconn_init(struct dbconn *conn, struct lane *lane)
 {
-	*conn = (struct dbconn){.lane = lane, .io.ready = dbconn_ready, .timer.fire = dbconn_timer,
-		.flush.run = dbconn_flush, .io.fd = -1};
+	*conn = (struct dbconn){.lane = lane,
+		.io.ready = dbconn_ready,
+		.timer.fire = dbconn_timer,
+		.flush.run = dbconn_flush,
+		.io.fd = -1};
 	list_init(&conn->flights);
 }

@@ -30,7 +30,7 @@ static bool literal(const char *host)
 	uint8_t room[sizeof(struct in6_addr)];
 
 	return !*host || *host == '/' || *host == '@' || inet_pton(AF_INET, host, room) == 1 ||
-		inet_pton(AF_INET6, host, room) == 1;
+	       inet_pton(AF_INET6, host, room) == 1;
 }
 
 /* The next entry of a comma-separated list into out; false at its end. */

@@ -20,16 +20,17 @@ struct coro;
 struct worker;
 
 enum {
-	DB_CONNS_MAX = 32,       /* of one lane */
-	DB_PIPELINE_MAX = 256,   /* flights of one connection; more wait in the lane */
+	DB_CONNS_MAX = 32,     /* of one lane */
+	DB_PIPELINE_MAX = 256, /* flights of one connection; more wait in the lane */
 	DB_TICK_MS = 250,
-	DB_PATIENCE_MS = 1000,   /* how long calls wait for a lane that is down */
+	DB_PATIENCE_MS = 1000, /* how long calls wait for a lane that is down */
 	DB_CONNECT_MS = 5000,
-	DB_LOSSES_MAX = 2,       /* times a read is sent again; it may be what kills the server */
-	DB_LOCK_MS = 5000,       /* lock_timeout of what may wait for a row lock */
+	DB_LOSSES_MAX = 2, /* times a read is sent again; it may be what kills the server */
+	DB_LOCK_MS = 5000, /* lock_timeout of what may wait for a row lock */
 	DB_BACKOFF_MIN_MS = 50,
 	DB_BACKOFF_MAX_MS = 2000,
-	DB_BIG_RESULT = 8 << 20  /* after it a connection is made anew: libpq's buffer never shrinks */
+	DB_BIG_RESULT =
+		8 << 20 /* after it a connection is made anew: libpq's buffer never shrinks */
 };
 
 /* Parameters as libpq wants them. */
@@ -49,11 +50,11 @@ struct job {
 	enum job_kind kind;
 	const struct query *q;
 	const struct db_param *params;
-	struct dbconn *conn;     /* in a transaction: the one to use */
+	struct dbconn *conn;   /* in a transaction: the one to use */
 	struct flight *flight; /* while sent and not answered */
 	struct coro *co;
 	struct loop_timer timer;
-	uint64_t end_ms;       /* when it is given up */
+	uint64_t end_ms; /* when it is given up */
 	PGresult *result;
 	struct db_error err;
 	int tries, losses; /* sent again: for a prepared statement, for a lost connection */
@@ -73,9 +74,9 @@ struct flight {
 	uint64_t seq;     /* rises with each flight of the connection */
 	struct job *job;
 	const struct query *steps[STEPS_MAX]; /* statement of each expected result */
-	int n, at, main;  /* steps sent, answered, and whose result counts */
-	int failed;       /* step of `error` */
-	unsigned prepares; /* bit i: step i is a Prepare */
+	int n, at, main;                      /* steps sent, answered, and whose result counts */
+	int failed;                           /* step of `error` */
+	unsigned prepares;                    /* bit i: step i is a Prepare */
 	PGresult *result, *error;
 };
 
@@ -87,18 +88,18 @@ struct dbconn {
 	enum dbconn_state state;
 	PGconn *pg;
 	struct loop_io io;
-	bool watched;          /* io is in the loop */
+	bool watched; /* io is in the loop */
 	uint32_t events;
 	struct loop_timer timer; /* down: next attempt; connecting: the limit */
 	struct loop_chore flush;
 	struct list flights;
 	int n_flights;
 	uint64_t seq;
-	bool started;          /* wanted: reconnect when lost */
-	bool owned;            /* by a transaction, or one is being ended */
-	bool spoiled;          /* a statement of the transaction was given up */
-	bool recycle;          /* close when idle */
-	int fails;             /* attempts since it was last up */
+	bool started; /* wanted: reconnect when lost */
+	bool owned;   /* by a transaction, or one is being ended */
+	bool spoiled; /* a statement of the transaction was given up */
+	bool recycle; /* close when idle */
+	int fails;    /* attempts since it was last up */
 	uint64_t up_ms, heard_ms;
 	struct prepared *prepared; /* by query id */
 	int prepared_n;

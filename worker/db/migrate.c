@@ -73,8 +73,10 @@ static int applied(const struct migration *want, const struct q_migrations_list_
 static int run_text(struct migrate *m, const char *sql)
 {
 	PGresult *res = PQexec(m->conn, sql);
-	int failed = PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK ?
-		0 : -1;
+	int failed =
+		PQresultStatus(res) == PGRES_COMMAND_OK || PQresultStatus(res) == PGRES_TUPLES_OK
+			? 0
+			: -1;
 	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
 	snprintf(m->db.err.sqlstate, sizeof(m->db.err.sqlstate), "%s", state ? state : "");
@@ -102,7 +104,10 @@ static int apply_inside(struct migrate *m, const struct migration *one)
 	if (run_text(m, limit) < 0 || run_text(m, one->sql) < 0)
 		return -1;
 	return q_migrations_done(&m->db, &(struct q_migrations_done_args){.number = one->number,
-		.name = str_of(one->name), .sha256 = str_of(one->sha256)}) < 0 ? -1 : 1;
+						 .name = str_of(one->name),
+						 .sha256 = str_of(one->sha256)}) < 0
+		       ? -1
+		       : 1;
 }
 
 static int apply_once(struct migrate *m, const struct migration *one)

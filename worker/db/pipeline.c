@@ -64,8 +64,8 @@ static struct prepared *prepared_slot(struct dbconn *conn, const struct query *q
 	return &conn->prepared[q->id];
 }
 
-static bool send_query(struct dbconn *conn, struct flight *f, const struct query *q,
-	const struct db_param *params)
+static bool send_query(
+	struct dbconn *conn, struct flight *f, const struct query *q, const struct db_param *params)
 {
 	struct prepared *held = prepared_slot(conn, q);
 	struct wire wire;
@@ -81,8 +81,8 @@ static bool send_query(struct dbconn *conn, struct flight *f, const struct query
 	f->main = f->n;
 	f->steps[f->n++] = q;
 	if (held && held->state == PREPARED_YES)
-		return PQsendQueryPrepared(conn->pg, q->name, q->n_params, wire.values, wire.lengths,
-			wire.formats, 1);
+		return PQsendQueryPrepared(
+			conn->pg, q->name, q->n_params, wire.values, wire.lengths, wire.formats, 1);
 	return PQsendQueryParams(conn->pg, q->sql, q->n_params, q->param_types, wire.values,
 		wire.lengths, wire.formats, 1);
 }
@@ -288,7 +288,7 @@ static void flight_result(struct dbconn *conn, struct flight *f, PGresult *res)
 		f->error = res;
 		f->failed = f->at < f->n ? f->at : f->n - 1;
 	} else if (status != PGRES_FATAL_ERROR && status != PGRES_PIPELINE_ABORTED &&
-		f->at == f->main && !f->result) {
+		   f->at == f->main && !f->result) {
 		f->result = res;
 	} else {
 		PQclear(res);

@@ -97,7 +97,8 @@ static struct dbconn *lane_pick(struct lane *lane)
 	for (int i = 0; i < lane->n; i++) {
 		struct dbconn *conn = &lane->conns[i];
 
-		if (conn->state != CONN_UP || conn->owned || conn->recycle || conn->n_flights >= limit)
+		if (conn->state != CONN_UP || conn->owned || conn->recycle ||
+			conn->n_flights >= limit)
 			continue;
 		if (!best || conn->n_flights < best->n_flights)
 			best = conn;
@@ -157,7 +158,7 @@ void lane_fail(struct lane *lane, enum db_kind kind)
 static bool lane_hopeless(const struct lane *lane)
 {
 	return lane->up == 0 && lane->down_ms &&
-		loop_now_ms(lane->pool->loop) - lane->down_ms > DB_PATIENCE_MS;
+	       loop_now_ms(lane->pool->loop) - lane->down_ms > DB_PATIENCE_MS;
 }
 
 static int job_refused(struct job *job, enum db_kind kind)
@@ -202,8 +203,8 @@ int job_run(struct job *job, struct db_pool *pool, enum db_lane lane, uint64_t d
 
 /* ---- handle ---- */
 
-static int pooled_exec(struct db *db, const struct query *q, const struct db_param *params,
-	PGresult **result)
+static int pooled_exec(
+	struct db *db, const struct query *q, const struct db_param *params, PGresult **result)
 {
 	struct job job = {.kind = JOB_QUERY, .q = q, .params = params};
 
@@ -219,8 +220,8 @@ static const struct db_ops pooled_ops = {pooled_exec, NULL};
 
 void db_pooled(struct db *db, struct db_pool *pool, struct arena *arena, uint64_t deadline_ms)
 {
-	*db = (struct db){.ops = &pooled_ops, .arena = arena, .impl = pool,
-		.deadline_ms = deadline_ms};
+	*db = (struct db){
+		.ops = &pooled_ops, .arena = arena, .impl = pool, .deadline_ms = deadline_ms};
 }
 
 /* ---- the pool ---- */
@@ -232,7 +233,8 @@ static void lane_tick(struct lane *lane, uint64_t now)
 	struct db_pool *pool = lane->pool;
 	uint64_t silence = 2 * pool->timeout_ms;
 
-	if (lane == &pool->lanes[LANE_SLOW] && silence < 2 * (uint64_t)pool->w->opt->insight_timeout)
+	if (lane == &pool->lanes[LANE_SLOW] &&
+		silence < 2 * (uint64_t)pool->w->opt->insight_timeout)
 		silence = 2 * (uint64_t)pool->w->opt->insight_timeout;
 	for (int i = 0; i < lane->n; i++) {
 		struct dbconn *conn = &lane->conns[i];
@@ -254,12 +256,13 @@ static void pool_tick(struct loop_timer *t)
 	pool_wake(pool);
 }
 
-static void lane_init(struct db_pool *pool, enum db_lane id, const char *label, int64_t n,
-	int64_t at_start)
+static void lane_init(
+	struct db_pool *pool, enum db_lane id, const char *label, int64_t n, int64_t at_start)
 {
 	const struct options *opt = pool->w->opt;
 	struct lane *lane = &pool->lanes[id];
-	const char *urls[LANES] = {[LANE_SLOW] = opt->analytics_url, [LANE_INGEST] = opt->ingest_url};
+	const char *urls[LANES] = {
+		[LANE_SLOW] = opt->analytics_url, [LANE_INGEST] = opt->ingest_url};
 
 	lane->pool = pool;
 	lane->label = label;
@@ -296,7 +299,8 @@ struct db_pool *db_pool_new(struct worker *w)
 	pool->tick.fire = pool_tick;
 	list_init(&pool->ready);
 	/* The keeper runs a job at a time; the slow lane is for who asks for it. */
-	lane_init(pool, LANE_FAST, "fast", w->keeper ? 1 : opt->db_fast, w->keeper ? 1 : opt->db_fast);
+	lane_init(pool, LANE_FAST, "fast", w->keeper ? 1 : opt->db_fast,
+		w->keeper ? 1 : opt->db_fast);
 	lane_init(pool, LANE_SLOW, "slow", 1, 0);
 	lane_init(pool, LANE_TX, "tx", opt->db_tx, w->keeper ? 0 : 1);
 	lane_init(pool, LANE_INGEST, "ingest", opt->db_ingest, w->keeper ? 0 : opt->db_ingest);

@@ -14,23 +14,17 @@ static const struct {
 	const char *prefix;
 	enum db_kind kind;
 } kinds[] = {
-	{"00", DB_OK},
-	{"01", DB_OK},
-	{"02", DB_OK},
-	{"23505", DB_UNIQUE},
-	{"23503", DB_FOREIGN},
-	{"23", DB_CHECK},
-	{"40001", DB_SERIALIZE},
-	{"40P01", DB_SERIALIZE},
-	{"40003", DB_DOWN},   /* statement completion unknown */
+	{"00", DB_OK}, {"01", DB_OK}, {"02", DB_OK}, {"23505", DB_UNIQUE}, {"23503", DB_FOREIGN},
+	{"23", DB_CHECK}, {"40001", DB_SERIALIZE}, {"40P01", DB_SERIALIZE},
+	{"40003", DB_DOWN},    /* statement completion unknown */
 	{"55P03", DB_TIMEOUT}, /* lock_timeout */
 	{"57014", DB_TIMEOUT}, /* statement_timeout */
-	{"25P03", DB_DOWN},   /* idle in transaction for too long: the server hung up */
-	{"25006", DB_DOWN},   /* read-only: a standby, or a failover is under way */
-	{"08", DB_DOWN},      /* connection; also what PgBouncer reports */
-	{"53", DB_DOWN},      /* out of connections, disk or memory */
-	{"57P", DB_DOWN},     /* shutdown, crash, start-up */
-	{"58", DB_DOWN},      /* the server's operating system */
+	{"25P03", DB_DOWN},    /* idle in transaction for too long: the server hung up */
+	{"25006", DB_DOWN},    /* read-only: a standby, or a failover is under way */
+	{"08", DB_DOWN},       /* connection; also what PgBouncer reports */
+	{"53", DB_DOWN},       /* out of connections, disk or memory */
+	{"57P", DB_DOWN},      /* shutdown, crash, start-up */
+	{"58", DB_DOWN},       /* the server's operating system */
 };
 
 enum db_kind sqlstate_kind(const char *sqlstate)

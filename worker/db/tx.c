@@ -28,8 +28,8 @@ static int tx_run(struct db *tx, struct job *job)
 	return 0;
 }
 
-static int tx_exec(struct db *tx, const struct query *q, const struct db_param *params,
-	PGresult **result)
+static int tx_exec(
+	struct db *tx, const struct query *q, const struct db_param *params, PGresult **result)
 {
 	struct job job = {.kind = JOB_QUERY, .q = q, .params = params};
 

@@ -15,8 +15,8 @@ int job_partitions(struct job_run *r)
 	struct q_events_partitions_row row;
 
 	if (q_events_partitions(&r->db,
-		    &(struct q_events_partitions_args){.first = today - DAYS_BEHIND,
-			    .last = today + DAYS_AHEAD},
+		    &(struct q_events_partitions_args){
+			    .first = today - DAYS_BEHIND, .last = today + DAYS_AHEAD},
 		    &row) != 1)
 		return -1;
 	if (row.made > 0)
