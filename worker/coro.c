@@ -17,16 +17,9 @@
 #include <unistd.h>
 
 #include "shm/base/log.h"
+#include "worker/sanitize.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CORO_ASAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define CORO_ASAN 1
-#endif
-#ifdef CORO_ASAN
+#ifdef WORKER_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -34,7 +27,7 @@
 enum {
 	/* A deep message on a sanitizer build needs more; a release build uses
 	 * under 32 KB (the nesting limits of the codecs see to it). */
-#ifdef CORO_ASAN
+#ifdef WORKER_ASAN
 	CORO_STACK = 1024 * 1024,
 #else
 	CORO_STACK = 256 * 1024,
@@ -56,7 +49,7 @@ struct coro {
 	char *map;           /* guard page, then the stack */
 	size_t map_size;
 	bool done;
-#ifdef CORO_ASAN
+#ifdef WORKER_ASAN
 	void *fake_stack;
 	const void *stack_low;
 	size_t stack_size;
@@ -78,7 +71,7 @@ void coro_setup(unsigned max_stacks)
 
 /* ---- switching ---- */
 
-#ifdef CORO_ASAN
+#ifdef WORKER_ASAN
 static void switch_start(struct coro *from, const struct coro *to)
 {
 	__sanitizer_start_switch_fiber(&from->fake_stack, to->stack_low, to->stack_size);
@@ -113,7 +106,7 @@ __attribute__((noinline)) static void coro_switch(struct coro *from, struct coro
 		siglongjmp(to->env, 1);
 	/* Back again: whoever switched here is the callee or the caller of `from`;
 	 * the bounds of both are known by now, so nothing needs to be learnt. */
-#ifdef CORO_ASAN
+#ifdef WORKER_ASAN
 	__sanitizer_finish_switch_fiber(from->fake_stack, NULL, NULL);
 #endif
 }
@@ -158,7 +151,7 @@ static bool coro_prepare(struct coro *co)
 	 * jumps to the caller's environment instead. */
 	if (sigsetjmp(self->env, 0) == 0)
 		swapcontext(&here, &there);
-#ifdef CORO_ASAN
+#ifdef WORKER_ASAN
 	__sanitizer_finish_switch_fiber(self->fake_stack, NULL, NULL);
 #endif
 	return true;
@@ -168,7 +161,7 @@ static bool coro_prepare(struct coro *co)
 
 static void coro_free(struct coro *co)
 {
-#ifdef CORO_ASAN
+#ifdef WORKER_ASAN
 	/* The frames of the trampoline are still poisoned; the address may serve again. */
 	__asan_unpoison_memory_region(co->map + pool.page, CORO_STACK);
 #endif
@@ -191,7 +184,7 @@ static struct coro *coro_new(void)
 		free(co);
 		return NULL;
 	}
-#ifdef CORO_ASAN
+#ifdef WORKER_ASAN
 	co->stack_low = co->map + pool.page;
 	co->stack_size = CORO_STACK;
 #endif

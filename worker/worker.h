@@ -42,5 +42,7 @@ struct worker {
 };
 
 struct worker *worker_self(void);
+/* Entry point of a child of the master (shm/message.h); the exit status. */
+int worker_main(int argc, char **argv);
 
 #endif

@@ -1,0 +1,368 @@
+/*
+ * The worker process: from exec to exit. It takes what the master left at
+ * fixed descriptors (shm/message.h), warms up, enters the sandbox, says READY
+ * and serves until it is told to drain, to stop, or the master is gone.
+ * A keeper is the same without listeners, with jobs.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "shm/base/str.h"
+#include "shm/message.h"
+#include "shm/options.h"
+#include "shm/segment.h"
+#include "worker/coro.h"
+#include "worker/crash.h"
+#include "worker/loop.h"
+#include "worker/modules.h"
+#include "worker/net/net.h"
+#include "worker/offload.h"
+#include "worker/sandbox.h"
+#include "worker/worker.h"
+
+enum {
+	/* READY comes without the database after this long: a server that says
+	 * "unavailable" is better than none, and the pool keeps trying. */
+	WARM_UP_MS = 2000,
+	/* Coroutines that are no calls: jobs, group commits, connects. */
+	OTHER_COROUTINES = 64,
+	/* Large bodies come from mmap and go back to the kernel; without a fixed
+	 * threshold glibc raises it to 32 MB and keeps them. */
+	MMAP_THRESHOLD = 256 * 1024,
+	MALLOC_ARENAS = 4,
+	/* crumbs[1..16], one for each thread of both pools. */
+	THREADS_MAX = CRUMBS_PER_SLOT - 1
+};
+
+struct process {
+	struct worker w;
+	struct loop_io control, signals;
+	struct loop_timer warm_up, drain_bound;
+	int listen_count;
+	bool ready;
+	bool stop_now;
+};
+
+/* The one global of the process, see worker.h. */
+static struct process self;
+
+struct worker *worker_self(void)
+{
+	return &self.w;
+}
+
+/* ---- leaving ---- */
+
+static void drain_over(struct loop_timer *t)
+{
+	struct worker *w = &self.w;
+
+	(void)t;
+	log_warn("drain timeout calls=%u connections=%u", w->net ? net_calls(w->net) : 0,
+		w->net ? net_connections(w->net) : 0);
+	self.stop_now = true;
+	loop_stop(w->loop);
+}
+
+static void drain(const char *why)
+{
+	struct worker *w = &self.w;
+
+	if (w->draining)
+		return;
+	log_info("draining reason=%s", why);
+	w->draining = true;
+	atomic_store(&w->slot->state, SLOT_DRAINING);
+	if (w->net)
+		net_drain(w->net);
+	loop_timer_set(w->loop, &self.drain_bound, (uint64_t)w->opt->drain_timeout);
+}
+
+static bool drained(const struct worker *w)
+{
+	/* A job that is cut off is rolled back by the database and runs again. */
+	return !w->net || (net_connections(w->net) == 0 && net_calls(w->net) == 0);
+}
+
+static void stop(void)
+{
+	self.stop_now = true;
+	loop_stop(self.w.loop);
+}
+
+/* ---- the master ---- */
+
+static void control_message(const struct message *m)
+{
+	if (m->version != MESSAGE_VERSION)
+		log_warn("control message dropped version=%u", m->version);
+	else if (m->type == MESSAGE_DRAIN)
+		drain("asked");
+	else if (m->type == MESSAGE_STOP)
+		stop();
+	else
+		log_warn("control message dropped type=%u", m->type);
+}
+
+static void control_ready(struct loop_io *io, uint32_t events)
+{
+	struct message m;
+	ssize_t n = recv(io->fd, &m, sizeof(m), MSG_DONTWAIT);
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0) {
+		if ((size_t)n == sizeof(m))
+			control_message(&m);
+		else
+			log_warn("control message dropped size=%zd", n);
+		return;
+	}
+	loop_del(self.w.loop, io);
+	drain("master gone");
+}
+
+static void signal_ready(struct loop_io *io, uint32_t events)
+{
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(io->fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+		drain("SIGTERM");
+}
+
+static void say_ready(bool degraded)
+{
+	struct message m = {
+		.version = MESSAGE_VERSION, .type = MESSAGE_READY, .degraded = degraded,
+	};
+
+	if (send(self.w.ctl_fd, &m, sizeof(m), MSG_NOSIGNAL) < 0)
+		log_warn("telling the master failed error=%d", errno);
+}
+
+/* ---- warm-up ---- */
+
+static void open_doors(void)
+{
+	struct worker *w = &self.w;
+	int i, rc;
+
+	if (w->keeper) {
+		if (!worker_modules_jobs(w))
+			log_err("starting the jobs failed");
+		return;
+	}
+	for (i = 0; i < self.listen_count; i++) {
+		rc = net_listen(w->net, FD_LISTEN + i);
+		if (rc < 0)
+			log_err("listening failed fd=%d error=%d", FD_LISTEN + i, -rc);
+	}
+}
+
+/* Once, as soon as the database answered or the time is over. */
+static void become_ready(bool degraded)
+{
+	struct worker *w = &self.w;
+
+	self.ready = true;
+	loop_timer_stop(w->loop, &self.warm_up);
+	sandbox_enter(w->opt);
+	if (degraded)
+		log_warn("starting without the database");
+	if (!w->draining) {
+		open_doors();
+		atomic_store(&w->slot->state, SLOT_READY);
+	}
+	say_ready(degraded);
+}
+
+static void warm_up_over(struct loop_timer *t)
+{
+	(void)t;
+	become_ready(true);
+}
+
+static void tick(void *arg)
+{
+	struct worker *w = arg;
+	bool up = worker_modules_up(w);
+
+	atomic_store_explicit(&w->slot->heartbeat_ms, loop_now_ms(w->loop), memory_order_relaxed);
+	atomic_store_explicit(&w->slot->db_up, up, memory_order_relaxed);
+	atomic_store_explicit(&w->slot->degraded, !up, memory_order_relaxed);
+	if (!self.ready && up)
+		become_ready(false);
+	if (w->net)
+		net_tick(w->net);
+	if (w->draining && drained(w))
+		loop_stop(w->loop);
+}
+
+/* ---- start ---- */
+
+static bool read_number(struct str s, uint64_t most, int *out)
+{
+	uint64_t n;
+
+	if (!s.p || !str_u64(s, &n) || n > most)
+		return false;
+	*out = (int)n;
+	return true;
+}
+
+static bool read_arguments(int argc, char **argv)
+{
+	struct worker *w = &self.w;
+	int generation = 0;
+
+	if (argc != 3 || !read_number(str_of(argv[2]), SLOTS_MAX - 1, &w->slot_no))
+		return false;
+	w->keeper = strcmp(argv[1], "--keeper") == 0;
+	if (!read_number(str_of(getenv("PUGD_GENERATION")), INT32_MAX, &generation) ||
+		!read_number(str_of(getenv("PUGD_LISTEN_COUNT")), LISTEN_MAX, &self.listen_count))
+		return false;
+	w->generation = (uint32_t)generation;
+	w->ctl_fd = FD_CONTROL;
+	return true;
+}
+
+static const struct options *map_options(void)
+{
+	struct stat st;
+	void *p;
+
+	if (fstat(FD_OPTIONS, &st) < 0 || st.st_size != (off_t)sizeof(struct options))
+		return NULL;
+	p = mmap(NULL, sizeof(struct options), PROT_READ, MAP_PRIVATE, FD_OPTIONS, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static bool take_inheritance(void)
+{
+	struct worker *w = &self.w;
+	char prefix[48];
+
+	w->opt = map_options();
+	w->seg = segment_map(FD_SEGMENT);
+	if (!w->opt || !w->seg)
+		return false;
+	w->slot = segment_slot(w->seg, w->slot_no);
+	if (w->keeper)
+		snprintf(prefix, sizeof(prefix), "keeper g=%u", w->generation);
+	else
+		snprintf(prefix, sizeof(prefix), "w=%d g=%u", w->slot_no, w->generation);
+	log_setup(prefix, (int)w->opt->log_level);
+	atomic_store(&w->slot->heartbeat_ms, clock_mono_ms());
+	return true;
+}
+
+/* SIGTERM comes through the loop; the others come to a whole process group and
+ * are the master's business. */
+static bool setup_signals(void)
+{
+	static const int ignored[] = {SIGPIPE, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+	sigset_t term;
+	size_t i;
+
+	for (i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
+		signal(ignored[i], SIG_IGN);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, NULL);
+	self.signals = (struct loop_io){signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK), signal_ready};
+	return self.signals.fd >= 0;
+}
+
+static void setup_limits(const struct options *opt)
+{
+	struct rlimit rl;
+	rlim_t want = (rlim_t)opt->max_connections + 256;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < want) {
+		rl.rlim_cur = rl.rlim_max < want ? rl.rlim_max : want;
+		setrlimit(RLIMIT_NOFILE, &rl);
+	}
+	mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+	mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+	coro_setup((unsigned)opt->max_calls + OTHER_COROUTINES);
+}
+
+static bool build_offload(struct worker *w)
+{
+	int64_t fast = w->opt->hash_threads, scan = w->opt->insight_threads;
+
+	fast = fast > THREADS_MAX / 2 ? THREADS_MAX / 2 : fast;
+	scan = scan > THREADS_MAX - fast ? THREADS_MAX - fast : scan;
+	w->offload = offload_new(w->loop, (int)fast, (int)scan, (int)w->opt->insight_queue);
+	if (w->offload)
+		offload_set_crumbs(w->offload, w->slot->crumbs);
+	return w->offload != NULL;
+}
+
+static bool build(struct worker *w)
+{
+	struct net_setup setup = {
+		.opt = w->opt, .seg = w->seg, .slot_no = w->slot_no, .slot = w->slot,
+	};
+
+	setup.loop = w->loop = loop_new();
+	if (!w->loop || !build_offload(w))
+		return false;
+	if (!w->keeper && !(w->net = net_new(&setup)))
+		return false;
+	self.control = (struct loop_io){w->ctl_fd, control_ready};
+	self.warm_up.fire = warm_up_over;
+	self.drain_bound.fire = drain_over;
+	loop_timer_set(w->loop, &self.warm_up, WARM_UP_MS);
+	return loop_add(w->loop, &self.control, EPOLLIN) == 0 &&
+		loop_add(w->loop, &self.signals, EPOLLIN) == 0 && worker_modules_start(w);
+}
+
+static void tear_down(struct worker *w)
+{
+	/* The chores of ended connections still refer to the net. */
+	loop_once(w->loop, 0);
+	worker_modules_stop(w);
+	net_free(w->net);
+	offload_free(w->offload);
+	loop_free(w->loop);
+	coro_teardown();
+}
+
+int worker_main(int argc, char **argv)
+{
+	struct worker *w = &self.w;
+
+	if (!read_arguments(argc, argv) || !take_inheritance()) {
+		fprintf(stderr, "pugd: this is how the master starts its children; see pugd help\n");
+		return EXIT_HOPELESS;
+	}
+	crash_setup(w->slot);
+	setup_limits(w->opt);
+	if (!setup_signals() || !build(w)) {
+		log_err("starting failed error=%d", errno);
+		return 1;
+	}
+	loop_run(w->loop, tick, w);
+	/* In a hurry nothing is put in order: threads may be busy for long. */
+	if (self.stop_now)
+		_exit(EXIT_DRAINED);
+	tear_down(w);
+	log_info("drained");
+	return EXIT_DRAINED;
+}

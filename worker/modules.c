@@ -1,0 +1,44 @@
+/*
+ * Which modules a worker has. A new one is added here and to struct worker;
+ * main.c knows none of them.
+ */
+#include "worker/modules.h"
+
+#include "proto/pb.h"
+#include "shm/slots.h"
+#include "worker/crumb.h"
+#include "worker/db/pool.h"
+#include "worker/jobs/jobs.h"
+#include "worker/worker.h"
+
+/* What waits for the database gives its breadcrumb away meanwhile. */
+static void park(void)
+{
+	crumb_park(&worker_self()->slot->crumbs[0]);
+}
+
+bool worker_modules_start(struct worker *w)
+{
+	w->methods = &pb_product_methods;
+	w->db = db_pool_new(w);
+	if (!w->db)
+		return false;
+	db_pool_park(w->db, park);
+	return true;
+}
+
+bool worker_modules_up(const struct worker *w)
+{
+	return w->db && db_pool_up(w->db);
+}
+
+bool worker_modules_jobs(struct worker *w)
+{
+	return jobs_start(w);
+}
+
+void worker_modules_stop(struct worker *w)
+{
+	db_pool_free(w->db);
+	w->db = NULL;
+}
