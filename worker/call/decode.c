@@ -105,7 +105,7 @@ static int unpack_proto(struct call *c)
  * and not the method or its other callers (D92). */
 static int take_print(struct call *c, struct str bytes)
 {
-	c->body_hash = hash_64(bytes.p, bytes.n) | 1;
+	c->body_hash = hash_64(bytes.n ? bytes.p : "", bytes.n) | 1;
 	crumb_fill(c);
 	return crumb_quarantine(c);
 }
