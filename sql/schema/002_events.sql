@@ -70,7 +70,7 @@ BEGIN
   PERFORM pugd.events_partitions_ensure(floor, today + 7);
 END $$;
 
--- Level 0: what one group commit accepted for one project (worker/store/segment.h).
+-- Level 0: what one group commit accepted for one project (worker/store/evseg.h).
 -- The blob is compressed already, hence EXTERNAL. `refused` are positions whose id
 -- was stored before: readers mask them. Times in milliseconds since the epoch.
 CREATE SEQUENCE pugd.inbox_id AS bigint CACHE 32;

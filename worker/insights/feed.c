@@ -61,7 +61,7 @@ static bool wanted(const struct feed *feed, const struct frame *f, uint32_t row)
 /* ---- reading events whole ---- */
 
 struct open_segment {
-	const struct segment *seg;
+	const struct evseg *seg;
 	struct column kind, distinct, session, *props;
 	struct str overflow;
 	struct arena *a; /* of the frame */
@@ -69,15 +69,15 @@ struct open_segment {
 
 static bool open_column(struct open_segment *o, enum part_kind kind, struct column *c)
 {
-	const struct segment_part *part = segment_find(o->seg, kind, SCOPE_AUTO, STR(""));
+	const struct evseg_part *part = evseg_find(o->seg, kind, SCOPE_AUTO, STR(""));
 
 	*c = (struct column){0};
-	return !part || segment_column(o->seg, part, o->a, c);
+	return !part || evseg_column(o->seg, part, o->a, c);
 }
 
-static bool open_all(struct open_segment *o, const struct segment *seg, struct arena *a)
+static bool open_all(struct open_segment *o, const struct evseg *seg, struct arena *a)
 {
-	const struct segment_part *extra = segment_find(seg, PART_OVERFLOW, SCOPE_AUTO, STR(""));
+	const struct evseg_part *extra = evseg_find(seg, PART_OVERFLOW, SCOPE_AUTO, STR(""));
 
 	*o = (struct open_segment){.seg = seg, .a = a};
 	o->props = arena_array(a, seg->n_parts + 1, sizeof(*o->props));
@@ -85,11 +85,11 @@ static bool open_all(struct open_segment *o, const struct segment *seg, struct a
 		!open_column(o, PART_DISTINCT, &o->distinct) ||
 		!open_column(o, PART_SESSION, &o->session))
 		return false;
-	if (extra && !segment_unpack(extra, a, &o->overflow))
+	if (extra && !evseg_unpack(extra, a, &o->overflow))
 		return false;
 	for (uint32_t i = 0; i < seg->n_parts; i++)
 		if (seg->parts[i].kind == PART_PROP &&
-			!segment_column(seg, &seg->parts[i], a, &o->props[i]))
+			!evseg_column(seg, &seg->parts[i], a, &o->props[i]))
 			return false;
 	return true;
 }
@@ -128,7 +128,7 @@ static bool read_props(struct feed *feed, const struct open_segment *o, uint32_t
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; props && i < o->seg->n_parts && n < PROPS_MAX; i++) {
-		const struct segment_part *part = &o->seg->parts[i];
+		const struct evseg_part *part = &o->seg->parts[i];
 		const struct value *v;
 
 		if (part->kind != PART_PROP)
@@ -138,7 +138,7 @@ static bool read_props(struct feed *feed, const struct open_segment *o, uint32_t
 			props[n++] = (struct prop){part->key, part->scope, *v};
 	}
 	if (props && o->overflow.p) {
-		int more = segment_overflow(o->seg, o->overflow, row, props + n,
+		int more = evseg_overflow(o->seg, o->overflow, row, props + n,
 			(int)(PROPS_MAX - n));
 
 		if (more < 0)
@@ -193,7 +193,7 @@ static bool make_place(struct feed *feed, const struct key *key, uint32_t *at)
 	return true;
 }
 
-bool feed_fold(struct feed *feed, const struct frame *f, const struct segment *seg)
+bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg)
 {
 	struct key *keys = arena_array(f->a, f->batch->n + 1, sizeof(*keys));
 	struct open_segment o;

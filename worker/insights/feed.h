@@ -28,7 +28,7 @@ struct feed {
 /* False at the arena's cap. */
 bool feed_init(struct feed *feed, uint32_t cap, struct arena *a);
 /* False at the arena's cap, or when the segment is malformed. */
-bool feed_fold(struct feed *feed, const struct frame *f, const struct segment *seg);
+bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg);
 /* True when events up to that time cannot enter any more. */
 bool feed_full(const struct feed *feed, int64_t tmax);
 

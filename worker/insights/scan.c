@@ -63,7 +63,7 @@ static bool should_stop(struct db_stream *st)
 	       clock_mono_ms() >= run->scan->deadline_ms;
 }
 
-static enum stream_next on_segment(struct reader *r, const struct segment *seg, struct arena *a)
+static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
 {
 	struct scan *s = ((struct run *)r)->scan;
 	struct frame frame;

@@ -22,7 +22,7 @@ struct scan {
 	int32_t project;
 	/* Folds one frame. False at the arena's cap. `s` is there for what a batch
 	 * does not hold. */
-	bool (*fold)(struct scan *s, const struct frame *f, const struct segment *seg);
+	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg);
 	/* Set: newest first; asked before each segment with its latest time. */
 	bool (*enough)(struct scan *s, int64_t tmax);
 	void *kernel;

@@ -18,7 +18,7 @@ struct cursor {
 };
 _Static_assert(sizeof(struct cursor) == 24, "tokens must not hold padding");
 
-static bool fold(struct scan *s, const struct frame *f, const struct segment *seg)
+static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	return feed_fold(s->kernel, f, seg);
 }

@@ -8,13 +8,13 @@
 #include "worker/insights/segmentation.h"
 #include "worker/insights/trends.h"
 
-static bool fold_trends(struct scan *s, const struct frame *f, const struct segment *seg)
+static bool fold_trends(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	(void)seg;
 	return trends_fold(s->kernel, f);
 }
 
-static bool fold_segmentation(struct scan *s, const struct frame *f, const struct segment *seg)
+static bool fold_segmentation(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	(void)seg;
 	return segmentation_fold(s->kernel, f);

@@ -7,7 +7,7 @@
 #ifndef STORE_BATCH_H
 #define STORE_BATCH_H
 
-#include "worker/store/segment.h"
+#include "worker/store/evseg.h"
 
 struct prop_ref {
 	struct str key;
@@ -38,7 +38,7 @@ struct batch {
 };
 
 /* False when the segment is malformed or the arena is full. */
-bool batch_load(struct batch *b, const struct segment *s, const struct batch_need *need,
+bool batch_load(struct batch *b, const struct evseg *s, const struct batch_need *need,
 	struct arena *a);
 
 #endif

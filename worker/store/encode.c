@@ -8,7 +8,7 @@
 #include "shm/base/hash.h"
 #include "worker/store/bytes.h"
 #include "worker/store/encode.h"
-#include "worker/store/segment.h"
+#include "worker/store/evseg.h"
 
 enum { COL_KIND, COL_DISTINCT, COL_SESSION, COL_COOKIELESS, COLS_FIXED, NO_COLUMN = -1 };
 
@@ -133,7 +133,7 @@ static int32_t col_of(struct encoder *e, const struct prop *p, bool *full)
 	for (k = (uint32_t)hash & e->keys.mask; e->keys.v[k].code; k = (k + 1) & e->keys.mask)
 		if (e->keys.v[k].hash == hash && key_is(e, (int32_t)e->keys.v[k].col, p))
 			return (int32_t)e->keys.v[k].col;
-	*full = e->n_cols >= COLS_FIXED + SEGMENT_KEYS_MAX;
+	*full = e->n_cols >= COLS_FIXED + EVSEG_KEYS_MAX;
 	if (*full)
 		return NO_COLUMN;
 	col = col_new(e, PART_PROP, p->scope, p->key);

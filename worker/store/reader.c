@@ -117,10 +117,10 @@ int reader_people(struct reader *r, struct people *people, const struct str *pat
 static enum stream_next take_segment(struct reader *r, int32_t n, struct db_int4s refused,
 	struct str data)
 {
-	struct segment s;
+	struct evseg s;
 
-	if (!segment_open(&s, data, &r->scratch) || n < 0 || s.n != (uint32_t)n ||
-		!segment_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch)) {
+	if (!evseg_open(&s, data, &r->scratch) || n < 0 || s.n != (uint32_t)n ||
+		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch)) {
 		if (r->scratch.over)
 			return fail(r, READER_MEMORY);
 		log_err("a stored segment is broken project=%d bytes=%zu", r->project, data.n);

@@ -3,14 +3,14 @@
  * segment, and the people tables. Runs on a blocking connection, for threads.
  *
  * Level 1 joins here: a second stream in the same snapshot whose rows fill the
- * parts of struct segment from columns, then the same callback.
+ * parts of struct evseg from columns, then the same callback.
  */
 #ifndef STORE_READER_H
 #define STORE_READER_H
 
 #include "worker/db/stream.h"
 #include "worker/store/people.h"
-#include "worker/store/segment.h"
+#include "worker/store/evseg.h"
 
 enum reader_error {
 	READER_OK,
@@ -25,7 +25,7 @@ struct reader {
 	struct people *people;
 	/* Per segment: MORE, ENOUGH, or FAIL after setting reader->error. `a` is
 	 * emptied after each. */
-	enum stream_next (*segment)(struct reader *r, const struct segment *s, struct arena *a);
+	enum stream_next (*segment)(struct reader *r, const struct evseg *s, struct arena *a);
 	/* Newest first only: asked with the latest time of the next segments; true ends. */
 	bool (*enough)(struct reader *r, int64_t tmax);
 	struct arena scratch;

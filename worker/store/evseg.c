@@ -1,20 +1,20 @@
 /*
- * Opens level 0 segments; see segment.h for the format. The bytes come from our
+ * Opens level 0 segments; see evseg.h for the format. The bytes come from our
  * own database, but a flipped bit or a bug of another version must end as an
  * error of one query: everything is bounded before it is used.
  */
 #include <lz4.h>
 #include "shm/base/hash.h"
 #include "worker/store/bytes.h"
-#include "worker/store/segment.h"
+#include "worker/store/evseg.h"
 
 enum { HEADER_BYTES = 20, CRC_AT = 8, CRC_FROM = 12, VERSION = 1 };
 
-static bool read_part(struct bytes *dir, struct segment_part *part)
+static bool read_part(struct bytes *dir, struct evseg_part *part)
 {
 	uint32_t stored_n;
 
-	*part = (struct segment_part){.kind = (enum part_kind)bytes_u8(dir)};
+	*part = (struct evseg_part){.kind = (enum part_kind)bytes_u8(dir)};
 	if (part->kind < PART_ID || part->kind >= PART_KINDS)
 		return false;
 	if (part->kind == PART_PROP) {
@@ -25,13 +25,13 @@ static bool read_part(struct bytes *dir, struct segment_part *part)
 	stored_n = bytes_varint32(dir);
 	part->stored = (struct str){NULL, stored_n};
 	return !dir->bad && part->scope <= SCOPE_CUSTOM && stored_n <= part->raw_n &&
-	       part->raw_n <= SEGMENT_PART_MAX;
+	       part->raw_n <= EVSEG_PART_MAX;
 }
 
-static bool read_directory(struct segment *s, struct bytes *dir, struct bytes *body,
+static bool read_directory(struct evseg *s, struct bytes *dir, struct bytes *body,
 	struct arena *a)
 {
-	struct segment_part *parts;
+	struct evseg_part *parts;
 	uint32_t n = bytes_varint32(dir);
 
 	/* the shortest directory entry takes three bytes */
@@ -52,14 +52,14 @@ static bool read_directory(struct segment *s, struct bytes *dir, struct bytes *b
 	return bytes_left(dir) == 0 && bytes_left(body) == 0;
 }
 
-bool segment_open(struct segment *s, struct str blob, struct arena *a)
+bool evseg_open(struct evseg *s, struct str blob, struct arena *a)
 {
 	struct bytes b = bytes_of(blob), dir;
 	struct str head;
 	uint32_t crc, version;
 
-	*s = (struct segment){0};
-	if (blob.n > SEGMENT_BLOB_MAX)
+	*s = (struct evseg){0};
+	if (blob.n > EVSEG_BLOB_MAX)
 		return false;
 	head = bytes_take(&b, 4);
 	version = bytes_u32(&b);
@@ -70,12 +70,12 @@ bool segment_open(struct segment *s, struct str blob, struct arena *a)
 		return false;
 	s->n = bytes_u32(&b);
 	dir = bytes_of(bytes_take(&b, bytes_u32(&b)));
-	if (b.bad || s->n == 0 || s->n > SEGMENT_EVENTS_MAX)
+	if (b.bad || s->n == 0 || s->n > EVSEG_EVENTS_MAX)
 		return false;
 	return read_directory(s, &dir, &b, a);
 }
 
-bool segment_mask(struct segment *s, const int32_t *refused, uint32_t n, struct arena *a)
+bool evseg_mask(struct evseg *s, const int32_t *refused, uint32_t n, struct arena *a)
 {
 	uint8_t *masked;
 
@@ -93,11 +93,11 @@ bool segment_mask(struct segment *s, const int32_t *refused, uint32_t n, struct 
 	return true;
 }
 
-const struct segment_part *segment_find(const struct segment *s, enum part_kind kind,
+const struct evseg_part *evseg_find(const struct evseg *s, enum part_kind kind,
 	enum prop_scope scope, struct str key)
 {
 	for (uint32_t i = 0; i < s->n_parts; i++) {
-		const struct segment_part *part = &s->parts[i];
+		const struct evseg_part *part = &s->parts[i];
 
 		if (part->kind != kind)
 			continue;
@@ -107,7 +107,7 @@ const struct segment_part *segment_find(const struct segment *s, enum part_kind 
 	return NULL;
 }
 
-bool segment_unpack(const struct segment_part *part, struct arena *a, struct str *raw)
+bool evseg_unpack(const struct evseg_part *part, struct arena *a, struct str *raw)
 {
 	char *out;
 	int n;
@@ -124,12 +124,12 @@ bool segment_unpack(const struct segment_part *part, struct arena *a, struct str
 	return n >= 0 && (uint32_t)n == part->raw_n;
 }
 
-bool segment_column(const struct segment *s, const struct segment_part *part, struct arena *a,
+bool evseg_column(const struct evseg *s, const struct evseg_part *part, struct arena *a,
 	struct column *c)
 {
 	struct str raw;
 
-	return segment_unpack(part, a, &raw) && column_decode(c, raw, s->n, a);
+	return evseg_unpack(part, a, &raw) && column_decode(c, raw, s->n, a);
 }
 
 static bool read_times(struct bytes *b, uint32_t n, int64_t *times)
@@ -148,14 +148,14 @@ static bool read_times(struct bytes *b, uint32_t n, int64_t *times)
 	return true;
 }
 
-bool segment_times(const struct segment *s, struct arena *a, const int64_t **times)
+bool evseg_times(const struct evseg *s, struct arena *a, const int64_t **times)
 {
-	const struct segment_part *part = segment_find(s, PART_TIME, SCOPE_AUTO, STR(""));
+	const struct evseg_part *part = evseg_find(s, PART_TIME, SCOPE_AUTO, STR(""));
 	struct str raw;
 	struct bytes b;
 	int64_t *out;
 
-	if (!part || !segment_unpack(part, a, &raw))
+	if (!part || !evseg_unpack(part, a, &raw))
 		return false;
 	out = arena_alloc(a, s->n * sizeof(*out));
 	b = bytes_of(raw);
@@ -163,18 +163,18 @@ bool segment_times(const struct segment *s, struct arena *a, const int64_t **tim
 	return out && read_times(&b, s->n, out);
 }
 
-bool segment_ids(const struct segment *s, struct arena *a, const uint8_t **ids)
+bool evseg_ids(const struct evseg *s, struct arena *a, const uint8_t **ids)
 {
-	const struct segment_part *part = segment_find(s, PART_ID, SCOPE_AUTO, STR(""));
+	const struct evseg_part *part = evseg_find(s, PART_ID, SCOPE_AUTO, STR(""));
 	struct str raw;
 
-	if (!part || !segment_unpack(part, a, &raw) || raw.n != (size_t)s->n * 16)
+	if (!part || !evseg_unpack(part, a, &raw) || raw.n != (size_t)s->n * 16)
 		return false;
 	*ids = (const uint8_t *)raw.p;
 	return true;
 }
 
-int segment_overflow(const struct segment *s, struct str raw, uint32_t row, struct prop *out,
+int evseg_overflow(const struct evseg *s, struct str raw, uint32_t row, struct prop *out,
 	int max)
 {
 	struct bytes b = bytes_of(raw);

@@ -2,7 +2,7 @@
  * A segment: up to 65 536 events of one project, column-wise. This file knows
  * the level 0 container (one blob per project and group commit); a level 1 row
  * brings the same parts in columns of its table, and everything above sees only
- * struct segment.
+ * struct evseg.
  *
  * Blob, little-endian:
  *   0  "PUGS"
@@ -15,17 +15,17 @@
  *      stored length (equal: not compressed)
  *   .. the parts in that order, each LZ4 or raw
  */
-#ifndef STORE_SEGMENT_H
-#define STORE_SEGMENT_H
+#ifndef STORE_EVSEG_H
+#define STORE_EVSEG_H
 
 #include "worker/store/column.h"
 #include "worker/store/event.h"
 
 enum {
-	SEGMENT_EVENTS_MAX = 65536,
-	SEGMENT_KEYS_MAX = 5000,          /* columns of properties; more share PART_OVERFLOW */
-	SEGMENT_PART_MAX = 16 << 20,      /* bytes of one part, unpacked */
-	SEGMENT_BLOB_MAX = 64 << 20
+	EVSEG_EVENTS_MAX = 65536,
+	EVSEG_KEYS_MAX = 5000,          /* columns of properties; more share PART_OVERFLOW */
+	EVSEG_PART_MAX = 16 << 20,      /* bytes of one part, unpacked */
+	EVSEG_BLOB_MAX = 64 << 20
 };
 
 enum part_kind {
@@ -40,7 +40,7 @@ enum part_kind {
 	PART_KINDS
 };
 
-struct segment_part {
+struct evseg_part {
 	enum part_kind kind;
 	enum prop_scope scope;
 	struct str key;
@@ -48,9 +48,9 @@ struct segment_part {
 	struct str stored;
 };
 
-struct segment {
+struct evseg {
 	uint32_t n;
-	const struct segment_part *parts;
+	const struct evseg_part *parts;
 	uint32_t n_parts;
 	/* One byte per event, 1 = not there (the id was already stored); or NULL. */
 	const uint8_t *masked;
@@ -58,23 +58,23 @@ struct segment {
 
 /* Checks container, checksum and directory; `blob` must outlive the segment.
  * False when malformed or the arena is full (a->over tells which). */
-bool segment_open(struct segment *s, struct str blob, struct arena *a);
+bool evseg_open(struct evseg *s, struct str blob, struct arena *a);
 /* Sets the mask from positions; false when one is out of range. */
-bool segment_mask(struct segment *s, const int32_t *refused, uint32_t n, struct arena *a);
+bool evseg_mask(struct evseg *s, const int32_t *refused, uint32_t n, struct arena *a);
 /* NULL when the segment has no such part. scope and key matter for PART_PROP. */
-const struct segment_part *segment_find(const struct segment *s, enum part_kind kind,
+const struct evseg_part *evseg_find(const struct evseg *s, enum part_kind kind,
 	enum prop_scope scope, struct str key);
 /* The unpacked bytes; false when malformed or the arena is full. */
-bool segment_unpack(const struct segment_part *part, struct arena *a, struct str *raw);
+bool evseg_unpack(const struct evseg_part *part, struct arena *a, struct str *raw);
 /* Unpacks and decodes a column part. */
-bool segment_column(const struct segment *s, const struct segment_part *part, struct arena *a,
+bool evseg_column(const struct evseg *s, const struct evseg_part *part, struct arena *a,
 	struct column *c);
 /* s->n times in ms. */
-bool segment_times(const struct segment *s, struct arena *a, const int64_t **times);
+bool evseg_times(const struct evseg *s, struct arena *a, const int64_t **times);
 /* s->n ids of 16 bytes. */
-bool segment_ids(const struct segment *s, struct arena *a, const uint8_t **ids);
+bool evseg_ids(const struct evseg *s, struct arena *a, const uint8_t **ids);
 /* The overflow entries of one row, appended to out[0..max); returns how many, -1 when malformed. */
-int segment_overflow(const struct segment *s, struct str raw, uint32_t row, struct prop *out,
+int evseg_overflow(const struct evseg *s, struct str raw, uint32_t row, struct prop *out,
 	int max);
 
 #endif
