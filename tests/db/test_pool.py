@@ -2,6 +2,7 @@
 lost servers, deadlines, locks, prepared statements, PgBouncer. Drives db_probe."""
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -217,6 +218,17 @@ def test_pgbouncer(_):
             # nothing that we set stayed on the pooled connections
             for _ in range(4):
                 assert db.one("SHOW lock_timeout") == "0" and db.one("SHOW statement_timeout") == "0"
+
+
+def test_host_names(_):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pg.Postgres({"listen_addresses": "127.0.0.1", "port": port}) as server:
+        # libpq would block on names, so they are looked up before; a dead one is skipped
+        for hosts in ("localhost", "127.0.0.1", f"nosuch.invalid,localhost,{server.dir}"):
+            with Probe(f"postgresql://pugd@/postgres?host={hosts}&port={port}") as p:
+                assert p.ask("5 read 0").get("OK") == 5, hosts
 
 
 if __name__ == "__main__":

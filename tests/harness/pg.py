@@ -134,7 +134,7 @@ class Postgres:
         self.close()
 
     def url(self, db="postgres", **more):
-        text = f"postgresql:///{db}?host={self.dir}&user=pugd"
+        text = f"postgresql:///{db}?host={self.dir}&user=pugd&port={self.settings.get('port', 5432)}"
         return text + "".join(f"&{k}={v}" for k, v in more.items())
 
     def start(self, timeout=30):

@@ -1,7 +1,7 @@
 /*
  * The pool from inside: shared by pool.c (lanes and queues), dbconn.c (connecting),
  * pipeline.c (sending and receiving), tx.c and hosts.c. Nobody else includes it but
- * blocking.c, for struct wire.
+ * blocking.c and stream.c, for struct wire.
  *
  * Who owns what: a job lives on the stack of the coroutine that waits for it, so it
  * is gone as soon as that one is resumed. A flight is what was sent for it; it lives
