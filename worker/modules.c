@@ -8,6 +8,7 @@
 #include "shm/slots.h"
 #include "worker/crumb.h"
 #include "worker/db/pool.h"
+#include "worker/ingest/ingest.h"
 #include "worker/jobs/jobs.h"
 #include "worker/worker.h"
 
@@ -24,7 +25,9 @@ bool worker_modules_start(struct worker *w)
 	if (!w->db)
 		return false;
 	db_pool_park(w->db, park);
-	return true;
+	/* The keeper writes no events. */
+	w->ingest = w->keeper ? NULL : ingest_new(w);
+	return w->keeper || w->ingest;
 }
 
 bool worker_modules_up(const struct worker *w)
@@ -39,6 +42,8 @@ bool worker_modules_jobs(struct worker *w)
 
 void worker_modules_stop(struct worker *w)
 {
+	ingest_free(w->ingest);
+	w->ingest = NULL;
 	db_pool_free(w->db);
 	w->db = NULL;
 }
