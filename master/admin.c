@@ -59,25 +59,43 @@ static struct admin_client *client_of(struct watch *w)
 	return (struct admin_client *)(void *)((char *)w - offsetof(struct admin_client, watch));
 }
 
-/* Sends what fits; ends the client when all is sent or it went away. */
+static void client_await(struct master *m, struct admin_client *c, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.ptr = &c->watch};
+
+	epoll_ctl(m->epoll_fd, EPOLL_CTL_MOD, c->watch.fd, &ev);
+}
+
+/* Sends what fits. When all is sent the client closes: closing first, with bytes of a too
+ * long request unread, would be a reset that eats the answer. */
 static void client_send(struct master *m, struct admin_client *c)
 {
-	struct epoll_event ev = {.events = EPOLLOUT, .data.ptr = &c->watch};
 	ssize_t n;
 
 	while (c->sent < c->answer_n) {
 		n = send(c->watch.fd, c->answer + c->sent, c->answer_n - c->sent,
 			MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EAGAIN) {
-			epoll_ctl(m->epoll_fd, EPOLL_CTL_MOD, c->watch.fd, &ev);
+			client_await(m, c, EPOLLOUT);
 			return;
 		}
-		if (n <= 0)
-			break;
+		if (n <= 0) {
+			client_end(m, c);
+			return;
+		}
 		c->sent += (size_t)n;
 	}
 	shutdown(c->watch.fd, SHUT_WR);
-	client_end(m, c);
+	client_await(m, c, EPOLLIN);
+}
+
+static void client_discard(struct master *m, struct admin_client *c)
+{
+	char rest[4096];
+	ssize_t n = recv(c->watch.fd, rest, sizeof(rest), MSG_DONTWAIT);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN))
+		client_end(m, c);
 }
 
 static void answer(struct master *m, struct admin_client *c, const char *status,
@@ -150,11 +168,14 @@ static void on_client(struct master *m, struct watch *w, uint32_t events)
 	struct admin_client *c = client_of(w);
 	ssize_t n;
 
+	(void)events;
 	if (c->answer) {
-		client_send(m, c);
+		if (c->sent < c->answer_n)
+			client_send(m, c);
+		else
+			client_discard(m, c);
 		return;
 	}
-	(void)events;
 	n = recv(w->fd, c->request + c->request_n, ADMIN_REQUEST - 1 - c->request_n, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN)
 		return;

@@ -11,7 +11,7 @@
 #include "master/cli/cli.h"
 #include "master/config.h"
 
-enum { SAMPLE_WIDTH = 88 };
+enum { SAMPLE_WIDTH = 88, MAN_WIDTH = 76 };
 
 /* The help as comment lines. */
 static void print_wrapped(const char *text)
@@ -53,25 +53,56 @@ static void print_sample(void)
 		sample_row(&config_rows[i]);
 }
 
-/* mdoc: a backslash begins an escape, and a line must not begin with a dot or quote. */
+/* One word for mdoc: some characters are escapes, or would become typographic ones. */
+static size_t mdoc_word(const char *word, size_t n, char *out, size_t size)
+{
+	static const struct {
+		char from;
+		const char *to;
+	} escapes[] = {{'\\', "\\e"}, {'~', "\\(ti"}, {'`', "\\(ga"}, {'^', "\\(ha"}, {0, NULL}};
+	size_t used = 0;
+
+	for (size_t i = 0; i < n && used + 5 < size; i++) {
+		int e = 0;
+
+		while (escapes[e].to && escapes[e].from != word[i])
+			e++;
+		if (escapes[e].to)
+			used += (size_t)snprintf(out + used, size - used, "%s", escapes[e].to);
+		else
+			out[used++] = word[i];
+	}
+	out[used] = '\0';
+	return used;
+}
+
+/* Wrapped, and each sentence on a line of its own as mandoc wants it. */
 static void print_mdoc(const char *text)
 {
-	if (*text == '.' || *text == '\'')
-		fputs("\\&", stdout);
-	for (; *text; text++) {
-		if (*text == '\\')
-			fputs("\\e", stdout);
-		else if (*text == '~' || *text == '`' || *text == '^')
-			printf("\\(%s", *text == '~' ? "ti" : *text == '`' ? "ga" : "ha");
-		else
-			putchar(*text);
-		/* One sentence per line, as mandoc wants it. */
-		if (*text == '.' && text[1] == ' ' && isupper((unsigned char)text[2])) {
+	char word[256];
+	size_t column = 0, n, width;
+
+	while (*text) {
+		n = strcspn(text, " ");
+		width = mdoc_word(text, n, word, sizeof(word));
+		if (column > 0 && column + 1 + width > MAN_WIDTH) {
 			putchar('\n');
-			text++;
+			column = 0;
+		}
+		/* A line that begins with a dot or a quote would be a macro. */
+		if (column == 0 && (word[0] == '.' || word[0] == '\''))
+			column += (size_t)printf("\\&");
+		else if (column > 0)
+			column += (size_t)printf(" ");
+		column += (size_t)printf("%s", word);
+		text += n + strspn(text + n, " ");
+		if (n > 1 && word[width - 1] == '.' && isupper((unsigned char)*text)) {
+			putchar('\n');
+			column = 0;
 		}
 	}
-	putchar('\n');
+	if (column > 0)
+		putchar('\n');
 }
 
 static void man_range(const struct option_row *row)
