@@ -132,7 +132,7 @@ static const char *skip_value(const char *s)
 	return s;
 }
 
-const char *json_member(const char *object, const char *name)
+const char *client_member(const char *object, const char *name)
 {
 	const char *key, *value;
 	size_t n = strlen(name);
@@ -150,24 +150,24 @@ const char *json_member(const char *object, const char *name)
 	return NULL;
 }
 
-const char *json_first(const char *array)
+const char *client_first(const char *array)
 {
 	return array && *array == '[' && array[1] != ']' ? array + 1 : NULL;
 }
 
-const char *json_next(const char *item)
+const char *client_next(const char *item)
 {
 	const char *end = item ? skip_value(item) : NULL;
 
 	return end && *end == ',' ? end + 1 : NULL;
 }
 
-uint64_t json_number(const char *value)
+uint64_t client_number(const char *value)
 {
 	return value && *value >= '0' && *value <= '9' ? strtoull(value, NULL, 10) : 0;
 }
 
-void json_text(const char *value, char *out, size_t size)
+void client_text(const char *value, char *out, size_t size)
 {
 	size_t n = 0;
 

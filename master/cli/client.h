@@ -16,12 +16,12 @@ bool client_ask(const char *address, const char *request, struct buf *b);
 
 /* JSON of our own making, in place: a value is a pointer to its first byte, NULL when
  * absent. Every function takes NULL and then finds nothing. */
-const char *json_member(const char *object, const char *name);
+const char *client_member(const char *object, const char *name);
 /* First item of an array; then the one after. */
-const char *json_first(const char *array);
-const char *json_next(const char *item);
-uint64_t json_number(const char *value);
+const char *client_first(const char *array);
+const char *client_next(const char *item);
+uint64_t client_number(const char *value);
 /* Copies a string value, control characters as dots; "" for anything else. */
-void json_text(const char *value, char *out, size_t size);
+void client_text(const char *value, char *out, size_t size);
 
 #endif

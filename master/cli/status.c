@@ -55,16 +55,16 @@ static void human_bytes(uint64_t bytes, char *out, size_t n)
 
 static uint64_t number(const char *object, const char *name)
 {
-	return json_number(json_member(object, name));
+	return client_number(client_member(object, name));
 }
 
 static void print_head(const char *now)
 {
 	char version[32], state[32], error[256], up[16];
 
-	json_text(json_member(now, "version"), version, sizeof(version));
-	json_text(json_member(now, "state"), state, sizeof(state));
-	json_text(json_member(now, "last_error"), error, sizeof(error));
+	client_text(client_member(now, "version"), version, sizeof(version));
+	client_text(client_member(now, "state"), state, sizeof(state));
+	client_text(client_member(now, "last_error"), error, sizeof(error));
 	human_time(number(now, "uptime_ms"), up, sizeof(up));
 	printf("pugd %s (pid %" PRIu64 ") %s, generation %" PRIu64 ", %" PRIu64
 	       " workers, up %s\n", version, number(now, "pid"), state,
@@ -74,8 +74,8 @@ static void print_head(const char *now)
 	if (error[0])
 		printf("last reload failed: %s\n", error);
 	printf("listening:");
-	for (const char *l = json_first(json_member(now, "listen")); l; l = json_next(l)) {
-		json_text(l, error, sizeof(error));
+	for (const char *l = client_first(client_member(now, "listen")); l; l = client_next(l)) {
+		client_text(l, error, sizeof(error));
 		printf(" %s", error);
 	}
 	printf("\n");
@@ -85,8 +85,8 @@ static void print_worker(const char *w)
 {
 	char role[16], state[16], beat[16], age[16], memory[16];
 
-	json_text(json_member(w, "role"), role, sizeof(role));
-	json_text(json_member(w, "state"), state, sizeof(state));
+	client_text(client_member(w, "role"), role, sizeof(role));
+	client_text(client_member(w, "state"), state, sizeof(state));
 	human_time(number(w, "heartbeat_age_ms"), beat, sizeof(beat));
 	human_time(number(w, "state_ms"), age, sizeof(age));
 	human_bytes(number(w, "memory"), memory, sizeof(memory));
@@ -104,7 +104,7 @@ static void print_worker(const char *w)
 static void print_workers(const char *now)
 {
 	printf("\nslot      pid  gen role    state      since   beat  conns  calls   memory db\n");
-	for (const char *w = json_first(json_member(now, "workers")); w; w = json_next(w))
+	for (const char *w = client_first(client_member(now, "workers")); w; w = client_next(w))
 		print_worker(w);
 }
 
@@ -113,8 +113,8 @@ static const char *same_method(const char *page, const char *name)
 {
 	char other[128];
 
-	for (const char *m = json_first(json_member(page, "methods")); m; m = json_next(m)) {
-		json_text(json_member(m, "name"), other, sizeof(other));
+	for (const char *m = client_first(client_member(page, "methods")); m; m = client_next(m)) {
+		client_text(client_member(m, "name"), other, sizeof(other));
 		if (strcmp(other, name) == 0)
 			return m;
 	}
@@ -125,9 +125,9 @@ static int read_buckets(const char *method, uint64_t out[BUCKETS_MAX])
 {
 	int n = 0;
 
-	for (const char *v = json_first(json_member(method, "latency")); v && n < BUCKETS_MAX;
-	     v = json_next(v))
-		out[n++] = json_number(v);
+	for (const char *v = client_first(client_member(method, "latency")); v && n < BUCKETS_MAX;
+	     v = client_next(v))
+		out[n++] = client_number(v);
 	return n;
 }
 
@@ -153,11 +153,11 @@ static void print_method(const struct view *v, const char *m, double seconds)
 	const char *old;
 	int n;
 
-	json_text(json_member(m, "name"), name, sizeof(name));
+	client_text(client_member(m, "name"), name, sizeof(name));
 	old = same_method(v->before, name);
 	n = read_buckets(m, now);
 	calls = number(m, "calls");
-	ok = json_number(json_member(json_member(m, "codes"), "ok"));
+	ok = client_number(client_member(client_member(m, "codes"), "ok"));
 	in_window = calls - number(old, "calls");
 	if (old && in_window > 0 && in_window <= calls && read_buckets(old, then) == n)
 		for (int i = 0; i < n; i++)
@@ -172,19 +172,19 @@ static void print_method(const struct view *v, const char *m, double seconds)
 static void print_methods(const struct view *v)
 {
 	double seconds = (double)(number(v->now, "time_ms") - number(v->before, "time_ms")) / 1e3;
-	const char *m = json_first(json_member(v->now, "methods"));
+	const char *m = client_first(client_member(v->now, "methods"));
 
 	printf("\n%-52s %10s %9s %9s %8s %8s\n", "method", "calls", "calls/s", "failed", "p50 <=",
 		"p99 <=");
 	if (!m)
 		printf("(no calls yet)\n");
-	for (; m; m = json_next(m))
+	for (; m; m = client_next(m))
 		print_method(v, m, seconds);
 }
 
 static void print_counters(const char *now)
 {
-	const char *c = json_member(now, "counters");
+	const char *c = client_member(now, "counters");
 	uint64_t hits = number(c, "key_hits"), all = hits + number(c, "key_misses");
 
 	printf("\nkey cache: %" PRIu64 " hits, %" PRIu64 " misses (%.1f%% hits), %" PRIu64
@@ -203,8 +203,8 @@ static void print_quarantine(const char *now)
 {
 	char fingerprint[32], left[16];
 
-	for (const char *q = json_first(json_member(now, "quarantine")); q; q = json_next(q)) {
-		json_text(json_member(q, "fingerprint"), fingerprint, sizeof(fingerprint));
+	for (const char *q = client_first(client_member(now, "quarantine")); q; q = client_next(q)) {
+		client_text(client_member(q, "fingerprint"), fingerprint, sizeof(fingerprint));
 		human_time(number(q, "remaining_ms"), left, sizeof(left));
 		printf("in quarantine: %s after %" PRIu64 " deaths, for another %s\n", fingerprint,
 			number(q, "deaths"), left);
