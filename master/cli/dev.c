@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -144,6 +145,19 @@ static bool write_credential(const struct dev *d)
 	return ok || dev_fail("cannot write %s: %s", path, strerror(errno));
 }
 
+/* One `pugd dev` for each folder; the lock goes with the process. */
+static bool lock_folder(const struct dev *d)
+{
+	char path[PATH_MAX + 16];
+	snprintf(path, sizeof(path), "%s/lock", d->data);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)
+		return dev_fail("%s is in use by another pugd dev", d->data);
+	snprintf(path, sizeof(path), "%s/dev.json", d->data);
+	(void)unlink(path); /* it exists only while we serve */
+	return true;
+}
+
 static bool make_folders(struct dev *d, const char *data)
 {
 	char mail[PATH_MAX + 8];
@@ -158,10 +172,7 @@ static bool make_folders(struct dev *d, const char *data)
 	if (n <= 0)
 		return dev_fail("cannot find this binary: %s", strerror(errno));
 	d->exe[n] = '\0';
-	char json[PATH_MAX + 16];
-	snprintf(json, sizeof(json), "%s/dev.json", d->data);
-	(void)unlink(json); /* it exists only while we serve */
-	return true;
+	return lock_folder(d);
 }
 
 struct words {
