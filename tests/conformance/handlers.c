@@ -106,8 +106,10 @@ static request_info *observe(struct call *c)
 	connectrpc__conformance__v1__conformance_payload__request_info__init(info);
 	info->request_headers = arena_array(c->arena, HTTP_MAX_HEADERS, sizeof(header *));
 	for (unsigned i = 0; i < c->rq->n_headers; i++)
-		add_value(c, entry(c, info->request_headers, &info->n_request_headers,
-			c->rq->headers[i].name), c->rq->headers[i].value);
+		add_value(c,
+			entry(c, info->request_headers, &info->n_request_headers,
+				c->rq->headers[i].name),
+			c->rq->headers[i].value);
 	info->has_timeout_ms = c->timeout_ms >= 0;
 	info->timeout_ms = c->timeout_ms;
 	info->requests = arena_array(c->arena, 1, sizeof(*info->requests));
@@ -127,17 +129,17 @@ static void add_detail(struct call *c, const Google__Protobuf__Any *any)
 	call_detail(c, type, (struct str){(const char *)any->value.data, any->value.len});
 }
 
-static int fail(struct call *c, const CONF(Error) *e, const request_info *info)
+static int fail(struct call *c, const CONF(Error) * e, const request_info *info)
 {
 	call_fail(c, (enum code)e->code, NULL, "%s", e->message ? e->message : "");
 	for (size_t i = 0; i < e->n_details; i++)
 		add_detail(c, e->details[i]);
 	add_detail(c, pack_any(c, "connectrpc.conformance.v1.ConformancePayload.RequestInfo",
-		&info->base));
+			      &info->base));
 	return -1;
 }
 
-static int answer(struct call *c, const definition *def, CONF(ConformancePayload) **out)
+static int answer(struct call *c, const definition *def, CONF(ConformancePayload) * *out)
 {
 	CONF(ConformancePayload) *payload = call_alloc(c, sizeof(*payload));
 
@@ -150,7 +152,8 @@ static int answer(struct call *c, const definition *def, CONF(ConformancePayload
 	add_headers(c, def->response_trailers, def->n_response_trailers, "trailer-");
 	if (def->has_response_delay_ms && call_sleep(c, def->response_delay_ms) < 0)
 		return -1;
-	if (def->response_case == CONNECTRPC__CONFORMANCE__V1__UNARY_RESPONSE_DEFINITION__RESPONSE_ERROR)
+	if (def->response_case ==
+		CONNECTRPC__CONFORMANCE__V1__UNARY_RESPONSE_DEFINITION__RESPONSE_ERROR)
 		return fail(c, def->error, payload->request_info);
 	if (def->response_case ==
 		CONNECTRPC__CONFORMANCE__V1__UNARY_RESPONSE_DEFINITION__RESPONSE_RESPONSE_DATA) {
@@ -160,14 +163,14 @@ static int answer(struct call *c, const definition *def, CONF(ConformancePayload
 	return 0;
 }
 
-int rpc_connectrpc_conformance_unary(struct call *c, const CONF(UnaryRequest) *in,
-	CONF(UnaryResponse) *out)
+int rpc_connectrpc_conformance_unary(
+	struct call *c, const CONF(UnaryRequest) * in, CONF(UnaryResponse) * out)
 {
 	return answer(c, in->response_definition, &out->payload);
 }
 
 int rpc_connectrpc_conformance_idempotent_unary(struct call *c,
-	const CONF(IdempotentUnaryRequest) *in, CONF(IdempotentUnaryResponse) *out)
+	const CONF(IdempotentUnaryRequest) * in, CONF(IdempotentUnaryResponse) * out)
 {
 	return answer(c, in->response_definition, &out->payload);
 }

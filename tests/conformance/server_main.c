@@ -37,9 +37,9 @@ static void set_defaults(void)
 {
 #define OPT_GROUP(title)
 #define OPT_TEXT(member, key, bytes, def, reloadable, help)
-#define OPT_INT(member, key, min, max, def, reloadable, help) options.member = atoll(def);
-#define OPT_BOOL(member, key, def, reloadable, help) options.member = strcmp(def, "yes") == 0;
-#define OPT_MS(member, key, min, max, def, reloadable, help) options.member = 60000;
+#define OPT_INT(member, key, min, max, def, reloadable, help)  options.member = atoll(def);
+#define OPT_BOOL(member, key, def, reloadable, help)           options.member = strcmp(def, "yes") == 0;
+#define OPT_MS(member, key, min, max, def, reloadable, help)   options.member = 60000;
 #define OPT_SIZE(member, key, min, max, def, reloadable, help) options.member = 64 << 20;
 #include "shm/options.def"
 	options.max_head = 32 << 10;

@@ -17,8 +17,16 @@
 #include "worker/coro.h"
 #include "worker/worker.h"
 
-enum { JSON = 1, GET = 2, GZIP_IN = 4, GZIP_OUT = 8, PRIVATE = 16, BEARER = 32, HEADER = 64,
-	ORIGIN = 128 };
+enum {
+	JSON = 1,
+	GET = 2,
+	GZIP_IN = 4,
+	GZIP_OUT = 8,
+	PRIVATE = 16,
+	BEARER = 32,
+	HEADER = 64,
+	ORIGIN = 128
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -168,8 +176,8 @@ static void fill(struct http_request *rq, const struct pb_method *m, uint8_t fla
 	rq->peer_addr[12] = 127;
 	rq->start_ns = clock_mono_ns();
 	if (!get)
-		add(rq, "Content-Type", flags & JSON ? STR("application/json") :
-			STR("application/proto"));
+		add(rq, "Content-Type",
+			flags & JSON ? STR("application/json") : STR("application/proto"));
 	if (flags & GZIP_IN)
 		add(rq, "Content-Encoding", STR("gzip"));
 	if (flags & GZIP_OUT)

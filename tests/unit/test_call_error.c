@@ -52,7 +52,8 @@ Test(call_error, error_info_bytes)
 	cr_assert(str_eq(d->value, STR(want)));
 	d = d->next;
 	cr_assert_str_eq(d->type, "google.rpc.RequestInfo");
-	cr_assert(str_eq(d->value, STR("\x0a\x14" "0123456789abcdefghij")));
+	cr_assert(str_eq(d->value, STR("\x0a\x14"
+				       "0123456789abcdefghij")));
 	cr_assert_null(d->next);
 }
 
@@ -97,16 +98,21 @@ Test(call_error, statuses)
 		const char *name;
 		int status;
 	} rows[] = {
-		{CODE_CANCELED, "canceled", 499}, {CODE_UNKNOWN, "unknown", 500},
+		{CODE_CANCELED, "canceled", 499},
+		{CODE_UNKNOWN, "unknown", 500},
 		{CODE_INVALID_ARGUMENT, "invalid_argument", 400},
 		{CODE_DEADLINE_EXCEEDED, "deadline_exceeded", 504},
-		{CODE_NOT_FOUND, "not_found", 404}, {CODE_ALREADY_EXISTS, "already_exists", 409},
+		{CODE_NOT_FOUND, "not_found", 404},
+		{CODE_ALREADY_EXISTS, "already_exists", 409},
 		{CODE_PERMISSION_DENIED, "permission_denied", 403},
 		{CODE_RESOURCE_EXHAUSTED, "resource_exhausted", 429},
 		{CODE_FAILED_PRECONDITION, "failed_precondition", 400},
-		{CODE_ABORTED, "aborted", 409}, {CODE_OUT_OF_RANGE, "out_of_range", 400},
-		{CODE_UNIMPLEMENTED, "unimplemented", 501}, {CODE_INTERNAL, "internal", 500},
-		{CODE_UNAVAILABLE, "unavailable", 503}, {CODE_DATA_LOSS, "data_loss", 500},
+		{CODE_ABORTED, "aborted", 409},
+		{CODE_OUT_OF_RANGE, "out_of_range", 400},
+		{CODE_UNIMPLEMENTED, "unimplemented", 501},
+		{CODE_INTERNAL, "internal", 500},
+		{CODE_UNAVAILABLE, "unavailable", 503},
+		{CODE_DATA_LOSS, "data_loss", 500},
 		{CODE_UNAUTHENTICATED, "unauthenticated", 401},
 	};
 
@@ -123,10 +129,14 @@ Test(call_error, database_failures)
 		enum db_kind kind;
 		enum code code;
 	} rows[] = {
-		{DB_DOWN, CODE_UNAVAILABLE}, {DB_TIMEOUT, CODE_UNAVAILABLE},
-		{DB_UNIQUE, CODE_ALREADY_EXISTS}, {DB_SERIALIZE, CODE_ABORTED},
-		{DB_BUSY, CODE_UNAVAILABLE}, {DB_MEMORY, CODE_RESOURCE_EXHAUSTED},
-		{DB_BUG, CODE_INTERNAL}, {(enum db_kind)77, CODE_INTERNAL},
+		{DB_DOWN, CODE_UNAVAILABLE},
+		{DB_TIMEOUT, CODE_UNAVAILABLE},
+		{DB_UNIQUE, CODE_ALREADY_EXISTS},
+		{DB_SERIALIZE, CODE_ABORTED},
+		{DB_BUSY, CODE_UNAVAILABLE},
+		{DB_MEMORY, CODE_RESOURCE_EXHAUSTED},
+		{DB_BUG, CODE_INTERNAL},
+		{(enum db_kind)77, CODE_INTERNAL},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -68,7 +68,8 @@ Test(client_addr, a_unix_peer_is_trusted_by_name)
 	struct call c = {.w = &worker, .rq = &rq};
 
 	strcpy(opt.trusted_proxies, "unix");
-	rq.headers[rq.n_headers++] = (struct http_header){STR("X-Forwarded-For"), STR("198.51.100.7")};
+	rq.headers[rq.n_headers++] =
+		(struct http_header){STR("X-Forwarded-For"), STR("198.51.100.7")};
 	client_addr(&c);
 	cr_assert(str_eq(c.client, STR("198.51.100.7")));
 }

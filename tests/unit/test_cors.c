@@ -31,7 +31,8 @@ Test(cors, origins)
 {
 	for (size_t i = 0; i < sizeof(origins) / sizeof(origins[0]); i++)
 		cr_assert_eq(cors_origin_ok(origins[i].configured, origins[i].sdk,
-			str_of(origins[i].origin)), origins[i].ok, "row %zu", i);
+				     str_of(origins[i].origin)),
+			origins[i].ok, "row %zu", i);
 }
 
 static struct options opt;
@@ -47,8 +48,8 @@ static void teardown(void)
 
 TestSuite(cors, .fini = teardown, .timeout = 20);
 
-static char *preflight(enum pb_authz authz, const char *origin, const char *method,
-	const char *names)
+static char *preflight(
+	enum pb_authz authz, const char *origin, const char *method, const char *names)
 {
 	struct pb_method m = {.authz = (uint8_t)authz};
 
@@ -58,11 +59,11 @@ static char *preflight(enum pb_authz authz, const char *origin, const char *meth
 	memset(&call, 0, sizeof(call));
 	strcpy(opt.cors_origins, "https://dash.example");
 	rq.headers[rq.n_headers++] = (struct http_header){STR("Origin"), str_of(origin)};
-	rq.headers[rq.n_headers++] = (struct http_header){
-		STR("Access-Control-Request-Method"), str_of(method)};
+	rq.headers[rq.n_headers++] =
+		(struct http_header){STR("Access-Control-Request-Method"), str_of(method)};
 	if (names)
-		rq.headers[rq.n_headers++] = (struct http_header){
-			STR("Access-Control-Request-Headers"), str_of(names)};
+		rq.headers[rq.n_headers++] =
+			(struct http_header){STR("Access-Control-Request-Headers"), str_of(names)};
 	call.w = &worker;
 	call.rq = &rq;
 	call.arena = &arena;
@@ -70,7 +71,8 @@ static char *preflight(enum pb_authz authz, const char *origin, const char *meth
 	cors_preflight(&call, &m);
 	buf_c(&call.reply.headers, '\0');
 	cr_assert_eq(call.reply.status, 204);
-	cr_assert_not_null(strstr(call.reply.headers.p, "Vary: Origin, Access-Control-Request-Method"));
+	cr_assert_not_null(
+		strstr(call.reply.headers.p, "Vary: Origin, Access-Control-Request-Method"));
 	return call.reply.headers.p;
 }
 
@@ -81,22 +83,23 @@ Test(cors, preflight_of_the_dashboard)
 
 	cr_assert_not_null(strstr(h, "Access-Control-Allow-Origin: https://dash.example\r\n"));
 	cr_assert_not_null(strstr(h, "Access-Control-Allow-Methods: POST\r\n"));
-	cr_assert_not_null(strstr(h, "Access-Control-Allow-Headers: "
-		"authorization,connect-protocol-version,content-type,x-project-id\r\n"));
+	cr_assert_not_null(
+		strstr(h, "Access-Control-Allow-Headers: "
+			  "authorization,connect-protocol-version,content-type,x-project-id\r\n"));
 	cr_assert_not_null(strstr(h, "Access-Control-Allow-Credentials: true\r\n"));
 	cr_assert_not_null(strstr(h, "Access-Control-Max-Age: 7200\r\n"));
 }
 
 Test(cors, preflight_refusals)
 {
-	cr_assert_null(strstr(preflight(PB_AUTHZ_PROJECT, "https://evil.example", "POST", NULL),
-		"Allow-"));
-	cr_assert_null(strstr(preflight(PB_AUTHZ_PROJECT, "https://dash.example", "DELETE", NULL),
-		"Allow-"));
-	cr_assert_null(strstr(preflight(PB_AUTHZ_SHARED, "https://dash.example", "POST",
-		"x-api-key"), "Allow-"));
-	cr_assert_null(strstr(preflight(PB_AUTHZ_SDK, "https://site.example", "POST", "x-evil"),
-		"Allow-"));
+	cr_assert_null(strstr(
+		preflight(PB_AUTHZ_PROJECT, "https://evil.example", "POST", NULL), "Allow-"));
+	cr_assert_null(strstr(
+		preflight(PB_AUTHZ_PROJECT, "https://dash.example", "DELETE", NULL), "Allow-"));
+	cr_assert_null(strstr(
+		preflight(PB_AUTHZ_SHARED, "https://dash.example", "POST", "x-api-key"), "Allow-"));
+	cr_assert_null(strstr(
+		preflight(PB_AUTHZ_SDK, "https://site.example", "POST", "x-evil"), "Allow-"));
 }
 
 Test(cors, preflight_of_the_sdk)

@@ -52,7 +52,8 @@ static char *forge(jwt_alg_t alg, const char *claims)
 	cr_assert_eq(jwt_new(&jwt), 0);
 	cr_assert_eq(jwt_add_grants_json(jwt, claims), 0);
 	cr_assert_eq(jwt_set_alg(jwt, alg, alg == JWT_ALG_NONE ? NULL : key,
-		alg == JWT_ALG_NONE ? 0 : KEY_BYTES), 0);
+			     alg == JWT_ALG_NONE ? 0 : KEY_BYTES),
+		0);
 	text = jwt_encode_str(jwt);
 	out = arena_str(&arena, str_of(text));
 	free(text);
@@ -105,7 +106,7 @@ Test(jwt, no_credential_signs_nothing)
 }
 
 #define GOOD_CLAIMS "\"iss\":\"pug/auth\",\"sub\":\"0123456789abcdefghij\",\"iat\":1700000000"
-#define GOOD_AUD "\"aud\":[\"pug/dashboard\"]"
+#define GOOD_AUD    "\"aud\":[\"pug/dashboard\"]"
 
 Test(jwt, claims)
 {
@@ -121,9 +122,11 @@ Test(jwt, claims)
 		{"{" GOOD_CLAIMS ",\"exp\":1700000900}", JWT_BAD},
 		{"{" GOOD_CLAIMS "," GOOD_AUD ",\"exp\":1700000900,\"nbf\":1700000500}", JWT_BAD},
 		{"{\"iss\":\"x\",\"sub\":\"0123456789abcdefghij\",\"iat\":1," GOOD_AUD
-			",\"exp\":1700000900}", JWT_BAD},
+		 ",\"exp\":1700000900}",
+			JWT_BAD},
 		{"{\"iss\":\"pug/auth\",\"sub\":\"0123\",\"iat\":1," GOOD_AUD
-			",\"exp\":1700000900}", JWT_BAD},
+		 ",\"exp\":1700000900}",
+			JWT_BAD},
 		{"{\"iss\":\"pug/auth\",\"iat\":1," GOOD_AUD ",\"exp\":1700000900}", JWT_BAD},
 	};
 
@@ -144,7 +147,7 @@ Test(jwt, algorithm_is_pinned)
 Test(jwt, garbage)
 {
 	static const char *const rows[] = {"", ".", "..", "a.b.c", "eyJhbGciOiJub25lIn0.e30.",
-		"...........................................", 
+		"...........................................",
 		"0000000000000000000000000000000000000000000000"};
 	char big[JWT_MAX + 2];
 

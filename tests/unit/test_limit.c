@@ -46,8 +46,12 @@ static void teardown(void)
 
 static struct call call_of(enum principal_kind kind, const char *key, uint64_t address)
 {
-	struct call c = {.w = &worker, .rq = &rq, .arena = &arena, .method = methods,
-		.address_hash = address, .who = {.kind = kind, .project = 5, .hash = 9}};
+	struct call c = {.w = &worker,
+		.rq = &rq,
+		.arena = &arena,
+		.method = methods,
+		.address_hash = address,
+		.who = {.kind = kind, .project = 5, .hash = 9}};
 
 	strcpy(c.who.key_id, key);
 	strcpy(c.who.customer_id, key);
@@ -135,7 +139,6 @@ Test(limit, headers)
 	buf_init(&b, &arena);
 	limit_headers(&c, &b);
 	buf_c(&b, '\0');
-	cr_assert_str_eq(b.p,
-		"RateLimit-Policy: \"key\";q=2000;w=4, \"project\";q=100;w=1\r\n"
-		"RateLimit: \"key\";r=1999;t=1, \"project\";r=99;t=2\r\n");
+	cr_assert_str_eq(b.p, "RateLimit-Policy: \"key\";q=2000;w=4, \"project\";q=100;w=1\r\n"
+			      "RateLimit: \"key\";r=1999;t=1, \"project\";r=99;t=2\r\n");
 }

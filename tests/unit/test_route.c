@@ -11,7 +11,10 @@ static const struct pb_method methods[] = {
 	{.service = "a.v1.A", .name = "ListAll", .path = "/a.v1.A/ListAll", .server_stream = true},
 };
 static const struct pb_path paths[] = {
-	{"/a.v1.A/Get", 0}, {"/a.v1.A/ListAll", 2}, {"/a.v1.A/Set", 1}, {"/old.a.v1.A/Put", 1},
+	{"/a.v1.A/Get", 0},
+	{"/a.v1.A/ListAll", 2},
+	{"/a.v1.A/Set", 1},
+	{"/old.a.v1.A/Put", 1},
 };
 static const struct pb_methods table = {methods, 3, paths, 4};
 static struct options opt;
@@ -141,8 +144,13 @@ Test(route, timeouts)
 		const char *text;
 		int64_t ms;
 	} rows[] = {
-		{"1", 1}, {"9999999999", 9999999999}, {"12345678901", -1}, {"", -1}, {"-1", -1},
-		{"1s", -1}, {" ", -1},
+		{"1", 1},
+		{"9999999999", 9999999999},
+		{"12345678901", -1},
+		{"", -1},
+		{"-1", -1},
+		{"1s", -1},
+		{" ", -1},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -180,6 +188,7 @@ Test(route, health_needs_nothing)
 	cr_assert(str_eq(c.reply.body, STR("ok")));
 	cr_assert_eq(run(&c, "/readyz"), -1);
 	cr_assert_eq(c.reply.status, 503);
-	cr_assert(str_eq(c.reply.body, STR("{\"ready\":false,\"dependencies\":{"
-		"\"postgres_writer\":\"unavailable\",\"postgres_reader\":\"unavailable\"}}\n")));
+	cr_assert(str_eq(c.reply.body,
+		STR("{\"ready\":false,\"dependencies\":{"
+		    "\"postgres_writer\":\"unavailable\",\"postgres_reader\":\"unavailable\"}}\n")));
 }

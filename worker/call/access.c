@@ -13,7 +13,9 @@
 #include "worker/worker.h"
 
 static const char *const kinds[] = {
-	[WHO_NOBODY] = "-", [WHO_CUSTOMER] = "customer", [WHO_PUBLIC_KEY] = "pub",
+	[WHO_NOBODY] = "-",
+	[WHO_CUSTOMER] = "customer",
+	[WHO_PUBLIC_KEY] = "pub",
 	[WHO_PRIVATE_KEY] = "prv",
 };
 
@@ -28,18 +30,18 @@ static const char *name(const struct call *c)
 {
 	if (c->method)
 		return c->method->path + 1;
-	return str_eq(c->rq->path, STR("/healthz")) ? "healthz" :
-		str_eq(c->rq->path, STR("/readyz")) ? "readyz" : "unknown";
+	return str_eq(c->rq->path, STR("/healthz"))  ? "healthz"
+	       : str_eq(c->rq->path, STR("/readyz")) ? "readyz"
+						     : "unknown";
 }
 
 /* The verb comes from the closed list of net/, so it is safe to print. */
 static void line(const struct call *c, uint64_t us)
 {
 	log_info("call verb=%.*s name=%s code=%s status=%d us=%llu in=%zu out=%zu id=%s who=%s:%s",
-		STR_ARG(c->rq->method), name(c),
-		c->plain_answer ? "-" : error_code(c->code)->name, c->reply.status,
-		(unsigned long long)us, c->bytes_in, c->reply.body.n, c->id, kinds[c->who.kind],
-		who(c));
+		STR_ARG(c->rq->method), name(c), c->plain_answer ? "-" : error_code(c->code)->name,
+		c->reply.status, (unsigned long long)us, c->bytes_in, c->reply.body.n, c->id,
+		kinds[c->who.kind], who(c));
 }
 
 /* Asked once per method: the segment's numbering outlives our method table. */

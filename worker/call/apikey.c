@@ -48,8 +48,8 @@ static void copy(char *to, size_t size, struct str from)
 }
 
 /* The deadline is the pool's own, not the caller's: others wait for this too. */
-static enum outcome ask_database(struct call *c, const uint8_t digest[32], struct key_entry *out,
-	struct db_error *err)
+static enum outcome ask_database(
+	struct call *c, const uint8_t digest[32], struct key_entry *out, struct db_error *err)
 {
 	struct q_authn_key_args args = {.digest = {(const char *)digest, 32}};
 	struct q_authn_key_row row;
@@ -108,8 +108,8 @@ static void land(struct worker *w, struct key_flight *f, enum outcome o, const s
 	}
 }
 
-static enum outcome look_up(struct call *c, const uint8_t digest[32], struct key_entry *out,
-	struct db_error *err)
+static enum outcome look_up(
+	struct call *c, const uint8_t digest[32], struct key_entry *out, struct db_error *err)
 {
 	struct worker *w = c->w;
 	struct key_flight me = {.next = w->key_flights};

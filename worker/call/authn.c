@@ -165,7 +165,8 @@ static int load(struct call *c)
 	struct str project = http_header_get(c->rq, STR("x-project-id"));
 
 	if (!c->w->db)
-		return call_fail(c, CODE_UNAVAILABLE, NULL, "the database is not reachable, try again");
+		return call_fail(
+			c, CODE_UNAVAILABLE, NULL, "the database is not reachable, try again");
 	if (project.n == 0)
 		return load_customer(c);
 	/* An id of another shape names nothing, and must not reach PostgreSQL,

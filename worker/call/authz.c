@@ -38,7 +38,8 @@ static int check_org(struct call *c)
 {
 	struct principal *who = &c->who;
 	struct str org = org_of(c);
-	struct q_authz_org_role_args args = {.org_id = org, .customer_id = str_of(who->customer_id)};
+	struct q_authz_org_role_args args = {
+		.org_id = org, .customer_id = str_of(who->customer_id)};
 	struct q_authz_org_role_row row;
 	int n = 0;
 

@@ -37,7 +37,7 @@ static bool id_ok(struct str id)
 		char ch = id.p[i];
 
 		if (!((ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') ||
-			(ch >= 'A' && ch <= 'Z') || ch == '_' || ch == '-'))
+			    (ch >= 'A' && ch <= 'Z') || ch == '_' || ch == '-'))
 			return false;
 	}
 	return true;

@@ -15,15 +15,36 @@
 
 /* Connect's codes; the value is the wire number of google.rpc.Code. */
 enum code {
-	CODE_OK = 0, CODE_CANCELED, CODE_UNKNOWN, CODE_INVALID_ARGUMENT, CODE_DEADLINE_EXCEEDED,
-	CODE_NOT_FOUND, CODE_ALREADY_EXISTS, CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
-	CODE_FAILED_PRECONDITION, CODE_ABORTED, CODE_OUT_OF_RANGE, CODE_UNIMPLEMENTED,
-	CODE_INTERNAL, CODE_UNAVAILABLE, CODE_DATA_LOSS, CODE_UNAUTHENTICATED
+	CODE_OK = 0,
+	CODE_CANCELED,
+	CODE_UNKNOWN,
+	CODE_INVALID_ARGUMENT,
+	CODE_DEADLINE_EXCEEDED,
+	CODE_NOT_FOUND,
+	CODE_ALREADY_EXISTS,
+	CODE_PERMISSION_DENIED,
+	CODE_RESOURCE_EXHAUSTED,
+	CODE_FAILED_PRECONDITION,
+	CODE_ABORTED,
+	CODE_OUT_OF_RANGE,
+	CODE_UNIMPLEMENTED,
+	CODE_INTERNAL,
+	CODE_UNAVAILABLE,
+	CODE_DATA_LOSS,
+	CODE_UNAUTHENTICATED
 };
 
 enum step {
-	STEP_NONE, STEP_ROUTE, STEP_AUTHN, STEP_LIMIT, STEP_DECODE, STEP_VALIDATE, STEP_AUTHZ,
-	STEP_HANDLE, STEP_ENCODE, STEP_REPLY
+	STEP_NONE,
+	STEP_ROUTE,
+	STEP_AUTHN,
+	STEP_LIMIT,
+	STEP_DECODE,
+	STEP_VALIDATE,
+	STEP_AUTHZ,
+	STEP_HANDLE,
+	STEP_ENCODE,
+	STEP_REPLY
 };
 
 enum principal_kind { WHO_NOBODY, WHO_CUSTOMER /* JWT */, WHO_PUBLIC_KEY, WHO_PRIVATE_KEY };
@@ -58,39 +79,39 @@ struct call {
 	struct http_request *rq;
 	struct arena *arena; /* = rq->arena */
 	enum step step;
-	char id[65];         /* request id (D10, D51) */
+	char id[65]; /* request id (D10, D51) */
 	const struct pb_method *method;
-	bool get;            /* Connect GET */
+	bool get; /* Connect GET */
 	bool unary_gzip_in, gzip_out;
 	enum codec codec;
 	uint64_t deadline_ms; /* CLOCK_MONOTONIC; 0 = none asked for */
 	struct principal who;
-	struct str client;    /* client address after trusted proxies, text */
+	struct str client; /* client address after trusted proxies, text */
 	uint8_t client_addr[16];
-	struct db db;         /* fast lane; see db.h for tx and slow */
-	struct str message;   /* undecoded request message, inflated */
+	struct db db;       /* fast lane; see db.h for tx and slow */
+	struct str message; /* undecoded request message, inflated */
 	ProtobufCMessage *in, *out;
 	/* the one failure */
 	enum code code;
 	const char *reason;
 	struct str error_text;
 	struct detail *details, **details_tail;
-	struct buf headers;   /* extra reply headers, "Name: value\r\n" */
+	struct buf headers; /* extra reply headers, "Name: value\r\n" */
 	struct http_reply reply;
-	uint64_t body_hash;   /* of the body as sent, for the breadcrumb; 0 before decode */
-	uint64_t head_hash;   /* of the head, in its place before decode */
+	uint64_t body_hash;    /* of the body as sent, for the breadcrumb; 0 before decode */
+	uint64_t head_hash;    /* of the head, in its place before decode */
 	uint64_t address_hash; /* of the client's /32 or /64 */
-	int64_t timeout_ms;   /* Connect-Timeout-Ms, -1 when the client sent none */
-	bool streaming;       /* a streaming content type: errors go into an envelope */
-	bool plain_answer;    /* c->reply is complete already and no Connect answer */
-	size_t bytes_in;      /* of the body */
+	int64_t timeout_ms;    /* Connect-Timeout-Ms, -1 when the client sent none */
+	bool streaming;        /* a streaming content type: errors go into an envelope */
+	bool plain_answer;     /* c->reply is complete already and no Connect answer */
+	size_t bytes_in;       /* of the body */
 	struct limit_note {
 		const char *name; /* "key" */
 		struct limit limit;
 		struct limit_state state;
 	} limits[CALL_LIMITS]; /* what the call was charged to, for the headers */
 	unsigned n_limits;
-	uint64_t retry_ms;    /* for Retry-After; 0: the code's own default */
+	uint64_t retry_ms; /* for Retry-After; 0: the code's own default */
 };
 
 /* Records the failure of the call; the first one wins. Always returns -1, so
@@ -99,8 +120,8 @@ struct call {
 int call_fail(struct call *c, enum code code, const char *reason, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 /* Adds google.rpc.ResourceInfo to a failure; returns -1. */
-int call_fail_resource(struct call *c, const char *reason, const char *type, const char *name,
-	const char *text);
+int call_fail_resource(
+	struct call *c, const char *reason, const char *type, const char *name, const char *text);
 /* Maps what a query left in c->db.err to the failure; returns -1. */
 int call_fail_db(struct call *c, const struct db *db);
 /* Adds an error detail; `value` is copied into the arena. */

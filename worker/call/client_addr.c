@@ -96,7 +96,7 @@ bool client_addr_in(const uint8_t addr[16], struct str list)
 static bool trusted(const struct options *opt, const uint8_t addr[16])
 {
 	return client_addr_in(addr, str_of(opt->trusted_proxies)) ||
-		(opt->dev && client_addr_in(addr, STR("127.0.0.0/8 ::1 unix")));
+	       (opt->dev && client_addr_in(addr, STR("127.0.0.0/8 ::1 unix")));
 }
 
 /* Walks one header from its right end; true when the walk is over. */

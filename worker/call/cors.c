@@ -12,11 +12,14 @@ enum { ORIGIN_MAX = 512 };
 
 /* x-api-key is missing from the second list on purpose: a private key has no
  * business in a page. */
-static const char sdk_names[] = "Content-Type, Connect-Protocol-Version, Connect-Timeout-Ms, "
+static const char sdk_names[] =
+	"Content-Type, Connect-Protocol-Version, Connect-Timeout-Ms, "
 	"Grpc-Timeout, X-Grpc-Web, X-User-Agent, X-Api-Key, Authorization, X-Project-Id, X-Request-Id";
-static const char dashboard_names[] = "Content-Type, Connect-Protocol-Version, Connect-Timeout-Ms, "
+static const char dashboard_names[] =
+	"Content-Type, Connect-Protocol-Version, Connect-Timeout-Ms, "
 	"Grpc-Timeout, X-Grpc-Web, X-User-Agent, Authorization, X-Project-Id, X-Request-Id";
-static const char expose_line[] = "Access-Control-Expose-Headers: Grpc-Status, Grpc-Message, "
+static const char expose_line[] =
+	"Access-Control-Expose-Headers: Grpc-Status, Grpc-Message, "
 	"Grpc-Status-Details-Bin, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id\r\n";
 
 static bool is_sep(char ch)
@@ -51,9 +54,8 @@ static bool matches(struct str pattern, struct str origin)
 		return str_case_eq(pattern, origin);
 	head = (struct str){pattern.p, (size_t)star};
 	tail = (struct str){pattern.p + star + 1, pattern.n - (size_t)star - 1};
-	return origin.n >= head.n + tail.n &&
-		str_case_eq(head, (struct str){origin.p, head.n}) &&
-		str_case_eq(tail, (struct str){origin.p + origin.n - tail.n, tail.n});
+	return origin.n >= head.n + tail.n && str_case_eq(head, (struct str){origin.p, head.n}) &&
+	       str_case_eq(tail, (struct str){origin.p + origin.n - tail.n, tail.n});
 }
 
 bool cors_origin_ok(const char *configured, bool sdk, struct str origin)
@@ -112,7 +114,8 @@ void cors_preflight(struct call *c, const struct pb_method *m)
 
 	c->plain_answer = true;
 	c->reply.status = 204;
-	buf_z(out, "Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n");
+	buf_z(out,
+		"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n");
 	if (!cors_origin_ok(c->w->opt->cors_origins, sdk, origin) || !names_ok(allowed, names) ||
 		!(str_eq(method, STR("POST")) || str_eq(method, STR("GET"))))
 		return; /* 204 all the same: the browser reads the refusal from what is missing */
@@ -130,7 +133,8 @@ void cors_headers(const struct call *c, struct buf *out)
 
 	if (!c->method)
 		return;
-	buf_z(out, "Vary: Origin\r\n");
+	buf_z(out, c->code == CODE_OK && !c->plain_answer ? "Vary: Origin, Accept-Encoding\r\n"
+							  : "Vary: Origin\r\n");
 	if (!cors_origin_ok(c->w->opt->cors_origins, c->method->authz == PB_AUTHZ_SDK, origin))
 		return;
 	allow_origin(out, origin);

@@ -64,8 +64,8 @@ uint64_t crumb_head(const struct http_request *rq)
 
 	for (unsigned i = 0; i < rq->n_headers; i++) {
 		const struct http_header *hd = &rq->headers[i];
-		uint64_t part[3] = {h, hash_64(hd->name.p, hd->name.n),
-			hash_64(hd->value.p, hd->value.n)};
+		uint64_t part[3] = {
+			h, hash_64(hd->name.p, hd->name.n), hash_64(hd->value.p, hd->value.n)};
 
 		if (str_case_eq(hd->name, STR("x-request-id")) ||
 			str_case_eq(hd->name, STR("traceparent")))

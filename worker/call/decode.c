@@ -33,7 +33,8 @@ static int read_body(struct call *c, struct str *body)
 		return too_large(c);
 	case HTTP_BODY_TIMEOUT:
 		c->reply.close = true;
-		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL, "the body did not arrive in time");
+		return call_fail(
+			c, CODE_DEADLINE_EXCEEDED, NULL, "the body did not arrive in time");
 	case HTTP_BODY_BROKEN:
 		c->reply.close = true;
 		return call_fail(c, CODE_CANCELED, NULL, "the body did not arrive whole");
@@ -82,8 +83,8 @@ static int unpack_json(struct call *c)
 	if (err.path[0])
 		return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "invalid JSON: %s: %s", err.path,
 			err.reason);
-	return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "invalid JSON at byte %zu: %s",
-		err.offset, err.reason);
+	return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "invalid JSON at byte %zu: %s", err.offset,
+		err.reason);
 }
 
 static int unpack_proto(struct call *c)

@@ -36,8 +36,8 @@ const struct code_info *error_code(enum code code)
 	return &codes[i < sizeof(codes) / sizeof(codes[0]) ? i : CODE_INTERNAL];
 }
 
-__attribute__((format(printf, 2, 0)))
-static struct str format_text(struct arena *a, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static struct str format_text(
+	struct arena *a, const char *fmt, va_list ap)
 {
 	va_list again;
 	int n;
@@ -93,8 +93,8 @@ void call_detail(struct call *c, const char *type, struct str value)
 	c->details_tail = &d->next;
 }
 
-int call_fail_resource(struct call *c, const char *reason, const char *type, const char *name,
-	const char *text)
+int call_fail_resource(
+	struct call *c, const char *reason, const char *type, const char *name, const char *text)
 {
 	struct buf b;
 	bool first = c->code == CODE_OK;

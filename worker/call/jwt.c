@@ -41,10 +41,10 @@ static bool add_claims(jwt_t *jwt, const struct options *opt, const char *custom
 
 	hash_xid(jti);
 	return jwt_add_grant(jwt, "iss", opt->jwt_issuer) == 0 &&
-		jwt_add_grant(jwt, "sub", customer_id) == 0 &&
-		jwt_add_grant(jwt, "jti", jti) == 0 && jwt_add_grants_json(jwt, aud) == 0 &&
-		jwt_add_grant_int(jwt, "iat", (long)now_s) == 0 &&
-		jwt_add_grant_int(jwt, "exp", (long)(now_s + opt->jwt_lifetime / 1000)) == 0;
+	       jwt_add_grant(jwt, "sub", customer_id) == 0 && jwt_add_grant(jwt, "jti", jti) == 0 &&
+	       jwt_add_grants_json(jwt, aud) == 0 &&
+	       jwt_add_grant_int(jwt, "iat", (long)now_s) == 0 &&
+	       jwt_add_grant_int(jwt, "exp", (long)(now_s + opt->jwt_lifetime / 1000)) == 0;
 }
 
 char *jwt_sign(const struct options *opt, struct arena *a, const char *customer_id, int64_t now_s)
@@ -110,8 +110,8 @@ static int64_t claim_int(jwt_t *jwt, const char *name)
 	return errno != 0 ? -1 : v;
 }
 
-static enum jwt_verdict check_claims(jwt_t *jwt, const struct options *opt, int64_t now_s,
-	char customer_id[21])
+static enum jwt_verdict check_claims(
+	jwt_t *jwt, const struct options *opt, int64_t now_s, char customer_id[21])
 {
 	const char *iss = jwt_get_grant(jwt, "iss"), *sub = jwt_get_grant(jwt, "sub");
 	int64_t exp = claim_int(jwt, "exp"), iat = claim_int(jwt, "iat");
@@ -121,7 +121,8 @@ static enum jwt_verdict check_claims(jwt_t *jwt, const struct options *opt, int6
 		return JWT_BAD;
 	if (exp <= 0 || iat <= 0 || iat > now_s + IAT_LEEWAY_S || claim_int(jwt, "nbf") > now_s)
 		return JWT_BAD;
-	if (!sub || strlen(sub) != XID_CHARS || strspn(sub, "0123456789abcdefghijklmnopqrstuv") != XID_CHARS)
+	if (!sub || strlen(sub) != XID_CHARS ||
+		strspn(sub, "0123456789abcdefghijklmnopqrstuv") != XID_CHARS)
 		return JWT_BAD;
 	if (exp <= now_s)
 		return JWT_EXPIRED;
@@ -129,8 +130,8 @@ static enum jwt_verdict check_claims(jwt_t *jwt, const struct options *opt, int6
 	return JWT_GOOD;
 }
 
-enum jwt_verdict jwt_verify(const struct options *opt, struct str token, int64_t now_s,
-	char customer_id[21])
+enum jwt_verdict jwt_verify(
+	const struct options *opt, struct str token, int64_t now_s, char customer_id[21])
 {
 	char text[JWT_MAX + 1];
 	uint8_t key[KEY_BYTES];

@@ -18,7 +18,7 @@ enum jwt_verdict { JWT_GOOD, JWT_EXPIRED, JWT_BAD };
 char *jwt_sign(const struct options *opt, struct arena *a, const char *customer_id, int64_t now_s);
 /* Checks signature (current or previous key), iss, aud, exp, iat and sub. Only
  * with JWT_GOOD customer_id is set. */
-enum jwt_verdict jwt_verify(const struct options *opt, struct str token, int64_t now_s,
-	char customer_id[21]);
+enum jwt_verdict jwt_verify(
+	const struct options *opt, struct str token, int64_t now_s, char customer_id[21]);
 
 #endif

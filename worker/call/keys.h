@@ -22,7 +22,7 @@ enum { KEY_BYTES = 32 };
 
 /* False when there is no such secret (no previous one, or none configured):
  * then out is zeroed and must not be used. */
-bool keys_derive(const struct options *opt, enum key_use use, bool previous,
-	uint8_t out[KEY_BYTES]);
+bool keys_derive(
+	const struct options *opt, enum key_use use, bool previous, uint8_t out[KEY_BYTES]);
 
 #endif

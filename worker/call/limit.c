@@ -11,8 +11,14 @@
 #include "worker/worker.h"
 
 /* Distinct per kind, so that a key and a person never share a bucket. */
-enum bucket_kind { BUCKET_ADDRESS = 1, BUCKET_KEY, BUCKET_PROJECT, BUCKET_CUSTOMER, BUCKET_EVENTS,
-	BUCKET_SIGNIN };
+enum bucket_kind {
+	BUCKET_ADDRESS = 1,
+	BUCKET_KEY,
+	BUCKET_PROJECT,
+	BUCKET_CUSTOMER,
+	BUCKET_EVENTS,
+	BUCKET_SIGNIN
+};
 
 static uint64_t bucket(enum bucket_kind kind, const void *id, size_t n)
 {
@@ -77,8 +83,8 @@ static int charge_key(struct call *c)
 
 	if (charge(c, "key", bucket(BUCKET_KEY, id.p, id.n), key, 1) < 0)
 		return -1;
-	return charge(c, "project",
-		bucket(BUCKET_PROJECT, &c->who.project, sizeof(c->who.project)), project, 1);
+	return charge(c, "project", bucket(BUCKET_PROJECT, &c->who.project, sizeof(c->who.project)),
+		project, 1);
 }
 
 int call_limit(struct call *c)
@@ -103,8 +109,8 @@ int limit_events(struct call *c, uint64_t n)
 	const struct options *o = c->w->opt;
 	struct limit lim = scaled(c, o->limit_project_events * 1000, o->limit_project_events_burst);
 
-	return charge(c, "events",
-		bucket(BUCKET_EVENTS, &c->who.project, sizeof(c->who.project)), lim, n);
+	return charge(c, "events", bucket(BUCKET_EVENTS, &c->who.project, sizeof(c->who.project)),
+		lim, n);
 }
 
 /* Accounts compare case-insensitively (D57); the ASCII fold is enough, because
@@ -172,8 +178,7 @@ void limit_headers(const struct call *c, struct buf *out)
 		const struct limit_note *n = &c->limits[i];
 
 		buf_printf(out, "%s\"%s\";q=%llu;w=%llu", i ? ", " : "", n->name,
-			(unsigned long long)n->limit.burst,
-			(unsigned long long)window_s(n->limit));
+			(unsigned long long)n->limit.burst, (unsigned long long)window_s(n->limit));
 	}
 	buf_z(out, "\r\nRateLimit: ");
 	for (unsigned i = 0; i < c->n_limits; i++) {

@@ -51,9 +51,8 @@ static void connect_headers(struct call *c, struct buf *h)
 	buf_z(h, "Content-Type: ");
 	buf_z(h, content_type(c));
 	buf_z(h, "\r\n");
-	if (c->code == CODE_OK)
-		buf_z(h, c->gzip_out ? "Vary: Accept-Encoding\r\nContent-Encoding: gzip\r\n" :
-			"Vary: Accept-Encoding\r\n");
+	if (c->code == CODE_OK && c->gzip_out)
+		buf_z(h, "Content-Encoding: gzip\r\n");
 	/* An answer to GET must not outlive the rights of who asked (D85). */
 	if (c->get)
 		buf_z(h, "Cache-Control: no-store\r\n");

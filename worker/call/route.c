@@ -17,15 +17,17 @@ static int compare_path(const void *key, const void *entry)
 
 const struct pb_method *route_find(const struct pb_methods *methods, struct str path)
 {
-	const struct pb_path *p = bsearch(&path, methods->paths, methods->n_paths,
-		sizeof(*methods->paths), compare_path);
+	const struct pb_path *p = bsearch(
+		&path, methods->paths, methods->n_paths, sizeof(*methods->paths), compare_path);
 
 	return p ? &methods->v[p->method] : NULL;
 }
 
 enum codec call_codec(enum connect_codec codec)
 {
-	return codec == CONNECT_JSON ? CODEC_JSON : codec == CONNECT_PROTO ? CODEC_PROTO : CODEC_NONE;
+	return codec == CONNECT_JSON    ? CODEC_JSON
+	       : codec == CONNECT_PROTO ? CODEC_PROTO
+					: CODEC_NONE;
 }
 
 static int plain(struct call *c, int status, const char *headers, struct str body)
@@ -40,7 +42,7 @@ static int plain(struct call *c, int status, const char *headers, struct str bod
 static bool is_preflight(const struct call *c)
 {
 	return str_eq(c->rq->method, STR("OPTIONS")) &&
-		http_header_get(c->rq, STR("access-control-request-method")).n > 0;
+	       http_header_get(c->rq, STR("access-control-request-method")).n > 0;
 }
 
 static int pick_verb(struct call *c)
@@ -50,7 +52,8 @@ static int pick_verb(struct call *c)
 	c->get = c->method->no_side_effects && str_eq(c->rq->method, STR("GET"));
 	if (c->get)
 		return 0;
-	return plain(c, 405, c->method->no_side_effects ? "Allow: GET, POST\r\n" : "Allow: POST\r\n",
+	return plain(c, 405,
+		c->method->no_side_effects ? "Allow: GET, POST\r\n" : "Allow: POST\r\n",
 		(struct str){NULL, 0});
 }
 
@@ -68,9 +71,10 @@ static int pick_codec(struct call *c)
 		c->codec = call_codec(media.codec);
 		return 0;
 	}
-	return plain(c, 415, streaming ?
-		"Accept-Post: application/connect+json, application/connect+proto\r\n" :
-		"Accept-Post: application/json, application/proto\r\n", (struct str){NULL, 0});
+	return plain(c, 415,
+		streaming ? "Accept-Post: application/connect+json, application/connect+proto\r\n"
+			  : "Accept-Post: application/json, application/proto\r\n",
+		(struct str){NULL, 0});
 }
 
 static int pick_deadline(struct call *c)

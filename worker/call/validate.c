@@ -11,8 +11,8 @@ static int report(struct call *c, const struct pb_check *check)
 	buf_init(&bad, c->arena);
 	pb_check_text(check, &text);
 	pb_check_bad_request(check, &bad);
-	call_fail(c, CODE_INVALID_ARGUMENT, check->reason, "%.*s", (int)text.n,
-		text.p ? text.p : "");
+	call_fail(
+		c, CODE_INVALID_ARGUMENT, check->reason, "%.*s", (int)text.n, text.p ? text.p : "");
 	if (!bad.over)
 		call_detail(c, "google.rpc.BadRequest", (struct str){bad.p, bad.n});
 	return -1;
@@ -28,7 +28,7 @@ int call_validate(struct call *c)
 	check.private_key = c->who.kind == WHO_PRIVATE_KEY;
 	validate_message(&check, c->method->in, c->in);
 	if (check.memory)
-		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
-			"the call needs too much memory");
+		return call_fail(
+			c, CODE_RESOURCE_EXHAUSTED, NULL, "the call needs too much memory");
 	return check.n == 0 ? 0 : report(c, &check);
 }
