@@ -1,0 +1,207 @@
+/*
+ * Insights without a database: events in a short notation go through the encoder,
+ * the codec and the plan into the kernels; answers come back as text.
+ *
+ * An event: "TIME KIND ID [key=value ...]"; TIME is RFC 3339, a value is a JSON-ish
+ * literal: 5, 2.5, true, @1700000000000 (an instant in ms), else text.
+ */
+#ifndef UNIT_INSIGHT_KIT_H
+#define UNIT_INSIGHT_KIT_H
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "proto/json.h"
+#include "proto/number.h"
+#include "shm/base/hash.h"
+#include "worker/insights/compile.h"
+#include "worker/insights/segmentation.h"
+#include "worker/insights/trends.h"
+#include "worker/store/encode.h"
+
+static struct arena kit_a;
+static struct people kit_people;
+static char kit_text[65536];
+
+static void __attribute__((unused)) kit_setup(void)
+{
+	arena_init(&kit_a, 256 << 20);
+	people_init(&kit_people, &kit_a, 8);
+}
+
+static void __attribute__((unused)) kit_teardown(void)
+{
+	arena_free(&kit_a);
+}
+
+static int64_t kit_time(struct str s)
+{
+	struct tm tm = {0};
+	char buf[40];
+	const char *rest;
+	int64_t ms = 0;
+
+	snprintf(buf, sizeof(buf), "%.*s", STR_ARG(s));
+	rest = strptime(buf, "%Y-%m-%dT%H:%M:%S", &tm);
+	cr_assert(rest, "time %s", buf);
+	if (*rest == '.')
+		ms = atol(rest + 1);
+	return (int64_t)timegm(&tm) * 1000 + ms;
+}
+
+static struct value kit_value(struct str s)
+{
+	struct value v = {.type = VALUE_STR, .s = s};
+	double d;
+	int64_t i;
+
+	if (str_i64(s, &i))
+		v = (struct value){.type = VALUE_INT, .i = i};
+	else if (number_parse(s, &d))
+		v = (struct value){.type = VALUE_DOUBLE, .d = d};
+	else if (str_eq(s, STR("true")) || str_eq(s, STR("false")))
+		v = (struct value){.type = VALUE_BOOL, .i = s.n == 4};
+	else if (s.n > 1 && s.p[0] == '@' && str_i64((struct str){s.p + 1, s.n - 1}, &i))
+		v = (struct value){.type = VALUE_TIME, .i = i};
+	else if (s.n >= 2 && s.p[0] == '"')
+		v.s = (struct str){s.p + 1, s.n - 2};
+	return v;
+}
+
+static struct str kit_word(const char **p)
+{
+	const char *start = *p;
+
+	while (**p && **p != ' ')
+		(*p)++;
+	struct str s = {start, (size_t)(*p - start)};
+	while (**p == ' ')
+		(*p)++;
+	return s;
+}
+
+static void kit_event(struct encoder *e, const char *line)
+{
+	struct prop props[16];
+	struct event ev = {.props = props};
+
+	ev.time_ms = kit_time(kit_word(&line));
+	ev.kind = kit_word(&line);
+	ev.distinct_id = kit_word(&line);
+	hash_random(ev.id, sizeof(ev.id));
+	while (*line && ev.n_props < 16) {
+		struct str w = kit_word(&line);
+		long at = str_find(w, '=');
+		struct prop *p = &props[ev.n_props++];
+
+		cr_assert(at > 0);
+		p->key = (struct str){w.p, (size_t)at};
+		p->scope = p->key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
+		p->value = kit_value((struct str){w.p + at + 1, w.n - (size_t)at - 1});
+	}
+	cr_assert(encoder_add(e, &ev));
+}
+
+/* Events of several segments: NULL starts another one, a second NULL ends. */
+static void kit_fold(const struct plan *plan, const char *const *lines,
+	bool (*fold)(void *kernel, const struct frame *f), void *kernel)
+{
+	while (*lines) {
+		struct encoder *e = encoder_new(&kit_a);
+		struct evseg seg;
+		struct batch batch;
+		struct frame frame;
+
+		for (; *lines; lines++)
+			kit_event(e, *lines);
+		lines++;
+		cr_assert(evseg_open(&seg, encoder_finish(e), &kit_a));
+		cr_assert(batch_load(&batch, &seg, &plan->need, &kit_a));
+		cr_assert(frame_make(&frame, plan, &batch, &kit_people, &kit_a));
+		cr_assert(fold(kernel, &frame));
+	}
+}
+
+static const char *kit_compile(struct plan *plan, const char *json, const char *zone)
+{
+	ProtobufCMessage *msg;
+	struct json_error err;
+	const char *why = "";
+
+	cr_assert_eq(json_read(pb_msg_find(STR("insights.v1.QueryRequest")), str_of(json), &kit_a,
+			     &msg, &err),
+		0, "%s: %s", err.path, err.reason);
+	if (compile_query(plan, (const Insights__V1__QueryRequest *)msg, str_of(zone), &kit_a, &why) < 0)
+		return why ? why : "memory";
+	return NULL;
+}
+
+static bool kit_fold_trends(void *k, const struct frame *f)
+{
+	return trends_fold(k, f);
+}
+
+static bool kit_fold_segmentation(void *k, const struct frame *f)
+{
+	return segmentation_fold(k, f);
+}
+
+static void kit_put_time(struct buf *b, int64_t ms)
+{
+	time_t s = (time_t)(ms / 1000);
+	struct tm tm;
+	char text[40];
+
+	gmtime_r(&s, &tm);
+	strftime(text, sizeof(text), tm.tm_hour || tm.tm_min ? "%m-%dT%H:%M" : "%m-%d", &tm);
+	buf_z(b, text);
+}
+
+/* "kind[a,b]: 01-01=3 01-02=1; ..." */
+static const char *kit_trends(const char *json, const char *zone, const char *const *lines)
+{
+	struct plan plan;
+	const char *why = kit_compile(&plan, json, zone);
+	const struct trend_series *series;
+	struct trends *t;
+	uint32_t n;
+	struct buf b;
+
+	if (why)
+		return why;
+	t = trends_new(&plan);
+	kit_fold(&plan, lines, kit_fold_trends, t);
+	cr_assert(trends_finish(t, &series, &n));
+	buf_init(&b, &kit_a);
+	for (uint32_t i = 0; i < n; i++) {
+		char number[NUMBER_TEXT];
+
+		buf_printf(&b, "%s%.*s", i ? "; " : "", STR_ARG(series[i].kind));
+		for (uint32_t k = 0; k < plan.n_breakdowns; k++)
+			buf_printf(&b, "%s%.*s", k ? "," : "[", STR_ARG(series[i].values[k]));
+		buf_z(&b, plan.n_breakdowns ? "]:" : ":");
+		for (uint32_t k = 0; k < series[i].n_points; k++) {
+			buf_c(&b, ' ');
+			kit_put_time(&b, series[i].points[k].time_ms);
+			number_text(series[i].points[k].value, number);
+			buf_printf(&b, "=%s", number);
+		}
+	}
+	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
+	return kit_text;
+}
+
+static double __attribute__((unused)) kit_segmentation(const char *json, const char *const *lines)
+{
+	struct plan plan;
+	struct segmentation s;
+	const char *why = kit_compile(&plan, json, "");
+
+	cr_assert_null(why, "%s", why);
+	segmentation_init(&s, &plan);
+	kit_fold(&plan, lines, kit_fold_segmentation, &s);
+	return segmentation_total(&s);
+}
+
+#endif
