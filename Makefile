@@ -25,7 +25,9 @@ WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wformat
 	-Wcast-qual -Wwrite-strings -Wswitch-enum -Wconversion $(if $(CI),-Werror)
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE -fno-plt \
 	-ftrivial-auto-var-init=zero
-COMMON := -std=c11 -D_GNU_SOURCE -DPUGD_VERSION='"$(VERSION)"' -I. -I$(GEN) -g -MMD -MP \
+# Hidden: a name of ours must not stand in for one that two libraries share (libjwt
+# calls jansson's json_object(), and an executable's symbols come first).
+COMMON := -std=c11 -D_GNU_SOURCE -fvisibility=hidden -DPUGD_VERSION='"$(VERSION)"' -I. -I$(GEN) -g -MMD -MP \
 	-fno-omit-frame-pointer $(shell pkg-config --cflags libpq libprotobuf-c libjwt 2>/dev/null)
 LIBS := $(shell pkg-config --libs libpq libprotobuf-c libjwt 2>/dev/null) -lssl -lcrypto -lz \
 	-llz4 -lcrypt -lpthread -lm
