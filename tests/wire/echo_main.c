@@ -129,12 +129,38 @@ static int listen_somewhere(void)
 	return fd;
 }
 
-int main(void)
+static const struct {
+	const char *name;
+	int64_t *value;
+} settings[] = {
+	{"max_connections", &opt.max_connections}, {"max_calls", &opt.max_calls},
+	{"worker_memory", &opt.worker_memory}, {"head_timeout", &opt.head_timeout},
+	{"body_timeout", &opt.body_timeout}, {"idle_timeout", &opt.idle_timeout},
+};
+
+/* name=value, any number of them. */
+static void read_settings(int argc, char **argv)
+{
+	size_t k;
+	int i;
+
+	for (i = 1; i < argc; i++)
+		for (k = 0; k < sizeof(settings) / sizeof(*settings); k++) {
+			size_t n = strlen(settings[k].name);
+
+			if (strncmp(argv[i], settings[k].name, n) == 0 && argv[i][n] == '=')
+				must(str_i64(str_of(argv[i] + n + 1), settings[k].value));
+		}
+}
+
+int main(int argc, char **argv)
 {
 	struct net_setup setup = {.opt = &opt};
 	struct loop_io input = {0, input_ready};
-	int fd = listen_somewhere();
+	int fd;
 
+	read_settings(argc, argv);
+	fd = listen_somewhere();
 	signal(SIGPIPE, SIG_IGN);
 	log_setup("echo", getenv("ECHO_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	setup.loop = loop = loop_new();
@@ -145,6 +171,7 @@ int main(void)
 	loop_add(loop, &input, EPOLLIN);
 	loop_run(loop, tick, net);
 	net_abort(net);
+	net_tick(net);
 	while (net_calls(net) > 0)
 		loop_once(loop, 100);
 	loop_once(loop, 0);

@@ -1,0 +1,220 @@
+#!/usr/bin/python3
+"""Limits that one connection cannot show: many connections, memory, descriptors,
+slow readers, draining. Usage: pressure.py PROGRAM (the echo program)."""
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+PROGRAM = None
+GET = b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Echo:
+    def __init__(self, *settings, files=None):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+        self.child = subprocess.Popen([PROGRAM, *settings], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                      preexec_fn=limit if files else None)
+        self.port = int(self.child.stdout.readline())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.stdin.close()
+        self.child.stdout.close()
+        assert self.child.wait(timeout=20) == 0, "the server died"
+
+    def connect(self, timeout=5.0):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+
+    def cpu(self):
+        with open("/proc/%d/stat" % self.child.pid, encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / 100
+
+
+def ask(sock, request=GET):
+    sock.sendall(request)
+    return answer(sock)
+
+
+def answer(sock):
+    data = b""
+    while b"\r\n\r\n" not in data:
+        got = sock.recv(65536)
+        if not got:
+            return None
+        data += got
+    head, body = data.split(b"\r\n\r\n", 1)
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    while len(body) < length:
+        body += sock.recv(65536)
+    return head
+
+
+class Pressure(unittest.TestCase):
+    def test_accepting_pauses_and_goes_on(self):
+        with Echo("max_connections=32") as e:
+            first = [e.connect() for _ in range(32)]
+            for s in first:
+                self.assertIn(b" 200 ", ask(s))
+            late = e.connect()
+            late.sendall(GET)
+            late.settimeout(0.3)
+            with self.assertRaises(socket.timeout):
+                late.recv(1)
+            for s in first[:8]:
+                s.close()
+            late.settimeout(5)
+            self.assertIn(b" 200 ", answer(late))
+            for s in first[8:] + [late]:
+                s.close()
+
+    def test_out_of_descriptors(self):
+        with Echo("max_connections=1000", files=64) as e:
+            socks = []
+            for _ in range(150):
+                socks.append(e.connect())
+            time.sleep(0.5)
+            cpu = e.cpu()
+            time.sleep(1)
+            self.assertLess(e.cpu() - cpu, 0.3, "it spins")
+            for s in socks:
+                s.close()
+            time.sleep(0.3)
+            s = e.connect()
+            self.assertIn(b" 200 ", ask(s))
+            s.close()
+
+    def test_too_many_calls(self):
+        with Echo("max_calls=10") as e:
+            socks = [e.connect() for _ in range(40)]
+            for s in socks:
+                s.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            time.sleep(0.1)
+            health = e.connect()
+            self.assertIn(b" 200 ", ask(health, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"))
+            heads = [answer(s) for s in socks]
+            self.assertEqual(sum(b" 200 " in h for h in heads), 10)
+            refused = [h for h in heads if b" 503 " in h]
+            self.assertEqual(len(refused), 30)
+            self.assertIn(b"Retry-After: 1", refused[0])
+            for s in socks + [health]:
+                s.close()
+
+    def test_memory_budget(self):
+        """64 bodies of 90 KB under a budget of 2 MB: all are answered, none with garbage."""
+        body = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n" + b"x" * 89999
+        with Echo("worker_memory=2000000", "body_timeout=8000") as e:
+            socks, heads = [e.connect(10) for _ in range(64)], []
+            threads = [threading.Thread(target=s.sendall, args=(body,)) for s in socks]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join(10)
+            time.sleep(1.5)
+            for s in socks:
+                try:
+                    s.sendall(b"y")
+                except OSError:
+                    pass
+            for s in socks:
+                heads.append(answer(s))
+                s.close()
+            codes = sorted({h.split(b" ")[1] for h in heads if h})
+            self.assertEqual(codes, [b"200", b"503"], codes)
+            self.assertTrue(all(heads))
+            s = e.connect()
+            self.assertIn(b" 200 ", ask(s))
+            s.close()
+
+    def test_slow_readers_are_dropped(self):
+        with Echo("body_timeout=700") as e:
+            socks = []
+            for _ in range(5):
+                s = socket.socket()
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                s.settimeout(10)
+                s.connect(("127.0.0.1", e.port))
+                s.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+                socks.append(s)
+            time.sleep(2.5)
+            for s in socks:
+                got = 0
+                try:
+                    while True:
+                        n = len(s.recv(65536))
+                        if n == 0:
+                            break
+                        got += n
+                except ConnectionResetError:
+                    pass
+                self.assertLess(got, 4 << 20)
+                s.close()
+
+    def test_half_open_heads_do_not_slow_others(self):
+        with Echo("max_connections=3000", "head_timeout=60000") as e:
+            lorises = []
+            for _ in range(600):
+                s = e.connect()
+                s.sendall(b"GET /echo HTTP/1.1\r\nHost: a\r\nX: ")
+                lorises.append(s)
+            s, times = e.connect(), []
+            for i in range(300):
+                if i % 10 == 0:
+                    for loris in lorises[i::300]:
+                        loris.sendall(b"x")
+                begin = time.monotonic()
+                self.assertIn(b" 200 ", ask(s))
+                times.append(time.monotonic() - begin)
+            self.assertLess(sorted(times)[290], 0.05)
+            for loris in lorises + [s]:
+                loris.close()
+
+    def test_pipelining_client_does_not_starve_others(self):
+        with Echo() as e:
+            greedy, s = e.connect(), e.connect()
+            greedy.sendall(GET * 1000)
+            begin = time.monotonic()
+            self.assertIn(b" 200 ", ask(s))
+            self.assertLess(time.monotonic() - begin, 1.0)
+            greedy.close()
+            s.close()
+
+    def test_drain_gives_idle_connections_one_last_answer(self):
+        with Echo("idle_timeout=60000") as e:
+            used, fresh, silent = e.connect(), e.connect(), e.connect(10)
+            for s in (used, silent):
+                self.assertNotIn(b"Connection: close", ask(s))
+            slow = e.connect()
+            slow.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            time.sleep(0.1)
+            e.child.stdin.write(b"d")
+            e.child.stdin.flush()
+            begin = time.monotonic()
+            self.assertIn(b"Connection: close", answer(slow))
+            time.sleep(1)
+            late = e.connect()
+            for s in (used, fresh):
+                self.assertIn(b"Connection: close", ask(s))
+                self.assertEqual(s.recv(1), b"")
+            late.sendall(GET)
+            self.assertEqual(silent.recv(1), b"")
+            self.assertGreater(time.monotonic() - begin, 5.0)
+            late.settimeout(0.2)
+            with self.assertRaises(socket.timeout):
+                late.recv(1)
+            for s in (used, fresh, silent, slow, late):
+                s.close()
+
+
+if __name__ == "__main__":
+    PROGRAM = sys.argv.pop(1)
+    unittest.main()
