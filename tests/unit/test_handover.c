@@ -2,7 +2,6 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -11,14 +10,14 @@
 #include "master/handover.h"
 #include "shm/segment.h"
 
-static struct master *m;
+static struct master one, *const m = &one;
 
 static bool read_text(const char *text)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC);
 
-	m = calloc(1, sizeof(*m));
-	cr_assert(m && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	memset(m, 0, sizeof(*m));
+	cr_assert(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 	m->args.resume_fd = fd;
 	m->admin.listener.fd = -1;
 	return handover_read(m);
