@@ -25,8 +25,8 @@
 #endif
 
 enum {
-	/* A deep message on a sanitizer build needs more; a release build uses
-	 * under 32 KB (the nesting limits of the codecs see to it). */
+/* A deep message on a sanitizer build needs more; a release build uses
+ * under 32 KB (the nesting limits of the codecs see to it). */
 #ifdef WORKER_ASAN
 	CORO_STACK = 1024 * 1024,
 #else
@@ -104,8 +104,8 @@ __attribute__((noinline)) static void coro_switch(struct coro *from, struct coro
 	switch_start(from, to);
 	if (sigsetjmp(from->env, 0) == 0)
 		siglongjmp(to->env, 1);
-	/* Back again: whoever switched here is the callee or the caller of `from`;
-	 * the bounds of both are known by now, so nothing needs to be learnt. */
+		/* Back again: whoever switched here is the callee or the caller of `from`;
+		 * the bounds of both are known by now, so nothing needs to be learnt. */
 #ifdef WORKER_ASAN
 	__sanitizer_finish_switch_fiber(from->fake_stack, NULL, NULL);
 #endif
@@ -142,8 +142,8 @@ static bool coro_prepare(struct coro *co)
 	there.uc_stack.ss_size = CORO_STACK;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wcast-function-type"
-	makecontext(&there, (void (*)(void))coro_trampoline, 2, (unsigned)(p >> 16 >> 16),
-		(unsigned)p);
+	makecontext(
+		&there, (void (*)(void))coro_trampoline, 2, (unsigned)(p >> 16 >> 16), (unsigned)p);
 #pragma GCC diagnostic pop
 	co->caller = self;
 	switch_start(self, co);

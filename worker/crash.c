@@ -58,7 +58,8 @@ static bool crash_alt_stack(void)
 	/* The usual stack may be what overflowed. */
 	stack_t ss = {.ss_size = CRASH_STACK};
 
-	ss.ss_sp = mmap(NULL, CRASH_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ss.ss_sp =
+		mmap(NULL, CRASH_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return ss.ss_sp != MAP_FAILED && sigaltstack(&ss, NULL) == 0;
 }
 

@@ -148,7 +148,9 @@ static void signal_ready(struct loop_io *io, uint32_t events)
 static void say_ready(bool degraded)
 {
 	struct message m = {
-		.version = MESSAGE_VERSION, .type = MESSAGE_READY, .degraded = degraded,
+		.version = MESSAGE_VERSION,
+		.type = MESSAGE_READY,
+		.degraded = degraded,
 	};
 
 	if (send(self.w.ctl_fd, &m, sizeof(m), MSG_NOSIGNAL) < 0)
@@ -284,7 +286,8 @@ static bool setup_signals(void)
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	sigprocmask(SIG_BLOCK, &term, NULL);
-	self.signals = (struct loop_io){signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK), signal_ready};
+	self.signals =
+		(struct loop_io){signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK), signal_ready};
 	return self.signals.fd >= 0;
 }
 
@@ -317,7 +320,10 @@ static bool build_offload(struct worker *w)
 static bool build(struct worker *w)
 {
 	struct net_setup setup = {
-		.opt = w->opt, .seg = w->seg, .slot_no = w->slot_no, .slot = w->slot,
+		.opt = w->opt,
+		.seg = w->seg,
+		.slot_no = w->slot_no,
+		.slot = w->slot,
 	};
 
 	setup.loop = w->loop = loop_new();
@@ -330,7 +336,7 @@ static bool build(struct worker *w)
 	self.drain_bound.fire = drain_over;
 	loop_timer_set(w->loop, &self.warm_up, WARM_UP_MS);
 	return loop_add(w->loop, &self.control, EPOLLIN) == 0 &&
-		loop_add(w->loop, &self.signals, EPOLLIN) == 0 && worker_modules_start(w);
+	       loop_add(w->loop, &self.signals, EPOLLIN) == 0 && worker_modules_start(w);
 }
 
 static void tear_down(struct worker *w)
@@ -349,7 +355,8 @@ int worker_main(int argc, char **argv)
 	struct worker *w = &self.w;
 
 	if (!read_arguments(argc, argv) || !take_inheritance()) {
-		fprintf(stderr, "pugd: this is how the master starts its children; see pugd help\n");
+		fprintf(stderr,
+			"pugd: this is how the master starts its children; see pugd help\n");
 		return EXIT_HOPELESS;
 	}
 	crash_setup(w->slot);

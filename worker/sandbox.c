@@ -46,7 +46,7 @@ enum { RIGHT_TRUNCATE = 1 << 14 };
 enum {
 	READ = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
 	READ_WRITE = READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
-		LANDLOCK_ACCESS_FS_REMOVE_FILE,
+		     LANDLOCK_ACCESS_FS_REMOVE_FILE,
 	FILE_RIGHTS = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE
 };
 
@@ -78,8 +78,8 @@ static void allow_path(int ruleset, const char *path, uint64_t rights)
 /* libpq opens these anew for every connection. */
 static void allow_conninfo(int ruleset, const char *url)
 {
-	static const char *const keys[] = {"passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl",
-		"sslcrldir"};
+	static const char *const keys[] = {
+		"passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir"};
 	PQconninfoOption *all = url[0] ? PQconninfoParse(url, NULL) : NULL, *o;
 	size_t i;
 
@@ -92,8 +92,9 @@ static void allow_conninfo(int ruleset, const char *url)
 
 static void allow_environment(int ruleset)
 {
-	static const char *const vars[] = {"PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGSSLCERT",
-		"PGSSLKEY", "PGSSLROOTCERT", "PGSSLCRL", "SSL_CERT_FILE", "SSL_CERT_DIR"};
+	static const char *const vars[] = {"PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR",
+		"PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT", "PGSSLCRL", "SSL_CERT_FILE",
+		"SSL_CERT_DIR"};
 	static const char *const at_home[] = {".pgpass", ".pg_service.conf", ".postgresql"};
 	const char *home = getenv("HOME"), *value;
 	char path[4096];
@@ -109,7 +110,8 @@ static void allow_environment(int ruleset)
 
 static bool restrict_files(const struct options *opt)
 {
-	struct landlock_ruleset_attr attr = {.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_SYM * 2 - 1};
+	struct landlock_ruleset_attr attr = {
+		.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_SYM * 2 - 1};
 	int version = landlock_version(), ruleset;
 	bool ok;
 	size_t i;
@@ -130,7 +132,8 @@ static bool restrict_files(const struct options *opt)
 	allow_conninfo(ruleset, opt->ingest_url);
 	allow_conninfo(ruleset, opt->analytics_url);
 	if (opt->mail_dir[0])
-		allow_path(ruleset, opt->mail_dir, READ_WRITE | (version >= 3 ? RIGHT_TRUNCATE : 0));
+		allow_path(
+			ruleset, opt->mail_dir, READ_WRITE | (version >= 3 ? RIGHT_TRUNCATE : 0));
 	ok = syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
 	close(ruleset);
 	return ok;
@@ -144,11 +147,11 @@ static bool restrict_files(const struct options *opt)
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offsetof(struct seccomp_data, field))
 #define RETURN(what) BPF_STMT(BPF_RET | BPF_K, (what))
 /* Skips `n` instructions unless the accumulator is k. */
-#define UNLESS(k, n) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), 0, (n))
+#define UNLESS(k, n)        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), 0, (n))
 #define IF_BITS(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (uint32_t)(k), (yes), (no))
-#define KILL SECCOMP_RET_KILL_PROCESS
-#define FAIL(error) (SECCOMP_RET_ERRNO | (error))
-#define NUMBER LOAD(nr)
+#define KILL                SECCOMP_RET_KILL_PROCESS
+#define FAIL(error)         (SECCOMP_RET_ERRNO | (error))
+#define NUMBER              LOAD(nr)
 /* The low halves of arguments: both architectures here are little-endian. */
 #define ARGUMENT(i) LOAD(args[i])
 
@@ -170,19 +173,38 @@ static int install_filter(void)
 #undef SANDBOX_KILL
 #undef SANDBOX_FAIL
 		/* clone3 hides its flags behind a pointer; glibc falls back to clone. */
-		UNLESS(__NR_clone3, 1), RETURN(FAIL(ENOSYS)),
+		UNLESS(__NR_clone3, 1),
+		RETURN(FAIL(ENOSYS)),
 		/* clone makes threads only. */
-		UNLESS(__NR_clone, 3), ARGUMENT(0), IF_BITS(CLONE_THREAD, 1, 0), RETURN(KILL), NUMBER,
+		UNLESS(__NR_clone, 3),
+		ARGUMENT(0),
+		IF_BITS(CLONE_THREAD, 1, 0),
+		RETURN(KILL),
+		NUMBER,
 		/* Signals to ourselves: abort(). */
-		UNLESS(__NR_tgkill, 3), ARGUMENT(0), UNLESS(getpid(), 1), RETURN(SECCOMP_RET_ALLOW),
-		NUMBER, UNLESS(__NR_tgkill, 1), RETURN(FAIL(EPERM)),
+		UNLESS(__NR_tgkill, 3),
+		ARGUMENT(0),
+		UNLESS(getpid(), 1),
+		RETURN(SECCOMP_RET_ALLOW),
+		NUMBER,
+		UNLESS(__NR_tgkill, 1),
+		RETURN(FAIL(EPERM)),
 		/* Memory is never writable and executable at once. */
-		UNLESS(__NR_mmap, 4), ARGUMENT(2), IF_BITS(PROT_WRITE, 0, 2),
-		IF_BITS(PROT_EXEC, 0, 1), RETURN(FAIL(EPERM)), NUMBER,
-		UNLESS(__NR_mprotect, 4), ARGUMENT(2), IF_BITS(PROT_WRITE, 0, 2),
-		IF_BITS(PROT_EXEC, 0, 1), RETURN(FAIL(EPERM)), NUMBER,
+		UNLESS(__NR_mmap, 4),
+		ARGUMENT(2),
+		IF_BITS(PROT_WRITE, 0, 2),
+		IF_BITS(PROT_EXEC, 0, 1),
+		RETURN(FAIL(EPERM)),
+		NUMBER,
+		UNLESS(__NR_mprotect, 4),
+		ARGUMENT(2),
+		IF_BITS(PROT_WRITE, 0, 2),
+		IF_BITS(PROT_EXEC, 0, 1),
+		RETURN(FAIL(EPERM)),
+		NUMBER,
 		/* TCP, Unix sockets, and netlink for the resolver. */
-		UNLESS(__NR_socket, 6), ARGUMENT(0),
+		UNLESS(__NR_socket, 6),
+		ARGUMENT(0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_UNIX, 4, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 3, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 2, 0),

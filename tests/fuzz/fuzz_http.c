@@ -22,9 +22,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { OUT_MAX = 1 << 20, IN_MAX = 60000 };
 
 static struct options opt = {
-	.max_connections = 100, .max_calls = 20, .max_head = 2048, .max_declared = 20000,
-	.call_memory = 4 << 20, .worker_memory = 64 << 20, .head_timeout = 60000,
-	.body_timeout = 60000, .idle_timeout = 60000, .drain_timeout = 60000,
+	.max_connections = 100,
+	.max_calls = 20,
+	.max_head = 2048,
+	.max_declared = 20000,
+	.call_memory = 4 << 20,
+	.worker_memory = 64 << 20,
+	.head_timeout = 60000,
+	.body_timeout = 60000,
+	.idle_timeout = 60000,
+	.drain_timeout = 60000,
 };
 static struct loop *loop;
 static struct net *net;

@@ -48,17 +48,25 @@ Test(http1, scanner_refuses_at_the_first_bad_byte)
 		const char *in;
 		uint32_t at;
 	} bad[] = {
-		{"\n", 1}, {" GET", 1}, {"GET /\x7f", 6}, {"GET / HTTP/1.1\n", 15},
-		{"GET / HTTP/1.1\r\r", 16}, {"GET / HTTP/1.1\r\n X: y", 17},
-		{"GET / HTTP/1.1\r\nX : y", 18}, {"GET / HTTP/1.1\r\nX: \x01", 20},
-		{"GET / HTTP/1.1\r\nX: y\r\n\tz", 23}, {"\r\n\r\nGET", 3}, {"\x16\x03\x01", 1},
+		{"\n", 1},
+		{" GET", 1},
+		{"GET /\x7f", 6},
+		{"GET / HTTP/1.1\n", 15},
+		{"GET / HTTP/1.1\r\r", 16},
+		{"GET / HTTP/1.1\r\n X: y", 17},
+		{"GET / HTTP/1.1\r\nX : y", 18},
+		{"GET / HTTP/1.1\r\nX: \x01", 20},
+		{"GET / HTTP/1.1\r\nX: y\r\n\tz", 23},
+		{"\r\n\r\nGET", 3},
+		{"\x16\x03\x01", 1},
 	};
 	size_t i, step;
 	uint32_t at;
 
 	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		for (step = 1; step < 30; step++) {
-			cr_assert_eq(scan(bad[i].in, strlen(bad[i].in), step, &at), HTTP1_BAD, "%zu", i);
+			cr_assert_eq(
+				scan(bad[i].in, strlen(bad[i].in), step, &at), HTTP1_BAD, "%zu", i);
 			cr_assert_eq(at, bad[i].at, "%zu: %u", i, at);
 		}
 }
@@ -79,7 +87,9 @@ Test(http1, scanner_counts_headers)
 
 Test(http1, request_is_taken_apart)
 {
-	cr_assert_eq(parse("POST /a/b?c=d?e HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nX-Y:  z \r\n\r\n"), 0);
+	cr_assert_eq(
+		parse("POST /a/b?c=d?e HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nX-Y:  z \r\n\r\n"),
+		0);
 	cr_assert(str_eq(rq.method, STR("POST")));
 	cr_assert(str_eq(rq.target, STR("/a/b?c=d?e")));
 	cr_assert(str_eq(rq.path, STR("/a/b")));
@@ -93,7 +103,9 @@ Test(http1, request_is_taken_apart)
 
 Test(http1, framing)
 {
-	cr_assert_eq(parse("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: CHUNKED\r\nExpect: 100-continue\r\n\r\n"), 0);
+	cr_assert_eq(
+		parse("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: CHUNKED\r\nExpect: 100-continue\r\n\r\n"),
+		0);
 	cr_assert(fr.chunked && fr.expect && rq.has_body && !rq.has_length);
 	cr_assert_eq(parse("GET / HTTP/1.1\r\nHost: x\r\nConnection: a, CLOSE\r\n\r\n"), 0);
 	cr_assert_not(rq.keep_alive);
@@ -101,7 +113,9 @@ Test(http1, framing)
 	cr_assert(fr.http10 && !rq.keep_alive);
 	cr_assert_eq(parse("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), 0);
 	cr_assert(rq.keep_alive);
-	cr_assert_eq(parse("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n"), 0);
+	cr_assert_eq(
+		parse("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n"),
+		0);
 	cr_assert_eq(rq.length, UINT64_MAX);
 }
 
@@ -121,7 +135,8 @@ Test(http1, refusals)
 		{"PRI * HTTP/2.0\r\n\r\n", 505},
 		{"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501},
 		{"FOO / HTTP/1.1\r\nHost: a\r\n\r\n", 501},
-		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+			400},
 		{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501},
 		{"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: x\r\n\r\n", 417},
@@ -168,8 +183,8 @@ Test(http1, chunked_however_split)
 Test(http1, chunked_refusals)
 {
 	static const char *const bad[] = {"\r\n", "g\r\n", "1 \r\na\r\n", "1\na\r\n", "1\r\nab\r\n",
-		"1\r\na\n", "0\r\n\n", "0\r\n a\r\n", "0\r\nab\r\n", "1234567890123456\r\n", "-1\r\n",
-		"1;a\nb\r\na\r\n", "0\r\nX: a\rb\r\n"};
+		"1\r\na\n", "0\r\n\n", "0\r\n a\r\n", "0\r\nab\r\n", "1234567890123456\r\n",
+		"-1\r\n", "1;a\nb\r\na\r\n", "0\r\nX: a\rb\r\n"};
 	char out[64];
 	size_t i, step, left;
 

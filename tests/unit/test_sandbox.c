@@ -38,16 +38,16 @@ static void expect_killed(int (*fn)(void))
 {
 	int status = inside(fn);
 
-	cr_assert(status == -1 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS),
-		"status %x", status);
+	cr_assert(status == -1 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS), "status %x",
+		status);
 }
 
 static void expect_code(int (*fn)(void), int code)
 {
 	int status = inside(fn);
 
-	cr_assert(status == -1 || (WIFEXITED(status) && WEXITSTATUS(status) == code),
-		"status %x", status);
+	cr_assert(status == -1 || (WIFEXITED(status) && WEXITSTATUS(status) == code), "status %x",
+		status);
 }
 
 static int do_exec(void)
@@ -100,7 +100,8 @@ static int do_packet_socket(void)
 
 static int do_write_exec(void)
 {
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(
+		NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return p == MAP_FAILED && errno == EPERM ? 7 : 1;
 }

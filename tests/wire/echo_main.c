@@ -25,9 +25,17 @@ static struct loop *loop;
 static struct net *net;
 
 static struct options opt = {
-	.max_connections = 1000, .max_calls = 200, .max_head = 8192, .max_declared = 1000000,
-	.call_memory = 8 << 20, .worker_memory = 64 << 20, .head_timeout = 1500,
-	.body_timeout = 1500, .idle_timeout = 3000, .drain_timeout = 8000, .log_level = 6,
+	.max_connections = 1000,
+	.max_calls = 200,
+	.max_head = 8192,
+	.max_declared = 1000000,
+	.call_memory = 8 << 20,
+	.worker_memory = 64 << 20,
+	.head_timeout = 1500,
+	.body_timeout = 1500,
+	.idle_timeout = 3000,
+	.drain_timeout = 8000,
+	.log_level = 6,
 };
 
 struct nap {
@@ -49,13 +57,19 @@ static void nap(unsigned ms)
 }
 
 static const char *const verdicts[] = {
-	[HTTP_BODY_OK] = "ok", [HTTP_BODY_TOO_LARGE] = "large", [HTTP_BODY_TIMEOUT] = "timeout",
-	[HTTP_BODY_BROKEN] = "broken", [HTTP_BODY_MEMORY] = "memory",
+	[HTTP_BODY_OK] = "ok",
+	[HTTP_BODY_TOO_LARGE] = "large",
+	[HTTP_BODY_TIMEOUT] = "timeout",
+	[HTTP_BODY_BROKEN] = "broken",
+	[HTTP_BODY_MEMORY] = "memory",
 };
 
 static const int verdict_status[] = {
-	[HTTP_BODY_OK] = 200, [HTTP_BODY_TOO_LARGE] = 429, [HTTP_BODY_TIMEOUT] = 408,
-	[HTTP_BODY_BROKEN] = 400, [HTTP_BODY_MEMORY] = 503,
+	[HTTP_BODY_OK] = 200,
+	[HTTP_BODY_TOO_LARGE] = 429,
+	[HTTP_BODY_TIMEOUT] = 408,
+	[HTTP_BODY_BROKEN] = 400,
+	[HTTP_BODY_MEMORY] = 503,
 };
 
 static void say(struct http_request *rq, struct http_reply *rp, enum http_body v, struct str body)
@@ -133,9 +147,12 @@ static const struct {
 	const char *name;
 	int64_t *value;
 } settings[] = {
-	{"max_connections", &opt.max_connections}, {"max_calls", &opt.max_calls},
-	{"worker_memory", &opt.worker_memory}, {"head_timeout", &opt.head_timeout},
-	{"body_timeout", &opt.body_timeout}, {"idle_timeout", &opt.idle_timeout},
+	{"max_connections", &opt.max_connections},
+	{"max_calls", &opt.max_calls},
+	{"worker_memory", &opt.worker_memory},
+	{"head_timeout", &opt.head_timeout},
+	{"body_timeout", &opt.body_timeout},
+	{"idle_timeout", &opt.idle_timeout},
 };
 
 /* name=value, any number of them. */

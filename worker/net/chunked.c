@@ -47,7 +47,7 @@ static bool is_text(unsigned char c)
 static bool is_name(unsigned char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-		(c && strchr("!#$%&'*+-.^_`|~", c));
+	       (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static enum state size_byte(struct chunked *ch, unsigned char c)

@@ -8,8 +8,8 @@ enum chunked_progress { CHUNKED_MORE, CHUNKED_DATA, CHUNKED_DONE, CHUNKED_BAD };
 
 /* Zeroed at the start of a body. */
 struct chunked {
-	uint64_t left;   /* data bytes of this chunk still to come */
-	uint32_t extra;  /* bytes of extensions and trailers so far, over the whole body */
+	uint64_t left;  /* data bytes of this chunk still to come */
+	uint32_t extra; /* bytes of extensions and trailers so far, over the whole body */
 	uint8_t digits;
 	uint8_t state;
 };

@@ -20,8 +20,13 @@
 #include "worker/coro.h"
 
 static const char *const state_names[] = {
-	[CONN_IDLE] = "idle", [CONN_HEAD] = "head", [CONN_CALL] = "call", [CONN_FLUSH] = "flush",
-	[CONN_SKIP] = "skip", [CONN_LINGER] = "linger", [CONN_DEAD] = "dead",
+	[CONN_IDLE] = "idle",
+	[CONN_HEAD] = "head",
+	[CONN_CALL] = "call",
+	[CONN_FLUSH] = "flush",
+	[CONN_SKIP] = "skip",
+	[CONN_LINGER] = "linger",
+	[CONN_DEAD] = "dead",
 };
 
 /* Answered even when the worker has all the calls that it may have, so that

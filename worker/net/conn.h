@@ -44,27 +44,27 @@ enum conn_state {
 
 /* One request and its reply. */
 struct exchange {
-	struct exchange *next;  /* in the pool of spare ones */
+	struct exchange *next; /* in the pool of spare ones */
 	struct arena arena;
 	struct http_request rq;
 	struct http1_framing fr;
 	/* request body */
-	uint64_t left;          /* of a Content-Length, still to come */
+	uint64_t left; /* of a Content-Length, still to come */
 	struct chunked chunked;
 	struct buf body;
 	size_t body_max;
-	bool wanted;            /* http_read_body() is collecting it */
-	bool body_read;         /* complete on the wire */
-	bool body_over;         /* `verdict` holds */
+	bool wanted;    /* http_read_body() is collecting it */
+	bool body_read; /* complete on the wire */
+	bool body_over; /* `verdict` holds */
 	enum http_body verdict;
-	struct coro *waiter;    /* parked in http_read_body() */
+	struct coro *waiter; /* parked in http_read_body() */
 	uint64_t skipped;
 	/* reply */
-	bool replied;           /* http_send() was called */
-	bool call_done;         /* call_serve() returned, or there was none */
-	struct buf out;         /* head, and a small body */
-	struct str tail;        /* a large body, in the arena */
-	size_t sent;            /* of both */
+	bool replied;    /* http_send() was called */
+	bool call_done;  /* call_serve() returned, or there was none */
+	struct buf out;  /* head, and a small body */
+	struct str tail; /* a large body, in the arena */
+	size_t sent;     /* of both */
 };
 
 struct conn {
@@ -74,13 +74,13 @@ struct conn {
 	struct net *net;
 	struct conn *prev, *next;
 	enum conn_state state;
-	uint32_t watched;       /* epoll bits asked for; 0 = not in the epoll */
-	bool paused;            /* not read for want of memory */
-	bool eof, rdhup, gone;  /* peer: nothing more to read; half closed; vanished */
-	bool close;             /* after this reply */
-	uint64_t paused_ms;     /* since when */
-	struct buf in;          /* read ahead; freed when empty */
-	size_t in_counted;      /* of in.cap, in net->buffered */
+	uint32_t watched;      /* epoll bits asked for; 0 = not in the epoll */
+	bool paused;           /* not read for want of memory */
+	bool eof, rdhup, gone; /* peer: nothing more to read; half closed; vanished */
+	bool close;            /* after this reply */
+	uint64_t paused_ms;    /* since when */
+	struct buf in;         /* read ahead; freed when empty */
+	size_t in_counted;     /* of in.cap, in net->buffered */
 	size_t body_counted;
 	struct http1_scan scan;
 	struct exchange *x;
@@ -91,7 +91,7 @@ struct conn {
 struct listener {
 	struct loop_io io;
 	struct net *net;
-	unsigned accepted;      /* since it was last added to the epoll */
+	unsigned accepted; /* since it was last added to the epoll */
 	bool watched;
 };
 
@@ -106,8 +106,8 @@ struct net {
 	bool short_of_fds;
 	int reserve_fd;
 	struct loop_timer accept_timer, memory_timer, drain_timer;
-	size_t buffered;        /* bytes in read-ahead and body buffers */
-	size_t arenas;          /* bytes held by arenas of calls, as of the last tick */
+	size_t buffered; /* bytes in read-ahead and body buffers */
+	size_t arenas;   /* bytes held by arenas of calls, as of the last tick */
 	uint64_t arenas_ms;
 	struct exchange *spare;
 	unsigned spare_n;

@@ -122,8 +122,8 @@ size_t exchange_feed(struct conn *c, struct str in)
 	size_t before = in.n;
 	bool more = true;
 
-	if (x->body_read || (c->state == CONN_CALL ? !x->wanted || x->body_over
-						    : c->state != CONN_SKIP))
+	if (x->body_read ||
+		(c->state == CONN_CALL ? !x->wanted || x->body_over : c->state != CONN_SKIP))
 		return 0;
 	x->verdict = HTTP_BODY_OK;
 	while (in.n > 0 && more)
@@ -132,7 +132,7 @@ size_t exchange_feed(struct conn *c, struct str in)
 		if (x->body_read || c->close)
 			conn_poke(c);
 	} else if (x->verdict == HTTP_BODY_TOO_LARGE || x->verdict == HTTP_BODY_BROKEN ||
-		x->body.over) {
+		   x->body.over) {
 		exchange_settle(c, x->body.over ? HTTP_BODY_MEMORY : x->verdict);
 	} else if (x->body_read) {
 		exchange_settle(c, HTTP_BODY_OK);

@@ -9,12 +9,12 @@
 #include <llhttp.h>
 
 enum scan_state {
-	SCAN_START,    /* before the request line; one empty line may precede it */
+	SCAN_START, /* before the request line; one empty line may precede it */
 	SCAN_START_LF,
-	SCAN_START2,   /* after that empty line */
+	SCAN_START2, /* after that empty line */
 	SCAN_LINE,
 	SCAN_LINE_LF,
-	SCAN_FIRST,    /* first byte of a header line */
+	SCAN_FIRST, /* first byte of a header line */
 	SCAN_NAME,
 	SCAN_VALUE,
 	SCAN_VALUE_LF,
@@ -285,8 +285,7 @@ static int on_headers_complete(llhttp_t *p)
 
 /* Upgrade offers are ignored: what follows the head is still HTTP/1.1. Bodies
  * are framed by us (chunked.c), llhttp never sees them. */
-static int run_llhttp(const char *head, size_t n, struct http_request *rq,
-	struct http1_framing *fr)
+static int run_llhttp(const char *head, size_t n, struct http_request *rq, struct http1_framing *fr)
 {
 	struct gather g = {.rq = rq};
 	llhttp_settings_t settings;
@@ -382,8 +381,8 @@ static void find_keep_alive(struct http_request *rq, const struct http1_framing 
 	if (header_has_token(rq, STR("connection"), STR("close")))
 		rq->keep_alive = false;
 	else
-		rq->keep_alive = !fr->http10 ||
-			header_has_token(rq, STR("connection"), STR("keep-alive"));
+		rq->keep_alive =
+			!fr->http10 || header_has_token(rq, STR("connection"), STR("keep-alive"));
 }
 
 int http1_parse(const char *head, size_t n, struct http_request *rq, struct http1_framing *fr)

@@ -26,7 +26,7 @@ enum http1_progress http1_scan(struct http1_scan *scan, const char *in, size_t n
 /* What net/ needs besides the request. */
 struct http1_framing {
 	bool chunked;
-	bool expect;     /* the client waits for 100 Continue */
+	bool expect; /* the client waits for 100 Continue */
 	bool http10;
 	const char *why; /* text of a refusal */
 };

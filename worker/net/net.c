@@ -44,8 +44,8 @@ static void net_weigh_arenas(struct net *n)
 		if (c->x)
 			n->arenas += c->x->arena.held;
 	if (n->s.slot)
-		atomic_store_explicit(&n->s.slot->arena_bytes, n->arenas + n->buffered,
-			memory_order_relaxed);
+		atomic_store_explicit(
+			&n->s.slot->arena_bytes, n->arenas + n->buffered, memory_order_relaxed);
 }
 
 static void net_give_up(struct conn *c)
@@ -168,7 +168,8 @@ static unsigned net_limit(const struct options *opt)
 
 	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY &&
 		most + NET_OTHER_FDS > rl.rlim_cur)
-		most = rl.rlim_cur > 2 * NET_OTHER_FDS ? rl.rlim_cur - NET_OTHER_FDS : rl.rlim_cur / 2;
+		most = rl.rlim_cur > 2 * NET_OTHER_FDS ? rl.rlim_cur - NET_OTHER_FDS
+						       : rl.rlim_cur / 2;
 	return (unsigned)most;
 }
 

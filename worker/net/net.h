@@ -20,7 +20,7 @@ struct net_setup {
 	const struct options *opt; /* must outlive the net */
 	struct segment *seg;       /* counters; may be NULL */
 	int slot_no;
-	struct slot *slot;         /* gauges and breadcrumb; may be NULL */
+	struct slot *slot; /* gauges and breadcrumb; may be NULL */
 };
 
 /* NULL without memory. */
