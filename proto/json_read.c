@@ -29,6 +29,8 @@ static const struct pb_field *find_field(struct object *o, struct str key)
 {
 	const struct pb_field *f;
 
+	if (o->m->n_fields == 0)
+		return NULL;
 	if (o->hint < o->m->n_fields && named(&o->m->fields[o->hint], key))
 		f = &o->m->fields[o->hint];
 	else
@@ -270,10 +272,11 @@ bool json_map(struct json_reader *r, const struct pb_field *f, ProtobufCMessage 
 int json_read(const struct pb_msg *m, struct str text, struct arena *a, ProtobufCMessage **out,
 	struct json_error *err)
 {
-	struct json_reader r = {
-		.start = text.p, .p = text.p, .end = text.p + text.n, .a = a, .err = err};
+	struct json_reader r = {.start = text.n ? text.p : "", .a = a, .err = err};
 	ProtobufCMessage *msg;
 
+	r.p = r.start;
+	r.end = r.start + text.n;
 	if (text.n == 0) {
 		json_fail(&r, "is empty; an empty message is {}");
 		return -1;

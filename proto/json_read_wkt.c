@@ -197,7 +197,7 @@ static bool read_any(struct json_reader *r, const struct pb_msg *m, ProtobufCMes
 	for (long i; (i = str_find(name, '/')) >= 0; name.n -= (size_t)i + 1)
 		name.p += i + 1;
 	im = pb_msg_find(name);
-	if (!im || name.n == type.n)
+	if (!im)
 		return json_fail(r, "has an \"@type\" that is not known here");
 	inner = pb_new(im, r->a);
 	url = arena_str(r->a, type);

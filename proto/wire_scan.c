@@ -39,11 +39,14 @@ struct item {
 	struct str bytes; /* WIRE_BYTES */
 };
 
-static bool take_varint(const char **p, const char *end, uint64_t *out)
+/* Numbers take ten bytes at most; protobuf-c allows tags and lengths five. */
+enum { LONG = 10, SHORT = 5 };
+
+static bool take_varint(const char **p, const char *end, unsigned most, uint64_t *out)
 {
 	uint64_t v = 0;
 
-	for (unsigned shift = 0; shift < 70; shift += 7) {
+	for (unsigned shift = 0; shift < 7 * most; shift += 7) {
 		uint8_t c;
 
 		if (*p == end)
@@ -65,7 +68,7 @@ static bool take_length(const char **p, const char *end, struct str *out)
 {
 	uint64_t n;
 
-	if (!take_varint(p, end, &n) || n > (uint64_t)(end - *p))
+	if (!take_varint(p, end, SHORT, &n) || n > (uint64_t)(end - *p))
 		return false;
 	*out = (struct str){*p, (size_t)n};
 	*p += n;
@@ -86,7 +89,7 @@ static const char *take_item(const char **p, const char *end, struct item *it)
 	uint64_t tag;
 	bool ok;
 
-	if (!take_varint(p, end, &tag) || tag > UINT32_MAX)
+	if (!take_varint(p, end, SHORT, &tag) || tag > UINT32_MAX)
 		return "has a malformed tag";
 	it->number = (uint32_t)(tag >> 3);
 	it->wire = tag & 7;
@@ -94,7 +97,7 @@ static const char *take_item(const char **p, const char *end, struct item *it)
 		return "has a field with number 0";
 	switch (it->wire) {
 	case WIRE_VARINT:
-		ok = take_varint(p, end, &it->value);
+		ok = take_varint(p, end, LONG, &it->value);
 		break;
 	case WIRE_BYTES:
 		ok = take_length(p, end, &it->bytes);
@@ -191,7 +194,7 @@ static bool packed_count(const struct pb_field *f, struct str bytes, size_t *n)
 		return bytes.n % width == 0;
 	}
 	for (; p < end; ++*n)
-		if (!take_varint(&p, end, &ignored))
+		if (!take_varint(&p, end, LONG, &ignored))
 			return false;
 	return true;
 }
@@ -301,8 +304,8 @@ static bool scan_message(struct scan *s, const struct pb_msg *m, struct str byte
 int wire_scan(const struct pb_msg *m, struct str bytes, size_t limit, size_t *need,
 	struct wire_error *err)
 {
-	struct scan s = {.start = bytes.p, .limit = limit, .err = err};
-	bool ok = scan_message(&s, m, bytes, 1);
+	struct scan s = {.start = bytes.n ? bytes.p : "", .limit = limit, .err = err};
+	bool ok = scan_message(&s, m, (struct str){s.start, bytes.n}, 1);
 
 	*need = s.need;
 	return ok ? 0 : -1;
@@ -423,7 +426,7 @@ int pb_unpack(const struct pb_msg *m, struct str bytes, struct arena *a, Protobu
 		*out = msg;
 		return 0;
 	}
-	fail(&s, bytes.p, a->over ? "takes too much memory" : "cannot be decoded");
+	fail(&s, s.start, a->over ? "takes too much memory" : "cannot be decoded");
 	err->memory = a->over;
 	return -1;
 }
@@ -432,7 +435,7 @@ void pb_pack(const ProtobufCMessage *msg, struct buf *out)
 {
 	size_t n = protobuf_c_message_get_packed_size(msg);
 
-	if (!buf_room(out, n))
+	if (n == 0 || !buf_room(out, n))
 		return;
 	out->n += protobuf_c_message_pack(msg, (uint8_t *)out->p + out->n);
 }

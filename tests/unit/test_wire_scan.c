@@ -66,6 +66,8 @@ Test(wire_scan, framing)
 	refused(EVENT, BYTES("\x0f"), "", "wire type");
 	refused(EVENT, BYTES("\x80"), "", "tag");
 	refused(EVENT, BYTES("\x80\x80\x80\x80\x10\x00"), "", "tag");
+	refused(EVENT, BYTES("\xa8\x80\x80\x80\x80\x00\x01"), "", "tag");
+	refused(EVENT, BYTES("\x2a\x81\x80\x80\x80\x80\x00k"), "", "cut off");
 	/* eleven bytes, and ten bytes with more than 64 bits */
 	refused(EVENT, BYTES("\x40\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"), "", "cut off");
 	refused(EVENT, BYTES("\x40\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), "", "cut off");
