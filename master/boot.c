@@ -28,7 +28,7 @@
 enum { ARGV_MAX = 2 * ARGS_OVERRIDES + 16 };
 
 /* The path that a reload starts again. A binary replaced by rename shows as deleted. */
-static const char *own_path(void)
+static char *own_path(void)
 {
 	static const char deleted[] = " (deleted)";
 	char path[PATH_MAX];
@@ -47,7 +47,8 @@ static bool prepare(struct master *m, const struct args *args, const char *argv0
 {
 	m->args = *args;
 	m->argv0 = argv0;
-	m->binary = args->binary ? args->binary : own_path();
+	m->found_binary = args->binary ? NULL : own_path();
+	m->binary = args->binary ? args->binary : m->found_binary;
 	m->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	m->started_ms = clock_mono_ms();
@@ -140,13 +141,24 @@ static int boot_first(struct master *m)
 	return 1;
 }
 
+/* Compares with the page of the running generation, if it is of the same shape. */
+static void warn_fixed(const struct master *m)
+{
+	struct options *was = malloc(sizeof(*was));
+
+	if (was && pread(m->current->options_fd, was, sizeof(*was), 0) == (ssize_t)sizeof(*was) &&
+	    lseek(m->current->options_fd, 0, SEEK_END) == (off_t)sizeof(*was))
+		config_warn_fixed(was, &m->opt);
+	if (was)
+		explicit_bzero(was, sizeof(*was));
+	free(was);
+}
+
 /* The new image with the new configuration starts the next generation, or says why not. */
 static void begin_next(struct master *m)
 {
-	struct options was = m->opt;
-
 	if (load(m, &m->opt, true)) {
-		(void)was;
+		warn_fixed(m);
 		if (generation_start(m, &m->opt))
 			return;
 	}
@@ -188,13 +200,13 @@ int boot_run(struct args *args, int argc, char **argv)
 	} else {
 		raise_limits();
 		code = boot_first(m);
-		/* Until the loop ran: failures before it leave these behind. */
 	}
 	if (m) {
 		admin_close(m);
 		listen_remove(&m->listeners);
 		notify_close(&m->notify);
 		explicit_bzero(&m->opt, sizeof(m->opt));
+		free(m->found_binary);
 	}
 	free(m);
 	return code;

@@ -113,6 +113,7 @@ struct master {
 	struct args args;
 	const char *argv0;
 	const char *binary; /* the installed path: what a reload starts */
+	char *found_binary; /* its memory, when it was not given with --binary */
 	int exe_fd;     /* this image */
 	struct options opt;
 

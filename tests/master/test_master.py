@@ -242,8 +242,11 @@ def test_rejected_configuration():
         m.write_config()
         m.settings["workers"] = "3"
         m.write_config()
+        m.settings["backlog"] = "99"
+        m.write_config()
         s = m.reload()
         expect(len(m.workers()) == 3 and s["last_error"] == "", s)
+        expect(m.grep("option counts only after a restart key=backlog"), m.log())
 
 
 def test_rejected_binary():
