@@ -132,7 +132,8 @@ static const char *kit_compile(struct plan *plan, const char *json, const char *
 	cr_assert_eq(json_read(pb_msg_find(STR("insights.v1.QueryRequest")), str_of(json), &kit_a,
 			     &msg, &err),
 		0, "%s: %s", err.path, err.reason);
-	if (compile_query(plan, (const Insights__V1__QueryRequest *)msg, str_of(zone), &kit_a, &why) < 0)
+	if (compile_query(
+		    plan, (const Insights__V1__QueryRequest *)msg, str_of(zone), &kit_a, &why) < 0)
 		return why ? why : "memory";
 	return NULL;
 }

@@ -167,11 +167,11 @@ Test(evseg, too_many_keys_share_the_overflow)
 	for (uint32_t i = 0; i < N; i++) {
 		struct prop *props = arena_array(&a, KEYS, sizeof(*props));
 
-		events[i] = (struct event){.kind = STR("a"), .distinct_id = STR("u"), .props = props,
-			.n_props = KEYS};
+		events[i] = (struct event){
+			.kind = STR("a"), .distinct_id = STR("u"), .props = props, .n_props = KEYS};
 		for (uint32_t k = 0; k < KEYS; k++)
-			props[k] = (struct prop){arena_printf(&a, "k%u", i * KEYS + k), SCOPE_CUSTOM,
-				{.type = VALUE_INT, .i = k}};
+			props[k] = (struct prop){arena_printf(&a, "k%u", i * KEYS + k),
+				SCOPE_CUSTOM, {.type = VALUE_INT, .i = k}};
 	}
 	cr_assert(evseg_open(&s, encode(events, N), &a));
 	cr_assert(evseg_unpack(evseg_find(&s, PART_OVERFLOW, 0, STR("")), &a, &raw));

@@ -34,32 +34,32 @@ static void check(enum filter_op op, const char *value, const char *second, cons
 Test(filter, text_operators)
 {
 	/*                                       -42 1.5 a%_b "42.0" "" true time */
-	check(FILTER_EQUALS, "42", NULL,         "nynnnnnn");
-	check(FILTER_EQUALS, "42.0", NULL,       "nnnnynnn");
-	check(FILTER_EQUALS, "true", NULL,       "nnnnnnyn");
+	check(FILTER_EQUALS, "42", NULL, "nynnnnnn");
+	check(FILTER_EQUALS, "42.0", NULL, "nnnnynnn");
+	check(FILTER_EQUALS, "true", NULL, "nnnnnnyn");
 	check(FILTER_EQUALS, "2023-11-14 22:13:20.123", NULL, "nnnnnnny");
-	check(FILTER_NOT_EQUALS, "42.0", NULL,   "yyyynyyy");
-	check(FILTER_CONTAINS, "4", NULL,        "nynnynny");
-	check(FILTER_CONTAINS, "%_", NULL,       "nnnynnnn");
-	check(FILTER_CONTAINS, "ru", NULL,       "nnnnnnyn");
-	check(FILTER_NOT_CONTAINS, "%_", NULL,   "yyynyyyy");
-	check(FILTER_IS_SET, "", NULL,           "nyyyynyy");
-	check(FILTER_IS_NOT_SET, "", NULL,       "ynnnnynn");
-	check(FILTER_IN, "42", "1.5",            "nyynnnnn");
-	check(FILTER_IN, "42", "",               "yynnnynn");
-	check(FILTER_NOT_IN, "42", "1.5",        "ynnyyyyy");
-	check(FILTER_NOT_IN, "42", "",           "nnyyynyy");
+	check(FILTER_NOT_EQUALS, "42.0", NULL, "yyyynyyy");
+	check(FILTER_CONTAINS, "4", NULL, "nynnynny");
+	check(FILTER_CONTAINS, "%_", NULL, "nnnynnnn");
+	check(FILTER_CONTAINS, "ru", NULL, "nnnnnnyn");
+	check(FILTER_NOT_CONTAINS, "%_", NULL, "yyynyyyy");
+	check(FILTER_IS_SET, "", NULL, "nyyyynyy");
+	check(FILTER_IS_NOT_SET, "", NULL, "ynnnnynn");
+	check(FILTER_IN, "42", "1.5", "nyynnnnn");
+	check(FILTER_IN, "42", "", "yynnnynn");
+	check(FILTER_NOT_IN, "42", "1.5", "ynnyyyyy");
+	check(FILTER_NOT_IN, "42", "", "nnyyynyy");
 }
 
 Test(filter, numeric_operators)
 {
-	check(FILTER_LT, "42", NULL,             "nnynnnnn");
-	check(FILTER_LTE, "42", NULL,            "nyynynnn");
-	check(FILTER_GT, "1.5", NULL,            "nynnynnn");
-	check(FILTER_GTE, "1.5", NULL,           "nyynynnn");
-	check(FILTER_BETWEEN, "1.5", "2",        "nnynnnnn");
-	check(FILTER_BETWEEN, "42", "42",        "nynnynnn");
-	check(FILTER_NOT_BETWEEN, "0", "10",     "nynnynnn");
+	check(FILTER_LT, "42", NULL, "nnynnnnn");
+	check(FILTER_LTE, "42", NULL, "nyynynnn");
+	check(FILTER_GT, "1.5", NULL, "nynnynnn");
+	check(FILTER_GTE, "1.5", NULL, "nyynynnn");
+	check(FILTER_BETWEEN, "1.5", "2", "nnynnnnn");
+	check(FILTER_BETWEEN, "42", "42", "nynnynnn");
+	check(FILTER_NOT_BETWEEN, "0", "10", "nynnynnn");
 }
 
 static bool promoted(const char *key, enum filter_op op, const char *value, const struct value *v)

@@ -3,10 +3,12 @@
 
 TestSuite(segmentation, .init = kit_setup, .fini = kit_teardown);
 
-#define Q(events) "{\"spec\":{\"insightType\":\"INSIGHT_TYPE_SEGMENTATION\",\"events\":[" events \
+#define Q(events)                                                                               \
+	"{\"spec\":{\"insightType\":\"INSIGHT_TYPE_SEGMENTATION\",\"events\":[" events          \
 	"]},\"timeRange\":{\"from\":\"2024-01-01T00:00:00Z\",\"to\":\"2024-01-05T00:00:00Z\"}," \
 	"\"granularity\":\"GRANULARITY_DAY\"}"
-#define EV(kind, agg) "{\"event\":{\"kind\":\"" kind "\"},\"aggregation\":\"AGGREGATION_TYPE_" agg \
+#define EV(kind, agg)                                                                \
+	"{\"event\":{\"kind\":\"" kind "\"},\"aggregation\":\"AGGREGATION_TYPE_" agg \
 	"\",\"aggregationProperty\":\"amt\"}"
 
 static const char *const data[] = {"2024-01-01T10:00:00 view u1", "2024-01-01T11:00:00 view u1",

@@ -3,21 +3,23 @@
 
 TestSuite(trends, .init = kit_setup, .fini = kit_teardown);
 
-#define Q(spec) "{\"spec\":{\"insightType\":\"INSIGHT_TYPE_TRENDS\"," spec "}," \
+#define Q(spec)                                                                              \
+	"{\"spec\":{\"insightType\":\"INSIGHT_TYPE_TRENDS\"," spec "},"                      \
 	"\"timeRange\":{\"from\":\"2024-01-01T00:00:00Z\",\"to\":\"2024-01-05T00:00:00Z\"}," \
 	"\"granularity\":\"GRANULARITY_DAY\"}"
-#define AGG(a) "\"aggregation\":\"AGGREGATION_TYPE_" a "\""
+#define AGG(a)        "\"aggregation\":\"AGGREGATION_TYPE_" a "\""
 #define EV(kind, agg) "{\"event\":{\"kind\":\"" kind "\"}," AGG(agg) "}"
-#define BY(key) "\"breakdowns\":[{\"property\":\"" key "\"}],\"breakdownLimit\":"
+#define BY(key)       "\"breakdowns\":[{\"property\":\"" key "\"}],\"breakdownLimit\":"
 
 #define check(json, expected, ...)                                                        \
-	do {                                                                               \
-		const char *const lines_[] = {__VA_ARGS__, NULL, NULL};                    \
-		cr_assert_str_eq(kit_trends(json, "", lines_), expected, "%s", kit_text);  \
+	do {                                                                              \
+		const char *const lines_[] = {__VA_ARGS__, NULL, NULL};                   \
+		cr_assert_str_eq(kit_trends(json, "", lines_), expected, "%s", kit_text); \
 	} while (0)
 
-#define T1 "2024-01-01T10:00:00 view u1", "2024-01-01T11:00:00 view u1", \
-	"2024-01-01T12:00:00 view u2", "2024-01-02T09:00:00 view u3"
+#define T1                                                            \
+	"2024-01-01T10:00:00 view u1", "2024-01-01T11:00:00 view u1", \
+		"2024-01-01T12:00:00 view u2", "2024-01-02T09:00:00 view u3"
 #define T2 T1, "2024-01-01T11:30:00 buy u1", "2024-01-04T09:30:00 buy u3"
 
 Test(trends, t1_gaps_stay)
@@ -59,10 +61,11 @@ Test(trends, an_event_without_hits_has_zeros_only_where_buckets_exist)
 Test(trends, t3_rank_by_sum_of_buckets)
 {
 	check(Q("\"events\":[" EV("v", "UNIQUE_USERS") "]," BY("$country") "1"),
-		"v[DE]: 01-01=2 01-02=2; v[$others]: 01-01=3", "2024-01-01T01:00:00 v a $country=DE",
-		"2024-01-01T01:00:00 v b $country=DE", "2024-01-02T01:00:00 v a $country=DE",
-		"2024-01-02T01:00:00 v b $country=DE", "2024-01-01T01:00:00 v c $country=IT",
-		"2024-01-01T01:00:00 v d $country=IT", "2024-01-01T01:00:00 v e $country=IT");
+		"v[DE]: 01-01=2 01-02=2; v[$others]: 01-01=3",
+		"2024-01-01T01:00:00 v a $country=DE", "2024-01-01T01:00:00 v b $country=DE",
+		"2024-01-02T01:00:00 v a $country=DE", "2024-01-02T01:00:00 v b $country=DE",
+		"2024-01-01T01:00:00 v c $country=IT", "2024-01-01T01:00:00 v d $country=IT",
+		"2024-01-01T01:00:00 v e $country=IT");
 }
 
 /* n events of one kind and country. */
@@ -84,10 +87,12 @@ Test(trends, t4_each_event_ranks_its_own)
 	at = repeat(at, 4, "2024-01-01T01:00:00 signup u $country=US");
 	at = repeat(at, 1, "2024-01-01T01:00:00 signup u $country=FR");
 	at[0] = at[1] = NULL;
-	cr_assert_str_eq(kit_trends(Q("\"events\":[" EV("view", "TOTAL") "," EV("signup", "TOTAL")
-				    "]," BY("$country") "2"), "", lines),
+	cr_assert_str_eq(kit_trends(Q("\"events\":[" EV("view", "TOTAL") "," EV(
+					    "signup", "TOTAL") "]," BY("$country") "2"),
+				 "", lines),
 		"view[FR]: 01-01=20; view[US]: 01-01=10; view[$others]: 01-01=5; "
-		"signup[GB]: 01-01=9; signup[US]: 01-01=4; signup[$others]: 01-01=1", "%s", kit_text);
+		"signup[GB]: 01-01=9; signup[US]: 01-01=4; signup[$others]: 01-01=1",
+		"%s", kit_text);
 }
 
 Test(trends, zero_series_of_values_that_others_kept)
@@ -106,7 +111,8 @@ Test(trends, t5_ties_by_value)
 	at = repeat(at, 3, "2024-01-01T01:00:00 v u plan=a");
 	at = repeat(at, 3, "2024-01-01T01:00:00 v u");
 	at[0] = at[1] = NULL;
-	cr_assert_str_eq(kit_trends(Q("\"events\":[" EV("v", "TOTAL") "]," BY("plan") "2"), "", lines),
+	cr_assert_str_eq(
+		kit_trends(Q("\"events\":[" EV("v", "TOTAL") "]," BY("plan") "2"), "", lines),
 		"v[]: 01-01=3; v[a]: 01-01=3; v[$others]: 01-01=3", "%s", kit_text);
 }
 
@@ -118,9 +124,12 @@ Test(trends, t6_tuples)
 	at = repeat(at, 4, "2024-01-01T01:00:00 v u $country=US $browser=Safari");
 	at = repeat(at, 1, "2024-01-01T01:00:00 v u $country=DE $browser=Chrome");
 	at[0] = at[1] = NULL;
-	cr_assert_str_eq(kit_trends(Q("\"events\":[" EV("v", "TOTAL") "],\"breakdowns\":[{\"property\":"
-				    "\"$country\"},{\"property\":\"$browser\"}],\"breakdownLimit\":1"),
-				 "", lines),
+	cr_assert_str_eq(
+		kit_trends(
+			Q("\"events\":[" EV("v",
+				"TOTAL") "],\"breakdowns\":[{\"property\":"
+					 "\"$country\"},{\"property\":\"$browser\"}],\"breakdownLimit\":1"),
+			"", lines),
 		"v[US,Chrome]: 01-01=4; v[$others,$others]: 01-01=5", "%s", kit_text);
 }
 
@@ -131,8 +140,8 @@ Test(trends, others_are_folded_again_not_added)
 		"v[a]: 01-01=2; v[$others]: 01-01=1", "2024-01-01T01:00:00 v u p=a",
 		"2024-01-01T01:00:00 v w p=a", "2024-01-01T02:00:00 v u p=b",
 		"2024-01-01T03:00:00 v u p=c");
-	check(Q("\"events\":[{\"event\":{\"kind\":\"v\"}," AGG("AVG")
-		",\"aggregationProperty\":\"n\"}]," BY("p") "1"),
+	check(Q("\"events\":[{\"event\":{\"kind\":\"v\"}," AGG(
+		      "AVG") ",\"aggregationProperty\":\"n\"}]," BY("p") "1"),
 		"v[a]: 01-01=100; v[$others]: 01-01=2", "2024-01-01T01:00:00 v u p=a n=100",
 		"2024-01-01T01:00:00 v w p=b n=1", "2024-01-01T02:00:00 v u p=b n=2",
 		"2024-01-01T03:00:00 v u p=c n=3");
@@ -140,11 +149,13 @@ Test(trends, others_are_folded_again_not_added)
 
 Test(trends, numbers_of_1_2)
 {
-#define NUM(a) Q("\"events\":[{\"event\":{\"kind\":\"view\"}," AGG(a) ",\"aggregationProperty\":\"amt\"}]")
-#define AMTS "2024-01-01T01:00:00 view u amt=5", "2024-01-01T01:00:00 view u amt=2.5", \
-	"2024-01-01T01:00:00 view u amt=\"7\"", "2024-01-01T01:00:00 view u amt=abc", \
-	"2024-01-01T01:00:00 view u", "2024-01-01T01:00:00 view u amt=true", \
-	"2024-01-02T01:00:00 view u amt=abc"
+#define NUM(a) \
+	Q("\"events\":[{\"event\":{\"kind\":\"view\"}," AGG(a) ",\"aggregationProperty\":\"amt\"}]")
+#define AMTS                                                                                  \
+	"2024-01-01T01:00:00 view u amt=5", "2024-01-01T01:00:00 view u amt=2.5",             \
+		"2024-01-01T01:00:00 view u amt=\"7\"", "2024-01-01T01:00:00 view u amt=abc", \
+		"2024-01-01T01:00:00 view u", "2024-01-01T01:00:00 view u amt=true",          \
+		"2024-01-02T01:00:00 view u amt=abc"
 	check(NUM("SUM"), "view: 01-01=14.5 01-02=0", AMTS);
 	check(NUM("AVG"), "view: 01-01=4.833333333333333 01-02=0", AMTS);
 	check(NUM("MIN"), "view: 01-01=2.5 01-02=0", AMTS);
@@ -153,13 +164,14 @@ Test(trends, numbers_of_1_2)
 
 Test(trends, cookieless_ids_are_no_people)
 {
-#define COOKIES "2024-01-01T01:00:00 v c1", "2024-01-01T01:00:00 v c1", "2024-01-01T01:00:00 v c2", \
-	"2024-01-01T01:00:00 v cookieless-x", "2024-01-01T01:00:00 v cookieless-y"
+#define COOKIES                                                                             \
+	"2024-01-01T01:00:00 v c1", "2024-01-01T01:00:00 v c1", "2024-01-01T01:00:00 v c2", \
+		"2024-01-01T01:00:00 v cookieless-x", "2024-01-01T01:00:00 v cookieless-y"
 	check(Q("\"events\":[" EV("v", "TOTAL") "]"), "v: 01-01=5", COOKIES);
 	check(Q("\"events\":[" EV("v", "UNIQUE_USERS") "]"), "v: 01-01=2", COOKIES);
 	check(Q("\"events\":[" EV("v", "PER_USER_AVG") "]"), "v: 01-01=1.5", COOKIES);
-	check(Q("\"events\":[" EV("v", "UNIQUE_USERS") "],\"includeCookieless\":true"), "v: 01-01=4",
-		COOKIES);
+	check(Q("\"events\":[" EV("v", "UNIQUE_USERS") "],\"includeCookieless\":true"),
+		"v: 01-01=4", COOKIES);
 	/* existence of a bucket ignores the exclusion (D72) */
 	check(Q("\"events\":[" EV("v", "UNIQUE_USERS") "," EV("w", "TOTAL") "]"),
 		"v: 01-01=2 01-02=0; w: 01-01=0 01-02=0", COOKIES,
@@ -185,19 +197,24 @@ Test(trends, window_is_half_open)
 
 Test(trends, filters_groups_and_operators)
 {
-#define F(key, op, rest) "{\"property\":\"" key "\",\"operator\":\"FILTER_OPERATOR_" op "\"" rest "}"
-#define ROWS "2024-01-01T01:00:00 v u a=1 b=x", "2024-01-01T01:00:00 v u a=2 b=y", \
-	"2024-01-01T01:00:00 v u a=3 b=x", "2024-01-01T01:00:00 v u b=z"
-	check(Q("\"filterGroups\":[{\"filters\":[" F("a", "GTE", ",\"value\":\"2\"") ","
-		F("b", "EQUALS", ",\"value\":\"x\"") "]}]"), "v: 01-01=1", ROWS);
-	check(Q("\"filterGroups\":[{\"operator\":\"LOGICAL_OPERATOR_OR\",\"filters\":["
-		F("a", "GTE", ",\"value\":\"2\"") "," F("b", "EQUALS", ",\"value\":\"x\"") "]}]"),
+#define F(key, op, rest) \
+	"{\"property\":\"" key "\",\"operator\":\"FILTER_OPERATOR_" op "\"" rest "}"
+#define ROWS                                                                  \
+	"2024-01-01T01:00:00 v u a=1 b=x", "2024-01-01T01:00:00 v u a=2 b=y", \
+		"2024-01-01T01:00:00 v u a=3 b=x", "2024-01-01T01:00:00 v u b=z"
+	check(Q("\"filterGroups\":[{\"filters\":[" F("a", "GTE", ",\"value\":\"2\"") "," F(
+		      "b", "EQUALS", ",\"value\":\"x\"") "]}]"),
+		"v: 01-01=1", ROWS);
+	check(Q("\"filterGroups\":[{\"operator\":\"LOGICAL_OPERATOR_OR\",\"filters\":[" F("a",
+		      "GTE", ",\"value\":\"2\"") "," F("b", "EQUALS", ",\"value\":\"x\"") "]}]"),
 		"v: 01-01=3", ROWS);
-	check(Q("\"filterGroupsOperator\":\"LOGICAL_OPERATOR_OR\",\"filterGroups\":[{\"filters\":["
-		F("a", "EQUALS", ",\"value\":\"1\"") "]},{\"filters\":["
-		F("a", "IS_NOT_SET", "") "]}]"), "v: 01-01=2", ROWS);
-	check(Q("\"events\":[{\"event\":{\"kind\":\"v\",\"filters\":["
-		F("b", "IN", ",\"values\":[\"y\",\"z\"]") "]}}]"), "v: 01-01=2", ROWS);
+	check(Q("\"filterGroupsOperator\":\"LOGICAL_OPERATOR_OR\",\"filterGroups\":[{\"filters\":[" F(
+		      "a", "EQUALS", ",\"value\":\"1\"") "]},{\"filters\":[" F("a", "IS_NOT_SET",
+		      "") "]}]"),
+		"v: 01-01=2", ROWS);
+	check(Q("\"events\":[{\"event\":{\"kind\":\"v\",\"filters\":[" F(
+		      "b", "IN", ",\"values\":[\"y\",\"z\"]") "]}}]"),
+		"v: 01-01=2", ROWS);
 }
 
 Test(trends, traits_match_every_event_of_a_person)
@@ -209,10 +226,14 @@ Test(trends, traits_match_every_event_of_a_person)
 	people_link(&kit_people, STR("anon7"), STR("p1"));
 	people_trait(&kit_people, STR("p1"), 0, &gold);
 	people_trait(&kit_people, STR("p2"), 0, &silver);
-#define P(op) Q("\"filterGroups\":[{\"filters\":[" F("plan", op, ",\"value\":\"gold\",\"source\":" \
-	"\"PROPERTY_SOURCE_PROFILE\"") "]}]")
-#define WHO "2024-01-01T01:00:00 v p1", "2024-01-01T01:00:00 v p1", "2024-01-01T01:00:00 v anon7", \
-	"2024-01-01T01:00:00 v ext1", "2024-01-01T01:00:00 v p2", "2024-01-01T01:00:00 v z"
+#define P(op)                                              \
+	Q("\"filterGroups\":[{\"filters\":[" F("plan", op, \
+		",\"value\":\"gold\",\"source\":"          \
+		"\"PROPERTY_SOURCE_PROFILE\"") "]}]")
+#define WHO                                                                                    \
+	"2024-01-01T01:00:00 v p1", "2024-01-01T01:00:00 v p1", "2024-01-01T01:00:00 v anon7", \
+		"2024-01-01T01:00:00 v ext1", "2024-01-01T01:00:00 v p2",                      \
+		"2024-01-01T01:00:00 v z"
 	check(P("EQUALS"), "v: 01-01=4", WHO);
 	check(P("NOT_EQUALS"), "v: 01-01=2", WHO); /* D28: nobody's traits are empty */
 }

@@ -27,8 +27,7 @@ static int64_t at(const char *text)
 }
 
 /* Starts of all buckets of a window, as "MM-DDTHH:MM ..." in UTC. */
-static const char *starts(const char *zone, enum bucket_unit unit, const char *from,
-	const char *to)
+static const char *starts(const char *zone, enum bucket_unit unit, const char *from, const char *to)
 {
 	static char text[8192];
 	struct tz *z = tz_open(str_of(zone), &a);
@@ -102,8 +101,8 @@ Test(tz, lord_howe_moves_half_an_hour)
 Test(tz, apia_skips_a_day)
 {
 	/* 30 December 2011 did not exist */
-	cr_assert_str_eq(starts("Pacific/Apia", BUCKET_DAY, "2011-12-29T10:00:00",
-				 "2011-12-31T10:00:00"),
+	cr_assert_str_eq(
+		starts("Pacific/Apia", BUCKET_DAY, "2011-12-29T10:00:00", "2011-12-31T10:00:00"),
 		"12-29T10:00 12-30T10:00");
 	check_start("Pacific/Apia", BUCKET_MONTH, "2011-12-31T09:00:00", "2011-12-01T10:00");
 }
@@ -183,7 +182,8 @@ Test(tz, agrees_with_the_c_library)
 			struct tm tm;
 
 			localtime_r(&when, &tm);
-			cr_assert_eq(span.offset, tm.tm_gmtoff, "%s at %lld", zones[i], (long long)t);
+			cr_assert_eq(
+				span.offset, tm.tm_gmtoff, "%s at %lld", zones[i], (long long)t);
 			cr_assert(span.begin <= t && t < span.end);
 		}
 	}

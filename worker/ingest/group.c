@@ -85,7 +85,8 @@ static struct claim *make_claims(const struct group *g)
 
 		for (uint32_t k = 0; k < b->n; k++, order++) {
 			v[order] = (struct claim){.project = b->project,
-				.day = day_of(b->events[k].time_ms), .order = order,
+				.day = day_of(b->events[k].time_ms),
+				.order = order,
 				.share = g->share_of[i]};
 			memcpy(v[order].id, b->events[k].id, 16);
 		}
@@ -117,8 +118,8 @@ struct shares {
 	struct str *data;
 };
 
-static bool encode_share(struct group *g, struct shares *s, uint32_t first, uint32_t end,
-	uint32_t order)
+static bool encode_share(
+	struct group *g, struct shares *s, uint32_t first, uint32_t end, uint32_t order)
 {
 	struct encoder *e = encoder_new(g->a);
 	uint32_t no = g->share_of[first];
@@ -162,7 +163,8 @@ static bool encode_shares(struct group *g)
 	for (uint32_t first = 0; first < g->n_batches; first = end) {
 		uint32_t events = 0;
 
-		for (end = first; end < g->n_batches && g->share_of[end] == g->share_of[first]; end++)
+		for (end = first; end < g->n_batches && g->share_of[end] == g->share_of[first];
+			end++)
 			events += g->batches[end]->n;
 		if (!encode_share(g, &s, first, end, order))
 			return false;
@@ -205,8 +207,7 @@ static bool fill_claims(struct group *g, const struct claim *v)
 	return true;
 }
 
-bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n,
-	struct arena *a)
+bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n, struct arena *a)
 {
 	struct claim *claims;
 

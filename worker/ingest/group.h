@@ -13,7 +13,7 @@ struct group {
 	struct ingest_batch **batches; /* by project, then in order of arrival */
 	bool *dead;                    /* per batch, out: its project was deleted */
 	uint32_t n_batches, n_events, n_shares;
-	uint32_t *pos_of;  /* per event in that order: position in its blob, or GROUP_DUPLICATE */
+	uint32_t *pos_of;   /* per event in that order: position in its blob, or GROUP_DUPLICATE */
 	uint32_t *share_of; /* per batch: number of its blob, from 0 */
 	struct q_events_claim_args args;
 };
@@ -22,8 +22,7 @@ struct group {
 
 /* Orders, removes repeated ids (the first one stays), encodes a blob a project.
  * False at the arena's cap. Everything lives in the arena. */
-bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n,
-	struct arena *a);
+bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n, struct arena *a);
 /* Sets `created` of the batches and `dead` from the rows. False when the rows make
  * no sense or the arena is full. */
 bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n);

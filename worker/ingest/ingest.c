@@ -14,11 +14,11 @@
 #include "worker/worker.h"
 
 enum {
-	GROUP_EVENTS = 16384,        /* a group ends here, or... */
-	GROUP_BYTES = 8 << 20,       /* ...here; a single batch always fits */
+	GROUP_EVENTS = 16384,  /* a group ends here, or... */
+	GROUP_BYTES = 8 << 20, /* ...here; a single batch always fits */
 	GROUP_BATCHES = 1024,
 	GROUP_MEMORY = 128 << 20,
-	ATTEMPTS = 3                 /* against deadlocks and missing partitions */
+	ATTEMPTS = 3 /* against deadlocks and missing partitions */
 };
 
 /* A call that waits; lives on its stack. */

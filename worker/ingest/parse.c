@@ -111,8 +111,8 @@ static int parse_props(struct call *c, const Events__V1__Event *in, struct event
 	for (size_t i = 0; i < plain; i++) {
 		struct str key = text(in->properties->fields[i]->key);
 
-		out[n] = (struct prop){key,
-			key.n && key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM, {0}};
+		out[n] = (struct prop){
+			key, key.n && key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM, {0}};
 		if (in->properties->fields[i]->value && !is_server_only(key) &&
 			plain_value(in->properties->fields[i]->value, &out[n].value))
 			n++;
@@ -128,7 +128,8 @@ int parse_event(struct call *c, const Events__V1__Event *in, int64_t now_ms, str
 	const Google__Protobuf__Timestamp *when = in->occur_time ? in->occur_time : in->timestamp;
 
 	*ev = (struct event){.kind = text(in->kind ? in->kind : in->name),
-		.distinct_id = text(in->distinct_id), .time_ms = when ? to_ms(when) : now_ms};
+		.distinct_id = text(in->distinct_id),
+		.time_ms = when ? to_ms(when) : now_ms};
 	if (in->event_id) {
 		if (!str_uuid(str_of(in->event_id), ev->id))
 			return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "event_id must be a UUID");

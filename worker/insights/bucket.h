@@ -17,7 +17,7 @@ struct buckets {
 	uint32_t n;            /* buckets, in order of time */
 	const int64_t *starts; /* ms, as answered */
 	uint32_t n_stretches;
-	const int64_t *from;   /* ms, where a stretch begins; ascending */
+	const int64_t *from;    /* ms, where a stretch begins; ascending */
 	const uint32_t *bucket; /* whose it is */
 };
 

@@ -36,8 +36,8 @@ static bool set_values(struct plan *p, struct filter *f, const Common__V1__Prope
 	return true;
 }
 
-static int make_filter(struct plan *p, struct filter *f, const Common__V1__PropertyFilter *in,
-	const char **why)
+static int make_filter(
+	struct plan *p, struct filter *f, const Common__V1__PropertyFilter *in, const char **why)
 {
 	struct str key = text(in->property), low = text(in->value), high = low;
 
@@ -75,8 +75,8 @@ static int make_group(struct plan *p, struct plan_group *g, Common__V1__Property
 	return 0;
 }
 
-static int make_groups(struct plan *p, Insights__V1__FilterGroup **in, size_t n, bool any,
-	const char **why)
+static int make_groups(
+	struct plan *p, Insights__V1__FilterGroup **in, size_t n, bool any, const char **why)
 {
 	struct plan_group *groups = arena_array(p->a, n + 1, sizeof(*groups));
 
@@ -94,8 +94,8 @@ static int make_groups(struct plan *p, Insights__V1__FilterGroup **in, size_t n,
 	return 0;
 }
 
-static int make_event(struct plan *p, struct plan_event *ev, const Common__V1__EventFilter *in,
-	const char **why)
+static int make_event(
+	struct plan *p, struct plan_event *ev, const Common__V1__EventFilter *in, const char **why)
 {
 	*ev = (struct plan_event){.agg = AGG_TOTAL, .number = PLAN_NONE};
 	if (!in)
@@ -104,8 +104,8 @@ static int make_event(struct plan *p, struct plan_event *ev, const Common__V1__E
 	return make_group(p, &ev->filters, in->filters, in->n_filters, false, why);
 }
 
-static int set_aggregation(struct plan *p, struct plan_event *ev,
-	const Insights__V1__EventQuery *in, bool cookieless)
+static int set_aggregation(
+	struct plan *p, struct plan_event *ev, const Insights__V1__EventQuery *in, bool cookieless)
 {
 	if (in->aggregation > AGG(UNSPECIFIED) && in->aggregation <= AGG(MAX))
 		ev->agg = (enum plan_agg)in->aggregation;
@@ -136,8 +136,7 @@ static const char *refusal(const Insights__V1__InsightQuerySpec *spec)
 	return NULL;
 }
 
-static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spec,
-	const char **why)
+static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why)
 {
 	size_t n = spec->n_events ? spec->n_events : 1;
 	struct plan_event *events = arena_array(p->a, n, sizeof(*events));
@@ -161,8 +160,8 @@ static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spe
 	return 0;
 }
 
-static int make_breakdowns(struct plan *p, const Insights__V1__InsightQuerySpec *spec,
-	const char **why)
+static int make_breakdowns(
+	struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why)
 {
 	*why = "too many breakdowns";
 	if (spec->n_breakdowns > PLAN_BREAKDOWNS_MAX)
@@ -205,13 +204,14 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 	if (make_events(p, spec, why) < 0 || make_breakdowns(p, spec, why) < 0)
 		return -1;
 	if (make_groups(p, spec->filter_groups, spec->n_filter_groups,
-		    spec->filter_groups_operator == COMMON__V1__LOGICAL_OPERATOR__LOGICAL_OPERATOR_OR,
+		    spec->filter_groups_operator ==
+			    COMMON__V1__LOGICAL_OPERATOR__LOGICAL_OPERATOR_OR,
 		    why) < 0)
 		return -1;
 	p->need.distinct = p->people;
 	*why = "time_range has too many buckets";
-	return !trends || buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity, p->from_ms,
-				  p->to_ms, a)
+	return !trends || buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
+				  p->from_ms, p->to_ms, a)
 		       ? 0
 		       : -1;
 }
@@ -236,13 +236,13 @@ static int list_events(struct plan *p, const Activity__V1__ListRequest *in, cons
 	return make_group(p, all, in->property_filters, in->n_property_filters, false, why);
 }
 
-int compile_list(struct plan *p, const Activity__V1__ListRequest *in, struct arena *a,
-	const char **why)
+int compile_list(
+	struct plan *p, const Activity__V1__ListRequest *in, struct arena *a, const char **why)
 {
 	uint8_t *session = arena_alloc(a, 16);
 
-	*p = (struct plan){.kind = PLAN_LIST, .a = a, .from_ms = INT64_MIN / 2,
-		.to_ms = INT64_MAX / 2};
+	*p = (struct plan){
+		.kind = PLAN_LIST, .a = a, .from_ms = INT64_MIN / 2, .to_ms = INT64_MAX / 2};
 	*why = too_big;
 	if (!session || list_events(p, in, why) < 0)
 		return -1;

@@ -102,8 +102,8 @@ static bool copy_text(struct arena *a, struct str *s)
 	return p != NULL;
 }
 
-static bool copy_props(struct feed *feed, struct feed_event *ev, const struct prop *props,
-	uint32_t n)
+static bool copy_props(
+	struct feed *feed, struct feed_event *ev, const struct prop *props, uint32_t n)
 {
 	struct prop *out = arena_array(feed->a, n + 1, sizeof(*out));
 
@@ -121,8 +121,8 @@ static bool copy_props(struct feed *feed, struct feed_event *ev, const struct pr
 	return true;
 }
 
-static bool read_props(struct feed *feed, const struct open_segment *o, uint32_t row,
-	struct feed_event *ev)
+static bool read_props(
+	struct feed *feed, const struct open_segment *o, uint32_t row, struct feed_event *ev)
 {
 	struct prop *props = arena_array(o->a, PROPS_MAX, sizeof(*props));
 	uint32_t n = 0;
@@ -138,8 +138,8 @@ static bool read_props(struct feed *feed, const struct open_segment *o, uint32_t
 			props[n++] = (struct prop){part->key, part->scope, *v};
 	}
 	if (props && o->overflow.p) {
-		int more = evseg_overflow(o->seg, o->overflow, row, props + n,
-			(int)(PROPS_MAX - n));
+		int more =
+			evseg_overflow(o->seg, o->overflow, row, props + n, (int)(PROPS_MAX - n));
 
 		if (more < 0)
 			return false;
@@ -148,8 +148,8 @@ static bool read_props(struct feed *feed, const struct open_segment *o, uint32_t
 	return props && copy_props(feed, ev, props, n);
 }
 
-static struct feed_event *read_event(struct feed *feed, const struct open_segment *o,
-	const struct key *key)
+static struct feed_event *read_event(
+	struct feed *feed, const struct open_segment *o, const struct key *key)
 {
 	struct feed_event *ev = arena_zalloc(feed->a, sizeof(*ev));
 	const struct value *kind = column_value(&o->kind, key->row);
@@ -201,8 +201,8 @@ bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg
 
 	for (uint32_t i = 0; keys && i < f->batch->n; i++)
 		if (wanted(feed, f, i))
-			keys[n++] = (struct key){f->batch->times[i],
-				f->batch->ids + (size_t)i * 16, i};
+			keys[n++] =
+				(struct key){f->batch->times[i], f->batch->ids + (size_t)i * 16, i};
 	if (!keys || n == 0)
 		return keys != NULL;
 	qsort(keys, n, sizeof(*keys), by_key);

@@ -29,8 +29,8 @@ static bool resolve_people(struct frame *f)
 }
 
 /* The column a filter looks at, and its answer per dictionary code. */
-static uint8_t *pass_table(const struct frame *f, const struct filter *flt,
-	const struct batch_column **column)
+static uint8_t *pass_table(
+	const struct frame *f, const struct filter *flt, const struct batch_column **column)
 {
 	const struct batch_column *c =
 		flt->profile ? &f->batch->distinct : &f->batch->props[flt->source];
@@ -97,8 +97,8 @@ static bool add_groups(const struct frame *f, uint8_t *base)
 }
 
 /* base &= the column holds exactly this. */
-static void only(const struct frame *f, const struct batch_column *c, struct str value,
-	uint8_t *base)
+static void only(
+	const struct frame *f, const struct batch_column *c, struct str value, uint8_t *base)
 {
 	uint32_t wanted = 0;
 

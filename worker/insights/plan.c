@@ -16,7 +16,8 @@ uint32_t plan_property(struct plan *p, struct str key)
 	if (n == p->cap_props) {
 		uint32_t cap = n ? n * 2 : 8;
 
-		p->props = arena_grow(p->a, p->props, n * sizeof(*p->props), cap * sizeof(*p->props));
+		p->props =
+			arena_grow(p->a, p->props, n * sizeof(*p->props), cap * sizeof(*p->props));
 		if (!p->props)
 			return PLAN_NONE;
 		p->cap_props = cap;
@@ -35,8 +36,8 @@ uint32_t plan_path(struct plan *p, struct str path)
 	if (p->n_paths == p->cap_paths) {
 		uint32_t cap = p->cap_paths ? p->cap_paths * 2 : 8;
 
-		p->paths = arena_grow(p->a, p->paths, p->n_paths * sizeof(*p->paths),
-			cap * sizeof(*p->paths));
+		p->paths = arena_grow(
+			p->a, p->paths, p->n_paths * sizeof(*p->paths), cap * sizeof(*p->paths));
 		if (!p->paths)
 			return PLAN_NONE;
 		p->cap_paths = cap;

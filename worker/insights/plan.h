@@ -14,7 +14,13 @@ enum plan_kind { PLAN_TRENDS, PLAN_SEGMENTATION, PLAN_LIST };
 
 /* Numbers of insights.v1.AggregationType. */
 enum plan_agg {
-	AGG_TOTAL = 1, AGG_UNIQUE_USERS, AGG_PER_USER_AVG, AGG_SUM, AGG_AVG, AGG_MIN, AGG_MAX
+	AGG_TOTAL = 1,
+	AGG_UNIQUE_USERS,
+	AGG_PER_USER_AVG,
+	AGG_SUM,
+	AGG_AVG,
+	AGG_MIN,
+	AGG_MAX
 };
 
 enum { PLAN_BREAKDOWNS_MAX = 5 };
@@ -43,21 +49,21 @@ struct plan {
 	struct batch_need need;
 	struct prop_ref *props; /* = need.props, while compiling */
 	uint32_t cap_props;
-	struct str *paths;      /* trait paths of profile filters */
+	struct str *paths; /* trait paths of profile filters */
 	uint32_t n_paths, cap_paths;
-	bool people;            /* distinct_ids must be resolved to persons */
+	bool people; /* distinct_ids must be resolved to persons */
 	const struct plan_event *events;
 	uint32_t n_events;
 	const struct plan_group *groups;
 	uint32_t n_groups;
-	bool any_group;         /* groups combine with OR */
+	bool any_group; /* groups combine with OR */
 	struct str names[PLAN_BREAKDOWNS_MAX];
 	uint32_t breakdowns[PLAN_BREAKDOWNS_MAX]; /* properties */
 	uint32_t n_breakdowns, limit;
 	/* PLAN_LIST */
-	struct str person;      /* only this person's, by any id; p == NULL: everybody's */
-	struct str session;     /* 16 bytes, or p == NULL */
-	struct str only_kind;   /* p == NULL: every kind */
+	struct str person;    /* only this person's, by any id; p == NULL: everybody's */
+	struct str session;   /* 16 bytes, or p == NULL */
+	struct str only_kind; /* p == NULL: every kind */
 };
 
 /* Number of an event property in need.props, added when new; PLAN_NONE at the

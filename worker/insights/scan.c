@@ -105,7 +105,8 @@ static bool begin(struct scan *s, struct db *db)
 			return false;
 		}
 		db_blocking(db, kept, &s->a);
-		if (db_blocking_begin(db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, left) == 0)
+		if (db_blocking_begin(db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, left) ==
+			0)
 			return true;
 		forget();
 	}

@@ -10,11 +10,11 @@
 
 enum scan_end {
 	SCAN_OK,
-	SCAN_TIME,   /* the budget or the call's deadline is over */
-	SCAN_GONE,   /* the client went away */
+	SCAN_TIME, /* the budget or the call's deadline is over */
+	SCAN_GONE, /* the client went away */
 	SCAN_MEMORY,
-	SCAN_DB,     /* PostgreSQL cannot be asked now */
-	SCAN_BROKEN  /* a bug, or stored bytes are damaged */
+	SCAN_DB,    /* PostgreSQL cannot be asked now */
+	SCAN_BROKEN /* a bug, or stored bytes are damaged */
 };
 
 struct scan {

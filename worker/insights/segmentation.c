@@ -22,9 +22,8 @@ bool segmentation_fold(struct segmentation *s, const struct frame *f)
 	const struct batch *b = f->batch;
 	struct numbers numbers = {0};
 
-	if (first->number != PLAN_NONE &&
-		!numbers_make(&numbers, &b->props[first->number],
-			s->plan->need.props[first->number].class, f->a))
+	if (first->number != PLAN_NONE && !numbers_make(&numbers, &b->props[first->number],
+						  s->plan->need.props[first->number].class, f->a))
 		return false;
 	for (uint32_t i = 0; i < b->n; i++) {
 		if (!matches(f, i) || (first->consented && !frame_consented(f, i)))

@@ -101,8 +101,8 @@ int pairs_add(struct pairs *p, uint32_t a, uint32_t b)
 	return 1;
 }
 
-bool numbers_make(struct numbers *n, const struct batch_column *c, enum key_class class,
-	struct arena *a)
+bool numbers_make(
+	struct numbers *n, const struct batch_column *c, enum key_class class, struct arena *a)
 {
 	double *v = arena_array(a, c->n_entries + 1, sizeof(*v));
 	uint8_t *has = arena_zalloc(a, c->n_entries + 1);

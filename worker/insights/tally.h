@@ -40,7 +40,7 @@ struct numbers {
 };
 
 /* False at the arena's cap. */
-bool numbers_make(struct numbers *n, const struct batch_column *c, enum key_class class,
-	struct arena *a);
+bool numbers_make(
+	struct numbers *n, const struct batch_column *c, enum key_class class, struct arena *a);
 
 #endif

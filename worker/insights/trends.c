@@ -37,8 +37,8 @@ struct trends *trends_new(const struct plan *plan)
 }
 
 /* Numbers of the texts of a column, [0] for the missing value. */
-static const uint32_t *intern_column(struct intern *to, const struct batch_column *c,
-	enum key_class class, struct arena *a)
+static const uint32_t *intern_column(
+	struct intern *to, const struct batch_column *c, enum key_class class, struct arena *a)
 {
 	static const struct value missing = {.type = VALUE_NONE};
 	uint32_t *no = arena_array(a, c->n_entries + 1, sizeof(*no));
@@ -155,9 +155,8 @@ static bool fold_event(struct pass *p)
 	const struct batch *b = p->f->batch;
 	const uint8_t *match = p->f->match[p->event];
 
-	if (p->ev->number != PLAN_NONE &&
-		!numbers_make(&p->numbers, &b->props[p->ev->number],
-			plan->need.props[p->ev->number].class, p->f->a))
+	if (p->ev->number != PLAN_NONE && !numbers_make(&p->numbers, &b->props[p->ev->number],
+						  plan->need.props[p->ev->number].class, p->f->a))
 		return false;
 	p->line = INTERN_FULL;
 	for (uint32_t i = 0; i < b->n; i++) {
@@ -186,8 +185,8 @@ bool trends_fold(struct trends *t, const struct frame *f)
 	for (uint32_t k = 0; k < plan->n_breakdowns; k++) {
 		uint32_t prop = plan->breakdowns[k];
 
-		p.text_no[k] = intern_column(&t->texts, &f->batch->props[prop],
-			plan->need.props[prop].class, f->a);
+		p.text_no[k] = intern_column(
+			&t->texts, &f->batch->props[prop], plan->need.props[prop].class, f->a);
 		if (!p.text_no[k])
 			return false;
 	}

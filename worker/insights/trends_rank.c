@@ -260,8 +260,8 @@ static void fold_users(struct rank *r)
 		o = r->out_of[c->line];
 		if (!o->others)
 			continue;
-		fresh = pairs_add(&seen, r->unit_of[c->line] * r->n_buckets + c->bucket,
-			(uint32_t)pair);
+		fresh = pairs_add(
+			&seen, r->unit_of[c->line] * r->n_buckets + c->bucket, (uint32_t)pair);
 		if (fresh < 0) {
 			r->failed = true;
 			return;
@@ -328,12 +328,12 @@ static void emit(struct rank *r, const struct unit *u, const struct out *o,
 
 	for (uint32_t b = 0; points && b < r->n_buckets; b++)
 		if (o->has[b] || (r->several && r->t->exists[b]))
-			points[n_points++] = (struct trend_point){r->plan->buckets.starts[b],
-				tally_value(&o->cells[b], agg)};
+			points[n_points++] = (struct trend_point){
+				r->plan->buckets.starts[b], tally_value(&o->cells[b], agg)};
 	if (n_points == 0)
 		return;
-	series[*n] = (struct trend_series){r->t->kinds.strings[u->kind], values_of(r, o), points,
-		n_points};
+	series[*n] = (struct trend_series){
+		r->t->kinds.strings[u->kind], values_of(r, o), points, n_points};
 	(*n)++;
 }
 
@@ -350,7 +350,10 @@ static void add_empty_tuples(struct rank *r)
 
 bool trends_finish(struct trends *t, const struct trend_series **series, uint32_t *n)
 {
-	struct rank r = {.t = t, .a = t->plan->a, .plan = t->plan, .n_buckets = t->plan->buckets.n,
+	struct rank r = {.t = t,
+		.a = t->plan->a,
+		.plan = t->plan,
+		.n_buckets = t->plan->buckets.n,
 		.several = t->plan->n_events > 1};
 	struct trend_series *out;
 	size_t most = 0;

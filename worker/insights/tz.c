@@ -121,8 +121,8 @@ static bool take_name(struct str *s)
 			return false;
 		n++;
 	} else {
-		while (n < s->n && ((s->p[n] >= 'A' && s->p[n] <= 'Z') ||
-					   (s->p[n] >= 'a' && s->p[n] <= 'z')))
+		while (n < s->n &&
+			((s->p[n] >= 'A' && s->p[n] <= 'Z') || (s->p[n] >= 'a' && s->p[n] <= 'z')))
 			n++;
 		if (n < 3)
 			return false;

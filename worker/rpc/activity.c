@@ -30,8 +30,8 @@ static bool enough(struct scan *s, int64_t tmax)
 
 static int no_memory(struct call *c)
 {
-	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
-		"the query needs more memory than it may use");
+	return call_fail(
+		c, CODE_RESOURCE_EXHAUSTED, NULL, "the query needs more memory than it may use");
 }
 
 static int start_after(struct call *c, struct feed *feed, struct plan *plan, const char *token)
@@ -50,8 +50,8 @@ static int start_after(struct call *c, struct feed *feed, struct plan *plan, con
 	return 0;
 }
 
-static int put_events(struct call *c, const struct feed *feed, uint32_t n,
-	Activity__V1__ListResponse *out)
+static int put_events(
+	struct call *c, const struct feed *feed, uint32_t n, Activity__V1__ListResponse *out)
 {
 	Activity__V1__ActivityEvent *all = call_alloc(c, (n + 1) * sizeof(*all));
 
@@ -67,8 +67,8 @@ static int put_events(struct call *c, const struct feed *feed, uint32_t n,
 	return 0;
 }
 
-static int put_page(struct call *c, const struct feed *feed, uint32_t size,
-	Activity__V1__ListResponse *out)
+static int put_page(
+	struct call *c, const struct feed *feed, uint32_t size, Activity__V1__ListResponse *out)
 {
 	uint32_t n = feed->n < size ? feed->n : size;
 	struct cursor cursor;
@@ -108,8 +108,8 @@ static int list(struct call *c, struct scan *s, const Activity__V1__ListRequest 
 	return scan_run(s, c) < 0 ? -1 : put_page(c, &feed, size, out);
 }
 
-int rpc_activity_list(struct call *c, const Activity__V1__ListRequest *in,
-	Activity__V1__ListResponse *out)
+int rpc_activity_list(
+	struct call *c, const Activity__V1__ListRequest *in, Activity__V1__ListResponse *out)
 {
 	struct scan scan;
 	int n;

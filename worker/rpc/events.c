@@ -26,7 +26,8 @@ static int put_dropped(struct call *c, uint32_t n, Events__V1__BatchCreateRespon
 	e->value = n;
 	out->dropped_by_reason[0] = e;
 	out->n_dropped_by_reason = 1;
-	return e->key ? 0 : call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the call is out of memory");
+	return e->key ? 0
+		      : call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the call is out of memory");
 }
 
 static void count(struct call *c, uint32_t accepted, uint32_t created, uint32_t dropped)
@@ -42,8 +43,8 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 	Events__V1__BatchCreateResponse *out)
 {
 	struct event *events = call_alloc(c, (in->n_events + 1) * sizeof(*events));
-	struct ingest_batch batch = {.project = c->who.project, .events = events,
-		.bytes = c->message.n};
+	struct ingest_batch batch = {
+		.project = c->who.project, .events = events, .bytes = c->message.n};
 	int64_t now_ms = clock_real_ms();
 	uint32_t dropped = 0;
 

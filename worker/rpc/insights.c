@@ -22,8 +22,8 @@ static bool fold_segmentation(struct scan *s, const struct frame *f, const struc
 
 static int no_memory(struct call *c)
 {
-	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
-		"the query needs more memory than it may use");
+	return call_fail(
+		c, CODE_RESOURCE_EXHAUSTED, NULL, "the query needs more memory than it may use");
 }
 
 /* ---- the answer of trends ---- */
@@ -39,8 +39,8 @@ static char *copy_text(struct call *c, struct str s)
 	return z;
 }
 
-static int put_points(struct call *c, Insights__V1__TrendSeries *out,
-	const struct trend_series *series)
+static int put_points(
+	struct call *c, Insights__V1__TrendSeries *out, const struct trend_series *series)
 {
 	struct point {
 		Insights__V1__DataPoint point;
@@ -88,8 +88,8 @@ static int put_breakdown(struct call *c, Insights__V1__TrendSeries *out, const s
 	return 0;
 }
 
-static int put_trends(struct call *c, struct trends *t, const struct plan *p,
-	Insights__V1__QueryResponse *out)
+static int put_trends(
+	struct call *c, struct trends *t, const struct plan *p, Insights__V1__QueryResponse *out)
 {
 	Insights__V1__TrendsResult *result = call_alloc(c, sizeof(*result));
 	Insights__V1__TrendSeries *all;
@@ -167,17 +167,18 @@ static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__Q
 	return plan.kind == PLAN_TRENDS ? run_trends(c, s, out) : run_segmentation(c, s, out);
 }
 
-int rpc_insights_query(struct call *c, const Insights__V1__QueryRequest *in,
-	Insights__V1__QueryResponse *out)
+int rpc_insights_query(
+	struct call *c, const Insights__V1__QueryRequest *in, Insights__V1__QueryResponse *out)
 {
 	Insights__V1__InsightType type = in->spec->insight_type;
 	struct scan scan;
 	int n;
 
-	if (in->spec->session || (type != INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_TRENDS &&
-					 type != INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_SEGMENTATION))
-		return call_fail(c, CODE_UNIMPLEMENTED, NULL,
-			"this kind of insight is not available yet");
+	if (in->spec->session ||
+		(type != INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_TRENDS &&
+			type != INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_SEGMENTATION))
+		return call_fail(
+			c, CODE_UNIMPLEMENTED, NULL, "this kind of insight is not available yet");
 	scan_init(&scan, c);
 	n = compile_and_run(c, &scan, in, out);
 	scan_free(&scan);

@@ -11,8 +11,8 @@
 enum { MAC_BYTES = 16 };
 
 /* False without such a key. */
-static bool sign(struct call *c, bool previous, const void *payload, size_t n,
-	uint8_t mac[MAC_BYTES])
+static bool sign(
+	struct call *c, bool previous, const void *payload, size_t n, uint8_t mac[MAC_BYTES])
 {
 	uint8_t key[KEY_BYTES], full[32];
 	struct buf b;

@@ -38,8 +38,8 @@ static void put_number(Google__Protobuf__Value *out, double d)
 }
 
 /* 1, 0 when there is nothing to show, -1 after call_fail(). */
-static int put_value(struct call *c, Google__Protobuf__Value *out, struct str key,
-	const struct value *v)
+static int put_value(
+	struct call *c, Google__Protobuf__Value *out, struct str key, const struct value *v)
 {
 	char scratch[VALUE_TEXT_MAX];
 	struct str text;
@@ -69,8 +69,8 @@ static int put_value(struct call *c, Google__Protobuf__Value *out, struct str ke
 }
 
 /* The properties of one scope; NULL after call_fail(). */
-static Google__Protobuf__Struct *properties(struct call *c, const struct feed_event *ev,
-	enum prop_scope scope)
+static Google__Protobuf__Struct *properties(
+	struct call *c, const struct feed_event *ev, enum prop_scope scope)
 {
 	struct field {
 		Google__Protobuf__Struct__FieldsEntry entry;

@@ -6,8 +6,8 @@
 static bool load_column(struct batch_column *out, const struct evseg *s, enum part_kind kind,
 	const struct prop_ref *ref, struct arena *a)
 {
-	const struct evseg_part *part = evseg_find(s, kind, ref ? ref->scope : SCOPE_AUTO,
-		ref ? ref->key : STR(""));
+	const struct evseg_part *part =
+		evseg_find(s, kind, ref ? ref->scope : SCOPE_AUTO, ref ? ref->key : STR(""));
 	struct column c = {0};
 	uint32_t *codes;
 
@@ -25,8 +25,8 @@ static bool load_column(struct batch_column *out, const struct evseg *s, enum pa
 	return true;
 }
 
-bool batch_load(struct batch *b, const struct evseg *s, const struct batch_need *need,
-	struct arena *a)
+bool batch_load(
+	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a)
 {
 	*b = (struct batch){.n = s->n, .masked = s->masked};
 	if (!evseg_times(s, a, &b->times) || !load_column(&b->kind, s, PART_KIND, NULL, a))

@@ -38,7 +38,7 @@ struct batch {
 };
 
 /* False when the segment is malformed or the arena is full. */
-bool batch_load(struct batch *b, const struct evseg *s, const struct batch_need *need,
-	struct arena *a);
+bool batch_load(
+	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a);
 
 #endif

@@ -22,8 +22,8 @@ struct column {
 	uint32_t n_entries;
 	struct value *entries; /* strings point into the decoded bytes */
 	bool sparse;
-	uint32_t n_present;    /* codes stored: n_rows when dense */
-	const uint32_t *rows;  /* sparse: ascending */
+	uint32_t n_present;   /* codes stored: n_rows when dense */
+	const uint32_t *rows; /* sparse: ascending */
 	const uint32_t *codes;
 };
 

@@ -27,7 +27,7 @@ struct table {
 	struct place {
 		uint64_t hash;
 		uint32_t col, code; /* code 0: free */
-	} *v;
+	} * v;
 	uint32_t mask, used;
 };
 
@@ -81,8 +81,8 @@ static bool table_grow(struct table *t, struct arena *a)
 	return true;
 }
 
-static int32_t col_new(struct encoder *e, enum part_kind kind, enum prop_scope scope,
-	struct str key)
+static int32_t col_new(
+	struct encoder *e, enum part_kind kind, enum prop_scope scope, struct str key)
 {
 	struct col *cols = room(e->a, e->cols, e->n_cols, &e->cap_cols, sizeof(*cols));
 
@@ -165,7 +165,8 @@ static uint32_t code_of(struct encoder *e, uint32_t col, const struct value *v)
 	if (!table_grow(&e->values, e->a))
 		return 0;
 	hash = value_hash(v, col);
-	for (k = (uint32_t)hash & e->values.mask; e->values.v[k].code; k = (k + 1) & e->values.mask) {
+	for (k = (uint32_t)hash & e->values.mask; e->values.v[k].code;
+		k = (k + 1) & e->values.mask) {
 		const struct place *p = &e->values.v[k];
 
 		if (p->hash == hash && p->col == col && value_eq(&c->entries[p->code - 1], v))
@@ -259,8 +260,8 @@ bool encoder_add(struct encoder *e, const struct event *ev)
 }
 
 /* Appends one part to the body and its line to the directory. */
-static void pack(struct buf *dir, struct buf *body, enum part_kind kind, const struct col *c,
-	struct str raw)
+static void pack(
+	struct buf *dir, struct buf *body, enum part_kind kind, const struct col *c, struct str raw)
 {
 	int bound = LZ4_compressBound((int)raw.n), n = 0;
 
@@ -314,8 +315,8 @@ static uint32_t pack_all(struct encoder *e, struct buf *dir, struct buf *body, s
 		if (!c->n_present)
 			continue;
 		scratch->n = 0;
-		column_encode(scratch, c->entries, c->n_entries, c->rows, c->codes, c->n_present,
-			e->n);
+		column_encode(
+			scratch, c->entries, c->n_entries, c->rows, c->codes, c->n_present, e->n);
 		pack(dir, body, c->kind, c, (struct str){scratch->p, scratch->n});
 		parts++;
 	}

@@ -28,8 +28,7 @@ static bool read_part(struct bytes *dir, struct evseg_part *part)
 	       part->raw_n <= EVSEG_PART_MAX;
 }
 
-static bool read_directory(struct evseg *s, struct bytes *dir, struct bytes *body,
-	struct arena *a)
+static bool read_directory(struct evseg *s, struct bytes *dir, struct bytes *body, struct arena *a)
 {
 	struct evseg_part *parts;
 	uint32_t n = bytes_varint32(dir);
@@ -93,8 +92,8 @@ bool evseg_mask(struct evseg *s, const int32_t *refused, uint32_t n, struct aren
 	return true;
 }
 
-const struct evseg_part *evseg_find(const struct evseg *s, enum part_kind kind,
-	enum prop_scope scope, struct str key)
+const struct evseg_part *evseg_find(
+	const struct evseg *s, enum part_kind kind, enum prop_scope scope, struct str key)
 {
 	for (uint32_t i = 0; i < s->n_parts; i++) {
 		const struct evseg_part *part = &s->parts[i];
@@ -124,8 +123,8 @@ bool evseg_unpack(const struct evseg_part *part, struct arena *a, struct str *ra
 	return n >= 0 && (uint32_t)n == part->raw_n;
 }
 
-bool evseg_column(const struct evseg *s, const struct evseg_part *part, struct arena *a,
-	struct column *c)
+bool evseg_column(
+	const struct evseg *s, const struct evseg_part *part, struct arena *a, struct column *c)
 {
 	struct str raw;
 
@@ -174,8 +173,7 @@ bool evseg_ids(const struct evseg *s, struct arena *a, const uint8_t **ids)
 	return true;
 }
 
-int evseg_overflow(const struct evseg *s, struct str raw, uint32_t row, struct prop *out,
-	int max)
+int evseg_overflow(const struct evseg *s, struct str raw, uint32_t row, struct prop *out, int max)
 {
 	struct bytes b = bytes_of(raw);
 	uint32_t n = bytes_varint32(&b);
@@ -187,7 +185,8 @@ int evseg_overflow(const struct evseg *s, struct str raw, uint32_t row, struct p
 
 		p.scope = (enum prop_scope)bytes_u8(&b);
 		p.key = bytes_take(&b, bytes_varint32(&b));
-		if (b.bad || p.scope > SCOPE_CUSTOM || at >= s->n || !column_take_value(&b, &p.value))
+		if (b.bad || p.scope > SCOPE_CUSTOM || at >= s->n ||
+			!column_take_value(&b, &p.value))
 			return -1;
 		if (at == row && found < max)
 			out[found++] = p;

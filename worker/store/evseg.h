@@ -23,15 +23,15 @@
 
 enum {
 	EVSEG_EVENTS_MAX = 65536,
-	EVSEG_KEYS_MAX = 5000,          /* columns of properties; more share PART_OVERFLOW */
-	EVSEG_PART_MAX = 16 << 20,      /* bytes of one part, unpacked */
+	EVSEG_KEYS_MAX = 5000,     /* columns of properties; more share PART_OVERFLOW */
+	EVSEG_PART_MAX = 16 << 20, /* bytes of one part, unpacked */
 	EVSEG_BLOB_MAX = 64 << 20
 };
 
 enum part_kind {
-	PART_ID = 1,       /* 16 bytes an event */
-	PART_TIME = 2,     /* i64 base, u8 width (4 or 8), deltas */
-	PART_KIND = 3,     /* column.h from here on */
+	PART_ID = 1,   /* 16 bytes an event */
+	PART_TIME = 2, /* i64 base, u8 width (4 or 8), deltas */
+	PART_KIND = 3, /* column.h from here on */
 	PART_DISTINCT = 4,
 	PART_SESSION = 5,
 	PART_COOKIELESS = 6,
@@ -62,19 +62,18 @@ bool evseg_open(struct evseg *s, struct str blob, struct arena *a);
 /* Sets the mask from positions; false when one is out of range. */
 bool evseg_mask(struct evseg *s, const int32_t *refused, uint32_t n, struct arena *a);
 /* NULL when the segment has no such part. scope and key matter for PART_PROP. */
-const struct evseg_part *evseg_find(const struct evseg *s, enum part_kind kind,
-	enum prop_scope scope, struct str key);
+const struct evseg_part *evseg_find(
+	const struct evseg *s, enum part_kind kind, enum prop_scope scope, struct str key);
 /* The unpacked bytes; false when malformed or the arena is full. */
 bool evseg_unpack(const struct evseg_part *part, struct arena *a, struct str *raw);
 /* Unpacks and decodes a column part. */
-bool evseg_column(const struct evseg *s, const struct evseg_part *part, struct arena *a,
-	struct column *c);
+bool evseg_column(
+	const struct evseg *s, const struct evseg_part *part, struct arena *a, struct column *c);
 /* s->n times in ms. */
 bool evseg_times(const struct evseg *s, struct arena *a, const int64_t **times);
 /* s->n ids of 16 bytes. */
 bool evseg_ids(const struct evseg *s, struct arena *a, const uint8_t **ids);
 /* The overflow entries of one row, appended to out[0..max); returns how many, -1 when malformed. */
-int evseg_overflow(const struct evseg *s, struct str raw, uint32_t row, struct prop *out,
-	int max);
+int evseg_overflow(const struct evseg *s, struct str raw, uint32_t row, struct prop *out, int max);
 
 #endif

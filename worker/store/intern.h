@@ -14,7 +14,7 @@ struct intern {
 	struct str *strings; /* by number */
 	uint64_t *hashes;
 	uint32_t n, cap;
-	uint32_t *slots;     /* number + 1, 0 = free */
+	uint32_t *slots; /* number + 1, 0 = free */
 	uint32_t mask;
 };
 

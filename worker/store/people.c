@@ -21,8 +21,8 @@ static uint32_t id_number(struct people *p, struct str id)
 		return no;
 	if (no >= p->cap) {
 		uint32_t cap = p->cap ? p->cap * 2 : 64;
-		uint32_t *more = arena_grow(p->ids.a, p->person, p->cap * sizeof(*more),
-			cap * sizeof(*more));
+		uint32_t *more = arena_grow(
+			p->ids.a, p->person, p->cap * sizeof(*more), cap * sizeof(*more));
 
 		if (!more)
 			return INTERN_FULL;

@@ -72,8 +72,7 @@ static struct value trait_value(struct str kind, struct str text)
 	return v;
 }
 
-static enum stream_next trait_row(struct db_stream *st, const struct query *q,
-	const PGresult *res)
+static enum stream_next trait_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);
 	struct q_scan_traits_row row;
@@ -88,8 +87,8 @@ static enum stream_next trait_row(struct db_stream *st, const struct query *q,
 	return STREAM_MORE;
 }
 
-int reader_people(struct reader *r, struct people *people, const struct str *paths,
-	uint32_t n_paths)
+int reader_people(
+	struct reader *r, struct people *people, const struct str *paths, uint32_t n_paths)
 {
 	struct db *db = &r->stream.db;
 	struct q_scan_external_ids_row *externals;
@@ -100,22 +99,23 @@ int reader_people(struct reader *r, struct people *people, const struct str *pat
 	r->people = people;
 	r->stream.row = link_row;
 	/* the weakest rule first: later links overwrite (D60) */
-	if (q_scan_external_ids(db, &(struct q_scan_external_ids_args){r->project}, &externals) < 0 ||
+	if (q_scan_external_ids(db, &(struct q_scan_external_ids_args){r->project}, &externals) <
+			0 ||
 		q_scan_aliases(db, &(struct q_scan_aliases_args){r->project}, &aliases) < 0 ||
 		q_scan_profile_ids(db, &(struct q_scan_profile_ids_args){r->project}, &ids) < 0)
 		return done(r, -1);
 	if (n_paths == 0)
 		return done(r, 0);
 	r->stream.row = trait_row;
-	return done(r, q_scan_traits(db,
-			       &(struct q_scan_traits_args){r->project, {paths, (int)n_paths}},
-			       &traits));
+	return done(r,
+		q_scan_traits(db, &(struct q_scan_traits_args){r->project, {paths, (int)n_paths}},
+			&traits));
 }
 
 /* ---- segments ---- */
 
-static enum stream_next take_segment(struct reader *r, int32_t n, struct db_int4s refused,
-	struct str data)
+static enum stream_next take_segment(
+	struct reader *r, int32_t n, struct db_int4s refused, struct str data)
 {
 	struct evseg s;
 
@@ -131,8 +131,7 @@ static enum stream_next take_segment(struct reader *r, int32_t n, struct db_int4
 	return r->segment(r, &s, &r->scratch);
 }
 
-static enum stream_next inbox_row(struct db_stream *st, const struct query *q,
-	const PGresult *res)
+static enum stream_next inbox_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);
 	struct q_scan_inbox_row row;
@@ -143,8 +142,7 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q,
 	return take_segment(r, row.n, row.refused, row.data);
 }
 
-static enum stream_next newest_row(struct db_stream *st, const struct query *q,
-	const PGresult *res)
+static enum stream_next newest_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);
 	struct q_scan_inbox_newest_row row;

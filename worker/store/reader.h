@@ -38,8 +38,8 @@ void reader_init(struct reader *r, PGconn *conn, int32_t project, struct arena *
 	size_t scratch_cap, bool (*stop)(struct db_stream *st));
 void reader_free(struct reader *r);
 /* Fills people from the profile tables; paths are those of its traits. */
-int reader_people(struct reader *r, struct people *people, const struct str *paths,
-	uint32_t n_paths);
+int reader_people(
+	struct reader *r, struct people *people, const struct str *paths, uint32_t n_paths);
 /* All segments that may hold events of [from_ms, to_ms). 0, or -1 with r->error. */
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms);
 /* The same, those with the latest events first. */

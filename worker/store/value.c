@@ -168,8 +168,7 @@ struct str value_text(const struct value *v, enum key_class class, char *scratch
 	}
 }
 
-bool value_promoted(const struct value *v, enum key_class class, char *scratch,
-	struct str *text)
+bool value_promoted(const struct value *v, enum key_class class, char *scratch, struct str *text)
 {
 	double n;
 

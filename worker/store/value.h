@@ -43,8 +43,7 @@ enum key_class value_key_class(struct str key);
 struct str value_text(const struct value *v, enum key_class class, char *scratch);
 /* The text of a value that is promoted, "" when there is nothing to show; false when
  * the value keeps its own type (3.2). `scratch` as above. */
-bool value_promoted(const struct value *v, enum key_class class, char *scratch,
-	struct str *text);
+bool value_promoted(const struct value *v, enum key_class class, char *scratch, struct str *text);
 /* RFC 3339 in UTC, fraction without trailing zeros; `scratch` as above. */
 struct str value_rfc3339(int64_t ms, char *scratch);
 /* The numeric view; false when there is none. */

@@ -1,0 +1,207 @@
+"""Events in, insights and feeds out, through a whole pugd: exactly once, group commit,
+missing partitions, deleted projects, people, pages."""
+import base64
+import concurrent.futures
+import os
+import sys
+import time
+import uuid
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
+import pug  # noqa: E402
+
+BATCH = "/events.v1.EventsService/BatchCreate"
+QUERY = "/insights.v1.InsightsService/Query"
+LIST = "/activity.v1.ActivityService/List"
+
+
+def account(p):
+    """A new account: (token, project id, private key, internal number)."""
+    mail = f"t{uuid.uuid4().hex}@example.com"
+    token = p.ok("/auth.v1.AuthService/SignUp", {"email": mail, "password": "correct horse"})["token"]
+    org = p.ok("/orgs.v1.OrgsService/List", {}, token=token)["orgs"][0]["id"]
+    project = p.ok("/projects.v1.ProjectsService/List", {"orgId": org}, token=token)["projects"][0]["id"]
+    key = p.ok("/projects.v1.ProjectsService/CreateApiKey", {"kind": "API_KEY_KIND_PRIVATE", "displayName": "t"},
+               token=token, project=project)["key"]
+    num = p.psql(f"SELECT num FROM pugd.projects WHERE id = '{project}'")[0][0]
+    return token, project, key, num
+
+
+def reason(body):
+    """Of the error's ErrorInfo: its first field."""
+    raw = base64.b64decode(body["details"][0]["value"] + "==")
+    return raw[2:2 + raw[1]].decode()
+
+
+def event(kind="view", who="u", when="2024-01-01T10:00:00Z"):
+    return {"eventId": str(uuid.uuid4()), "kind": kind, "distinctId": who, "occurTime": when}
+
+
+def trend(p, key, events, frm="2024-01-01T00:00:00Z", to="2024-01-05T00:00:00Z", **spec):
+    answer = p.ok(QUERY, {"spec": {"insightType": "INSIGHT_TYPE_TRENDS", "events": events, **spec},
+                          "timeRange": {"from": frm, "to": to}, "granularity": "GRANULARITY_DAY"}, key=key)
+    return [(s["eventKind"], s.get("breakdown"), [(x["time"][:10], x["value"]) for x in s["points"]])
+            for s in answer["trends"].get("series", [])]
+
+
+def test_events_come_back(p):
+    token, project, key, _ = account(p)
+    events = [event("view", "u1"), event("view", "u1", "2024-01-01T11:00:00.123Z"),
+              event("view", "u2", "2024-01-01T12:00:00Z"), event("view", "u3", "2024-01-02T09:00:00Z")]
+    got = p.ok(BATCH, {"events": events}, key=key)
+    assert got == {"accepted": 4, "dropped": 0, "eventsCreated": 4}, got
+    got = p.ok(BATCH, {"events": events + [event("buy", "u1", "2024-01-01T11:30:00Z")]}, key=key)
+    assert got == {"accepted": 5, "dropped": 0, "eventsCreated": 1}, got
+    assert p.ok(BATCH, {"events": []}, key=key) == {"accepted": 0, "dropped": 0, "eventsCreated": 0}
+    view = {"event": {"kind": "view"}}
+    assert trend(p, key, [view]) == [("view", None, [("2024-01-01", 3), ("2024-01-02", 1)])]
+    # the same question with a session, and a project's zone
+    answer = p.ok(QUERY, {"spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION",
+                                   "events": [{"event": {"kind": "view"},
+                                               "aggregation": "AGGREGATION_TYPE_UNIQUE_USERS"}]},
+                          "timeRange": {"from": "2024-01-01T00:00:00Z", "to": "2024-01-05T00:00:00Z"},
+                          "granularity": "GRANULARITY_DAY"}, token=token, project=project)
+    assert answer == {"segmentation": {"total": 3}}, answer
+    p.ok("/projects.v1.ProjectsService/Update", {"reportingTimezone": "Asia/Kolkata"}, token=token, project=project)
+    end = time.monotonic() + 5
+    while True:
+        got = trend(p, key, [view])
+        if got == [("view", None, [("2023-12-31", 3), ("2024-01-01", 1)])] or time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    assert got == [("view", None, [("2023-12-31", 3), ("2024-01-01", 1)])], got
+
+
+def test_plain_spelling_and_minted_ids(p):
+    _, _, key, _ = account(p)
+    got = p.ok(BATCH, {"events": [{"name": "signup", "distinctId": "u", "properties":
+                                   {"plan": "pro", "n": 5, "x": 1.5, "ok": True, "none": None,
+                                    "$browser": "Chrome", "$ip": "10.0.0.1"}},
+                                  {"kind": "c", "cookieless": True, "eventId": str(uuid.uuid4())}]}, key=key)
+    assert got == {"accepted": 1, "dropped": 1, "droppedByReason": {"salt_unavailable": 1},
+                   "eventsCreated": 1}, got
+    events = p.ok(LIST, {}, key=key)["events"]
+    assert len(events) == 1
+    assert events[0]["autoProperties"] == {"$browser": "Chrome"}, events
+    assert events[0]["customProperties"] == {"plan": "pro", "n": 5, "x": 1.5, "ok": True}
+    assert events[0]["sessionId"] == "00000000-0000-0000-0000-000000000000"
+    assert uuid.UUID(events[0]["eventId"]).version == 7
+
+
+def test_concurrent_resends_store_once(p):
+    _, _, key, num = account(p)
+    batches = [[event("k", f"u{i}", f"2024-02-{1 + i % 28:02}T00:00:00Z") for i in range(b, b + 20)]
+               for b in range(0, 200, 20)]
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        jobs = [pool.submit(p.ok, BATCH, {"events": b[::-1] if n % 2 else b}, key=key)
+                for n in range(8) for b in batches]
+        answers = [j.result() for j in jobs]
+    assert all(a["accepted"] == 20 for a in answers)
+    assert sum(a["eventsCreated"] for a in answers) == 200
+    assert p.psql(f"SELECT sum(stored), count(*) FROM pugd.inbox WHERE project = {num}")[0][0] == "200"
+    assert p.psql(f"SELECT count(*) FROM pugd.event_seen WHERE project = {num}")[0][0] == "200"
+    got = trend(p, key, [{"event": {"kind": "k"}, "aggregation": "AGGREGATION_TYPE_UNIQUE_USERS"}],
+                "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z")
+    assert sum(v for _, v in got[0][2]) == 200, got
+
+
+def test_missing_partitions_are_made(p):
+    _, _, key, _ = account(p)
+    day = p.psql("SELECT ((now() AT TIME ZONE 'UTC')::date - 2)::text")[0][0]
+    p.psql(f"DROP TABLE pugd.event_seen_{day.replace('-', '')}")
+    events = [event("k", "u", day + "T10:00:00Z"), event("k", "u", "2003-05-05T10:00:00Z")]
+    assert p.ok(BATCH, {"events": events}, key=key)["eventsCreated"] == 2
+    assert p.ok(BATCH, {"events": events}, key=key)["eventsCreated"] == 0
+
+
+def test_dead_project(p):
+    _, _, key, num = account(p)
+    other = account(p)[2]
+    p.ok(BATCH, {"events": [event()]}, key=key)
+    p.psql(f"UPDATE pugd.projects SET deleted_at = now() WHERE num = {num}")
+    status, body, _ = p.call(BATCH, {"events": [event()]}, key=key)
+    assert status in (401, 403), (status, body)
+    assert p.ok(BATCH, {"events": [event()]}, key=other)["eventsCreated"] == 1
+    assert p.psql(f"SELECT sum(stored) FROM pugd.inbox WHERE project = {num}")[0][0] == "1"
+
+
+def test_people(p):
+    _, _, key, num = account(p)
+    p.psql(f"""INSERT INTO pugd.profiles (project, id, external_id, properties) VALUES
+               ({num}, '0000000000000000000p', 'ext1', '{{"plan": "gold", "a": {{"b": 1.50}}}}'),
+               ({num}, '0000000000000000000q', 'ext2', '{{"plan": "silver", "tags": ["x"]}}');
+               INSERT INTO pugd.aliases (project, alias_id, profile_id)
+               VALUES ({num}, 'anon7', '0000000000000000000p')""")
+    who = ["0000000000000000000p"] * 2 + ["anon7", "ext1", "0000000000000000000q", "z"]
+    p.ok(BATCH, {"events": [event("v", w, f"2024-01-01T10:00:0{i}Z") for i, w in enumerate(who)]}, key=key)
+    v = {"event": {"kind": "v"}, "aggregation": "AGGREGATION_TYPE_UNIQUE_USERS"}
+    assert trend(p, key, [v]) == [("v", None, [("2024-01-01", 3)])]
+
+    def count(prop, op, **kw):
+        f = {"property": prop, "operator": "FILTER_OPERATOR_" + op, "source": "PROPERTY_SOURCE_PROFILE", **kw}
+        got = trend(p, key, [{"event": {"kind": "v", "filters": [f]}}])
+        return got[0][2][0][1] if got else 0
+    assert count("plan", "EQUALS", value="gold") == 4
+    assert count("plan", "NOT_EQUALS", value="gold") == 2
+    assert count("a.b", "EQUALS", value="1.5") == 4
+    assert count("a.b", "GT", value="1") == 4
+    assert count("a", "IS_SET") == 0
+    assert count("plan", "IS_NOT_SET") == 1
+    for person in ("0000000000000000000p", "anon7", "ext1"):
+        assert len(p.ok(LIST, {"distinctId": person}, key=key)["events"]) == 4
+    assert len(p.ok(LIST, {"distinctId": "z"}, key=key)["events"]) == 1
+    assert p.ok(LIST, {"distinctId": "nobody"}, key=key) == {}
+
+
+def test_pages(p):
+    _, _, key, _ = account(p)
+    events = [event("k", "u", f"2024-01-0{1 + i % 3}T10:00:00Z") for i in range(40)]
+    for i in range(0, 40, 7):
+        p.ok(BATCH, {"events": events[i:i + 7]}, key=key)
+    expected = [e["eventId"] for e in sorted(events, key=lambda e: (e["occurTime"], e["eventId"]), reverse=True)]
+    got, token, pages = [], None, 0
+    while True:
+        page = p.ok(LIST, {"pageSize": 8, **({"pageToken": token} if token else {})}, key=key)
+        got += [e["eventId"] for e in page["events"]]
+        token, pages = page.get("nextPageToken"), pages + 1
+        if not token:
+            break
+    assert got == expected and pages == 5
+    first = p.ok(LIST, {"pageSize": 8}, key=key)["nextPageToken"]
+    bad = first[:-2] + ("AA" if first[-2:] != "AA" else "BB")
+    for token in (bad, "x", first + "A"):
+        status, body, _ = p.call(LIST, {"pageToken": token}, key=key)
+        assert status == 400, body
+    status, body, _ = p.call(LIST, {"pageToken": first}, key=account(p)[2])
+    assert status == 400 and reason(body) == "INVALID_PAGE_TOKEN", body
+    assert len(p.ok(LIST, {"timeRange": {"from": "2024-01-02T00:00:00Z", "to": "2024-01-03T00:00:00Z"}},
+                    key=key)["events"]) == 13
+    status, body, _ = p.call(LIST, {"sessionId": "x"}, key=key)
+    assert status == 400, body
+
+
+def test_a_database_that_is_away(p):
+    _, _, key, _ = account(p)
+    status, body, _ = p.call(QUERY, {"spec": {"insightType": "INSIGHT_TYPE_FUNNEL", "events": [{"event": {"kind": "a"}}]},
+                                     "timeRange": {"from": "2024-01-01T00:00:00Z", "to": "2024-01-05T00:00:00Z"},
+                                     "granularity": "GRANULARITY_DAY"}, key=key)
+    assert status == 501 and body["code"] == "unimplemented", body
+    p.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name LIKE 'pugd%'")
+    end = time.monotonic() + 10
+    while True:
+        status, body, _ = p.call(BATCH, {"events": [event()]}, key=key)
+        if status == 200 or time.monotonic() > end:
+            break
+        assert body["code"] == "unavailable", body
+    assert status == 200
+    assert trend(p, key, [])[0][0] == "view"
+
+
+def main():
+    tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_")]
+    with pug.Pug(variant="asan" if "asan" in sys.argv else "test") as p:
+        return pug.main([(n, lambda _, f=f: f(p)) for n, f in tests])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
