@@ -234,7 +234,7 @@ def run_all(address, cases, seed):
     failures = [r for r in results if r]
     for line in failures:
         print("FAIL", line)
-    print("wire: %d cases, %d runs, %d failures" % (len(cases), len(jobs), len(failures)))
+    print("wire: %d passed, %d failed" % (len(jobs) - len(failures), len(failures)))
     return 1 if failures else 0
 
 

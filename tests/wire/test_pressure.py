@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Limits that one connection cannot show: many connections, memory, descriptors,
-slow readers, draining. Usage: pressure.py PROGRAM (the echo program)."""
+slow readers, draining. Runs the echo program of --variant."""
+import argparse
+import os
 import resource
 import socket
 import subprocess
@@ -215,6 +217,20 @@ class Pressure(unittest.TestCase):
                 s.close()
 
 
+def main():
+    global PROGRAM
+    p = argparse.ArgumentParser()
+    p.add_argument("--variant", default="test")
+    p.add_argument("--program")
+    a = p.parse_args()
+    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    PROGRAM = a.program or os.path.join(top, "build", a.variant, "bin/wire/echo_main")
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(Pressure)
+    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    failed = len(result.failures) + len(result.errors)
+    print("%d passed, %d failed" % (result.testsRun - failed, failed))
+    return 1 if failed else 0
+
+
 if __name__ == "__main__":
-    PROGRAM = sys.argv.pop(1)
-    unittest.main()
+    sys.exit(main())
