@@ -23,6 +23,7 @@
  * sends READY, and from then on stores heartbeat_ms on every tick. On DRAIN
  * it stops accepting, finishes its calls, lingers and exits 0. On STOP it
  * exits 0 at once. Exit 78 means: do not start me again, it would not help.
+ * A command of worker/cli/ finds its options in FD_OPTIONS, too.
  * Nothing else is ever sent; each side drops a message of a wrong size,
  * version or type (and logs it).
  */

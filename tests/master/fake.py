@@ -14,7 +14,7 @@ LINE = re.compile(r"^(\S+)Z ")
 
 class Master:
     def __init__(self, binary, options=(), words="", env=None, launcher=(), pass_fds=(), notify=True,
-                 start=True):
+                 start=True, owner=None):
         self.folder = tempfile.mkdtemp(prefix="pugm-")
         self.binary = self.path("pugd")
         self.install(binary)
@@ -41,6 +41,10 @@ class Master:
             self.notify.bind(self.path("notify"))
             self.env["NOTIFY_SOCKET"] = self.path("notify")
         self.env.update(env or {})
+        if owner is not None:
+            os.chown(self.folder, owner, -1)
+            for name in os.listdir(self.folder):
+                os.chown(self.path(name), owner, -1)
         self.log_file = open(self.path("log"), "w+b")
         self.process = subprocess.Popen(
             [*launcher, self.binary, "run", "--config", self.config], stderr=self.log_file,

@@ -6,6 +6,7 @@ Without binaries they are built (build_fake.sh).
 """
 import argparse
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -93,6 +94,30 @@ def test_socket_activation():
             # LISTEN_FDS must not survive an exec, or the next image would bind again.
             with open(f"/proc/{m.process.pid}/environ", "rb") as f:
                 expect(b"LISTEN_FDS" not in f.read(), "consumed")
+
+
+def test_privilege_drop():
+    if os.geteuid() != 0:
+        with Master(BIN["pugd"], options={"user": "no-such-user"}) as m:
+            expect(m.get(), "who is not root stays who he is")
+        return
+    nobody = pwd.getpwnam("nobody").pw_uid
+    with Master(BIN["pugd"], options={"user": "nobody"}, start=False) as m:
+        expect(m.process.wait(20) == 78, "what only root can read would stop the next reload")
+        expect(m.grep("Permission denied"), m.log())
+    with Master(BIN["pugd"], options={"user": "nobody"}, owner=nobody) as m:
+        for pid in [m.process.pid, *(w["pid"] for w in m.workers())]:
+            expect(os.stat(f"/proc/{pid}").st_uid in (nobody, 0), "proc")
+            with open(f"/proc/{pid}/status", encoding="ascii") as f:
+                text = f.read()
+            expect(re.search(rf"^Uid:\t{nobody}\t{nobody}\t{nobody}", text, re.M), text)
+            expect(re.search(r"^Groups:\s*$", text, re.M), text)
+        m.reload()
+        m.get()
+    with Master(BIN["pugd"], options={"user": "no-such-user"}, start=False) as m:
+        expect(m.process.wait(20) == 78 and m.grep("user does not exist"), m.log())
+    with Master(BIN["pugd"], options={"user": "no-such-user", "dev": "yes"}) as m:
+        expect(m.grep("warn.*user does not exist"), m.log())
 
 
 def test_boot_failures():
