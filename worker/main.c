@@ -37,6 +37,7 @@ enum {
 	/* READY comes without the database after this long: a server that says
 	 * "unavailable" is better than none, and the pool keeps trying. */
 	WARM_UP_MS = 2000,
+	BEAT_MS = 1000,
 	/* Coroutines that are no calls: jobs, group commits, connects. */
 	OTHER_COROUTINES = 64,
 	/* Large bodies come from mmap and go back to the kernel; without a fixed
@@ -50,7 +51,7 @@ enum {
 struct process {
 	struct worker w;
 	struct loop_io control, signals;
-	struct loop_timer warm_up, drain_bound;
+	struct loop_timer warm_up, drain_bound, beat;
 	int listen_count;
 	bool ready;
 	bool stop_now;
@@ -199,6 +200,14 @@ static void warm_up_over(struct loop_timer *t)
 	become_ready(true);
 }
 
+/* Only causes a turn: an idle loop must not look like a hanging one. */
+static void beat(struct loop_timer *t)
+{
+	uint64_t often = (uint64_t)self.w.opt->hang_timeout / 4;
+
+	loop_timer_set(self.w.loop, t, often < BEAT_MS ? often : BEAT_MS);
+}
+
 static void tick(void *arg)
 {
 	struct worker *w = arg;
@@ -334,6 +343,8 @@ static bool build(struct worker *w)
 	self.control = (struct loop_io){w->ctl_fd, control_ready};
 	self.warm_up.fire = warm_up_over;
 	self.drain_bound.fire = drain_over;
+	self.beat.fire = beat;
+	beat(&self.beat);
 	loop_timer_set(w->loop, &self.warm_up, WARM_UP_MS);
 	return loop_add(w->loop, &self.control, EPOLLIN) == 0 &&
 	       loop_add(w->loop, &self.signals, EPOLLIN) == 0 && worker_modules_start(w);
