@@ -19,7 +19,6 @@ static const struct command commands[] = {
 	{"options", "print all settings [--sample | --man]", cli_options, NULL},
 	{"migrate", "apply pending migrations", NULL, NULL},
 	{"seed", "fill an empty database with demo data", NULL, NULL},
-	{"verify", "check the stored events", NULL, NULL},
 	{"version", "print the version", cli_version, NULL},
 	{"help", "print this", cli_help, NULL},
 };
