@@ -24,12 +24,22 @@ static inline const void *pb_peek(const ProtobufCMessage *m, uint32_t offset)
 /* Bytes that one value of a field takes in the struct or in its array. */
 static inline size_t pb_elem_size(const struct pb_field *f)
 {
-	static const uint8_t size[] = {
-		[PB_DOUBLE] = 8, [PB_FLOAT] = 4,
-		[PB_INT32] = 4, [PB_SINT32] = 4, [PB_SFIXED32] = 4, [PB_UINT32] = 4, [PB_FIXED32] = 4,
-		[PB_INT64] = 8, [PB_SINT64] = 8, [PB_SFIXED64] = 8, [PB_UINT64] = 8, [PB_FIXED64] = 8,
-		[PB_BOOL] = sizeof(protobuf_c_boolean), [PB_ENUM] = sizeof(int32_t),
-		[PB_STRING] = sizeof(char *), [PB_BYTES] = sizeof(ProtobufCBinaryData),
+	static const uint8_t size[] = {[PB_DOUBLE] = 8,
+		[PB_FLOAT] = 4,
+		[PB_INT32] = 4,
+		[PB_SINT32] = 4,
+		[PB_SFIXED32] = 4,
+		[PB_UINT32] = 4,
+		[PB_FIXED32] = 4,
+		[PB_INT64] = 8,
+		[PB_SINT64] = 8,
+		[PB_SFIXED64] = 8,
+		[PB_UINT64] = 8,
+		[PB_FIXED64] = 8,
+		[PB_BOOL] = sizeof(protobuf_c_boolean),
+		[PB_ENUM] = sizeof(int32_t),
+		[PB_STRING] = sizeof(char *),
+		[PB_BYTES] = sizeof(ProtobufCBinaryData),
 		[PB_MESSAGE] = sizeof(ProtobufCMessage *)};
 
 	return size[f->type];

@@ -181,8 +181,8 @@ static void split_query(struct str query, struct get_query *q)
 	}
 }
 
-static enum connect_get_error decode_message(const struct get_query *q, struct arena *a,
-	struct connect_get *out, const char **why)
+static enum connect_get_error decode_message(
+	const struct get_query *q, struct arena *a, struct connect_get *out, const char **why)
 {
 	size_t room;
 	uint8_t *bytes;
@@ -204,8 +204,8 @@ static enum connect_get_error decode_message(const struct get_query *q, struct a
 	return CONNECT_GET_OK;
 }
 
-enum connect_get_error connect_get_parse(struct str query, struct arena *a,
-	struct connect_get *out, const char **why)
+enum connect_get_error connect_get_parse(
+	struct str query, struct arena *a, struct connect_get *out, const char **why)
 {
 	struct get_query q = {0};
 
@@ -221,9 +221,9 @@ enum connect_get_error connect_get_parse(struct str query, struct arena *a,
 	*why = "the message parameter is missing";
 	if (!q.message.p)
 		return CONNECT_GET_BAD;
-	out->codec = str_eq(q.encoding, STR("json")) ? CONNECT_JSON
-		: str_eq(q.encoding, STR("proto"))   ? CONNECT_PROTO
-						     : CONNECT_NO_CODEC;
+	out->codec = str_eq(q.encoding, STR("json"))    ? CONNECT_JSON
+		     : str_eq(q.encoding, STR("proto")) ? CONNECT_PROTO
+							: CONNECT_NO_CODEC;
 	if (out->codec == CONNECT_NO_CODEC)
 		return CONNECT_GET_ENCODING;
 	out->coding = connect_coding_parse(q.compression);
@@ -263,11 +263,22 @@ static const struct {
 	int http;
 } codes[] = {
 	{"unknown", 500}, /* 0 is no failure, so nobody asks for it */
-	{"canceled", 499}, {"unknown", 500}, {"invalid_argument", 400}, {"deadline_exceeded", 504},
-	{"not_found", 404}, {"already_exists", 409}, {"permission_denied", 403},
-	{"resource_exhausted", 429}, {"failed_precondition", 400}, {"aborted", 409},
-	{"out_of_range", 400}, {"unimplemented", 501}, {"internal", 500}, {"unavailable", 503},
-	{"data_loss", 500}, {"unauthenticated", 401},
+	{"canceled", 499},
+	{"unknown", 500},
+	{"invalid_argument", 400},
+	{"deadline_exceeded", 504},
+	{"not_found", 404},
+	{"already_exists", 409},
+	{"permission_denied", 403},
+	{"resource_exhausted", 429},
+	{"failed_precondition", 400},
+	{"aborted", 409},
+	{"out_of_range", 400},
+	{"unimplemented", 501},
+	{"internal", 500},
+	{"unavailable", 503},
+	{"data_loss", 500},
+	{"unauthenticated", 401},
 };
 
 enum { N_CODES = sizeof(codes) / sizeof(codes[0]) };
@@ -290,8 +301,8 @@ unsigned connect_code_named(struct str name)
 	return 0;
 }
 
-void connect_error_begin(struct connect_error *e, struct buf *out, const char *code,
-	struct str message)
+void connect_error_begin(
+	struct connect_error *e, struct buf *out, const char *code, struct str message)
 {
 	*e = (struct connect_error){.out = out};
 	buf_z(out, "{\"code\":\"");

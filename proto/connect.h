@@ -45,8 +45,8 @@ enum connect_get_error {
 };
 
 /* Reads a GET's raw query. The message lies in the arena. */
-enum connect_get_error connect_get_parse(struct str query, struct arena *a,
-	struct connect_get *out, const char **why);
+enum connect_get_error connect_get_parse(
+	struct str query, struct arena *a, struct connect_get *out, const char **why);
 /* %XX and '+' undone into the arena; {NULL, 0} when malformed or beyond the cap. */
 struct str connect_percent_decode(struct str s, struct arena *a);
 
@@ -59,8 +59,7 @@ enum connect_inflated {
 
 /* Never holds more than limit bytes and a little, whatever the input claims. An
  * empty body is an empty message and is not inflated. */
-enum connect_inflated connect_gunzip(struct str in, size_t limit, struct arena *a,
-	struct str *out);
+enum connect_inflated connect_gunzip(struct str in, size_t limit, struct arena *a, struct str *out);
 /* Appends in as gzip; false when out->over or zlib has no memory. */
 bool connect_gzip(struct str in, struct buf *out);
 
@@ -84,8 +83,8 @@ struct connect_error {
 	unsigned n; /* details so far */
 };
 
-void connect_error_begin(struct connect_error *e, struct buf *out, const char *code,
-	struct str message);
+void connect_error_begin(
+	struct connect_error *e, struct buf *out, const char *code, struct str message);
 void connect_error_detail(struct connect_error *e, const char *type, struct str value);
 void connect_error_end(struct connect_error *e);
 

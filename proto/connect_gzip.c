@@ -85,8 +85,7 @@ static bool set_input(z_stream *z, struct str in)
 	return in.n <= UINT_MAX;
 }
 
-enum connect_inflated connect_gunzip(struct str in, size_t limit, struct arena *a,
-	struct str *out)
+enum connect_inflated connect_gunzip(struct str in, size_t limit, struct arena *a, struct str *out)
 {
 	enum connect_inflated result;
 	z_stream z = {0};

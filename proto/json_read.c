@@ -222,8 +222,8 @@ static bool new_key(struct json_reader *r, struct keyset *keys, const struct pb_
 	return k == KEYSET_NEW || json_fail(r, "is given twice");
 }
 
-static bool read_entry(struct json_reader *r, const struct pb_field *f, struct list *l,
-	struct keyset *keys)
+static bool read_entry(
+	struct json_reader *r, const struct pb_field *f, struct list *l, struct keyset *keys)
 {
 	const struct pb_field *kf = &f->msg->fields[0], *vf = &f->msg->fields[1];
 	struct json_path here = {.up = r->path, .kind = PATH_KEY};

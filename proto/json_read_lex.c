@@ -110,8 +110,9 @@ static uint64_t stops(uint64_t w)
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
 	uint64_t quote = w ^ ones * '"', escape = w ^ ones * '\\';
 
-	return (((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) | ((escape - ones) & ~escape)) &
-		high;
+	return (((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) |
+		       ((escape - ones) & ~escape)) &
+	       high;
 }
 
 /* Runs over plain bytes; returns true when there was one beyond ASCII. */
@@ -142,10 +143,10 @@ static bool take_hex4(struct json_reader *r, const char **p, unsigned *out)
 		return json_fail(r, "is not JSON: incomplete \\u escape");
 	for (int i = 0; i < 4; i++) {
 		char c = *(*p)++;
-		unsigned d = c >= '0' && c <= '9' ? (unsigned)(c - '0')
-			: c >= 'a' && c <= 'f'    ? (unsigned)(c - 'a') + 10
-			: c >= 'A' && c <= 'F'    ? (unsigned)(c - 'A') + 10
-						  : 16;
+		unsigned d = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+			     : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+			     : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
+						    : 16;
 
 		if (d == 16)
 			return json_fail(r, "is not JSON: bad \\u escape");

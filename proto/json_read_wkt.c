@@ -8,13 +8,16 @@
 #include "proto/wire_scan.h"
 #include "proto/wkt.h"
 
+/* For what recurses seldom or never: its buffers would else be part of every level's frame. */
+#define LEAF __attribute__((noinline)) static
+
 static void store(ProtobufCMessage *msg, const struct pb_field *f, const void *v, size_t n)
 {
 	memcpy(pb_slot(msg, f->offset), v, n);
 	pb_mark(msg, f);
 }
 
-static bool read_time(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
+LEAF bool read_time(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
 {
 	bool duration = m->wkt == PB_DURATION;
 	struct str text;
@@ -87,7 +90,7 @@ static struct str take_path(struct str *rest)
 	return path;
 }
 
-static bool read_mask(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
+LEAF bool read_mask(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
 {
 	const struct pb_field *f = &m->fields[0];
 	struct str text, path;
@@ -117,7 +120,7 @@ static bool read_mask(struct json_reader *r, const struct pb_msg *m, ProtobufCMe
 }
 
 /* Looks ahead for "@type" in the object at which the reader stands. */
-static bool find_type(struct json_reader *r, struct str *type, bool *empty)
+LEAF bool find_type(struct json_reader *r, struct str *type, bool *empty)
 {
 	struct json_reader look = *r;
 	bool first = true, more, found = false;
@@ -140,7 +143,7 @@ static bool find_type(struct json_reader *r, struct str *type, bool *empty)
 }
 
 /* {"@type": ..., "value": form of the well-known type}. */
-static bool read_boxed(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
+LEAF bool read_boxed(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
 {
 	struct json_path here = {.up = r->path, .kind = PATH_FIELD, .name = "value"};
 	bool first = true, more, types = false, values = false, *seen, type;
@@ -166,7 +169,7 @@ static bool read_boxed(struct json_reader *r, const struct pb_msg *m, ProtobufCM
 	return values || json_fail(r, "needs \"value\"");
 }
 
-static bool store_packed(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg,
+LEAF bool store_packed(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg,
 	const ProtobufCMessage *inner)
 {
 	ProtobufCBinaryData v;
@@ -181,7 +184,7 @@ static bool store_packed(struct json_reader *r, const struct pb_msg *m, Protobuf
 	return true;
 }
 
-static bool read_any(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
+LEAF bool read_any(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
 {
 	const struct pb_msg *im;
 	ProtobufCMessage *inner;
@@ -211,7 +214,7 @@ static bool read_any(struct json_reader *r, const struct pb_msg *m, ProtobufCMes
 	return store_packed(r, m, msg, inner);
 }
 
-static bool read_wrapper(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
+LEAF bool read_wrapper(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
 {
 	if (!json_scalar(r, &m->fields[0], pb_slot(msg, m->fields[0].offset)))
 		return false;

@@ -233,8 +233,8 @@ static bool field(struct json_writer *w, const struct pb_field *f, const Protobu
 	return value(w, f, pb_peek(msg, f->offset));
 }
 
-bool json_write_fields(struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg,
-	bool first)
+bool json_write_fields(
+	struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg, bool first)
 {
 	for (size_t i = 0; i < m->n_fields; i++) {
 		const struct pb_field *f = &m->fields[i];

@@ -19,8 +19,8 @@ void json_write_scalar(struct buf *out, const struct pb_field *f, const void *sl
 bool json_write_array(struct json_writer *w, const struct pb_field *f, const ProtobufCMessage *msg);
 bool json_write_map(struct json_writer *w, const struct pb_field *f, const ProtobufCMessage *msg);
 /* The members of an object without its braces. */
-bool json_write_fields(struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg,
-	bool first);
+bool json_write_fields(
+	struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg, bool first);
 bool json_write_message(struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg);
 /* One level deeper, if there is one left. */
 bool json_write_deeper(struct json_writer *w);

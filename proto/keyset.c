@@ -36,7 +36,8 @@ static struct keyset_node *new_leaf(struct keyset *k, struct str key)
 
 static bool before(const struct keyset_node *node, size_t at, unsigned mask)
 {
-	return node->child[0] && (node->u.bit.at < at || (node->u.bit.at == at && node->u.bit.mask > mask));
+	return node->child[0] &&
+	       (node->u.bit.at < at || (node->u.bit.at == at && node->u.bit.mask > mask));
 }
 
 /* Splits the tree where `key` leaves it: at symbol `at`, bit `mask`. */
@@ -95,6 +96,8 @@ enum keyset_found keyset_add(struct keyset *k, struct str key)
 		k->n++;
 		return tree_add(k, key);
 	}
+	if (!k->few && !(k->few = arena_array(k->a, KEYSET_FEW, sizeof(*k->few))))
+		return KEYSET_MEMORY;
 	for (size_t i = 0; i < k->n; i++)
 		if (str_eq(k->few[i], key))
 			return KEYSET_DUPLICATE;

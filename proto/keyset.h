@@ -18,7 +18,7 @@ struct keyset {
 	struct arena *a;
 	struct keyset_node *root;
 	size_t n;
-	struct str few[KEYSET_FEW];
+	struct str *few; /* not inline: recursive readers have one of these per level */
 };
 
 static inline void keyset_init(struct keyset *k, struct arena *a)
@@ -26,6 +26,7 @@ static inline void keyset_init(struct keyset *k, struct arena *a)
 	k->a = a;
 	k->root = NULL;
 	k->n = 0;
+	k->few = NULL;
 }
 
 /* The bytes must stay where they are as long as the set is used. */

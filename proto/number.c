@@ -110,8 +110,8 @@ static size_t copy_digits(char *buf, size_t *n, struct str part, bool *sticky)
 
 static double exact_power(unsigned e)
 {
-	static const double power[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
-		1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+	static const double power[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
+		1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 	return power[e];
 }
@@ -342,7 +342,9 @@ static size_t text(double v, bool single, char out[NUMBER_TEXT])
 
 	if (!isfinite(v))
 		return (size_t)snprintf(out, NUMBER_TEXT, "%s",
-			isnan(v) ? "NaN" : v < 0 ? "-Infinity" : "Infinity");
+			isnan(v) ? "NaN"
+			: v < 0  ? "-Infinity"
+				 : "Infinity");
 	/* Most numbers that people store are small integers. */
 	if (fabs(v) < (single ? 1e6 : 1e15) && v == (double)(int64_t)v)
 		return (size_t)snprintf(out, NUMBER_TEXT, "%lld", (long long)v);

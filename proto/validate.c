@@ -135,7 +135,8 @@ static void check_count(struct pb_check *c, const struct pb_field *f, size_t n)
 		pb_violation(c, f->name, "%s must have at least %u %s", f->name, rule->min_items,
 			rule->min_items == 1 ? (f->label == PB_MAP ? "entry" : "element") : what);
 	if (rule->max_items && n > rule->max_items)
-		pb_violation(c, f->name, "%s must have at most %u %s", f->name, rule->max_items, what);
+		pb_violation(
+			c, f->name, "%s must have at most %u %s", f->name, rule->max_items, what);
 }
 
 static void check_unique(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
@@ -149,7 +150,8 @@ static void check_unique(struct pb_check *c, const ProtobufCMessage *msg, const 
 
 		c->memory |= k == KEYSET_MEMORY;
 		if (k == KEYSET_DUPLICATE) {
-			pb_violation(c, f->name, "%s must not contain the same value twice", f->name);
+			pb_violation(
+				c, f->name, "%s must not contain the same value twice", f->name);
 			return;
 		}
 	}
@@ -172,7 +174,8 @@ static void check_time(struct pb_check *c, const struct pb_field *f, const Proto
 		pb_violation(c, f->name, "%s is not a duration", f->name);
 }
 
-static void check_elements(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
+static void check_elements(
+	struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
 {
 	size_t n = pb_count(msg, f);
 	char place_of[128];
@@ -195,8 +198,8 @@ static void check_key(struct pb_check *c, const struct pb_field *f, const char *
 	const struct pb_rule *rule = f->rule;
 
 	if (rule->key_pattern && !valid_pattern(rule->key_pattern, str_of(key)))
-		pb_violation(c, f->name, "%s must not have the key \"%.80s\": keys match %s", f->name,
-			key, rule->key_pattern->text);
+		pb_violation(c, f->name, "%s must not have the key \"%.80s\": keys match %s",
+			f->name, key, rule->key_pattern->text);
 	if (rule->max_key_bytes && strlen(key) > rule->max_key_bytes)
 		pb_violation(c, f->name, "%s must not have keys of more than %u bytes", f->name,
 			rule->max_key_bytes);
@@ -210,7 +213,8 @@ static void check_map(struct pb_check *c, const ProtobufCMessage *msg, const str
 
 	for (size_t i = 0; i < n; i++) {
 		const ProtobufCMessage *entry = pb_pointer(pb_item(msg, f, i));
-		const char *key = kf->type == PB_STRING ? pb_pointer(pb_peek(entry, kf->offset)) : NULL;
+		const char *key =
+			kf->type == PB_STRING ? pb_pointer(pb_peek(entry, kf->offset)) : NULL;
 		struct pb_check_frame fr = {.name = f->name, .keyed = key != NULL, .key = key};
 
 		if (key && f->rule)
@@ -273,8 +277,8 @@ void validate_message(struct pb_check *c, const struct pb_msg *m, const Protobuf
 	}
 	for (size_t i = 0; i < m->n_oneofs; i++)
 		if (m->oneofs[i].required && !oneof_set(m, msg, i))
-			pb_violation(c, m->oneofs[i].name, "%s is required: one of its fields must be set",
-				m->oneofs[i].name);
+			pb_violation(c, m->oneofs[i].name,
+				"%s is required: one of its fields must be set", m->oneofs[i].name);
 	if (m->check)
 		m->check(c, msg);
 }

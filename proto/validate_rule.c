@@ -91,8 +91,8 @@ static void check_size(struct pb_check *c, const struct pb_field *f, const char 
 			max == 1 ? "" : "s");
 }
 
-static void check_string(struct pb_check *c, const struct pb_field *f, const char *place,
-	struct str s)
+static void check_string(
+	struct pb_check *c, const struct pb_field *f, const char *place, struct str s)
 {
 	const struct pb_rule *rule = f->rule;
 	uint8_t uuid[16];
@@ -117,7 +117,8 @@ static void check_string(struct pb_check *c, const struct pb_field *f, const cha
 static void check_enum(struct pb_check *c, const struct pb_field *f, const char *place, int32_t v)
 {
 	if (f->rule->not_zero && v == 0)
-		pb_violation(c, place, "%s must not be %s", f->name, pb_enum_number(f->en, 0)->name);
+		pb_violation(
+			c, place, "%s must not be %s", f->name, pb_enum_number(f->en, 0)->name);
 	if (f->rule->defined_only && !pb_enum_number(f->en, v))
 		pb_violation(c, place, "%s has the unknown value %d", f->name, v);
 }
@@ -155,8 +156,8 @@ static double number_of(const struct pb_field *f, const void *slot)
 	}
 }
 
-static void check_number(struct pb_check *c, const struct pb_field *f, const char *place,
-	const void *slot)
+static void check_number(
+	struct pb_check *c, const struct pb_field *f, const char *place, const void *slot)
 {
 	const struct pb_rule *rule = f->rule;
 	double v = number_of(f, slot);
@@ -171,8 +172,8 @@ static void check_number(struct pb_check *c, const struct pb_field *f, const cha
 	pb_violation(c, place, "%s must be between %s and %s", f->name, min, max);
 }
 
-void validate_rule(struct pb_check *c, const struct pb_field *f, const char *place,
-	const void *slot)
+void validate_rule(
+	struct pb_check *c, const struct pb_field *f, const char *place, const void *slot)
 {
 	int32_t number;
 
@@ -185,8 +186,8 @@ void validate_rule(struct pb_check *c, const struct pb_field *f, const char *pla
 		check_enum(c, f, place, number);
 		break;
 	case PB_BYTES:
-		check_size(c, f, place, ((const ProtobufCBinaryData *)slot)->len, f->rule->min_bytes,
-			f->rule->max_bytes, "byte");
+		check_size(c, f, place, ((const ProtobufCBinaryData *)slot)->len,
+			f->rule->min_bytes, f->rule->max_bytes, "byte");
 		break;
 	case PB_MESSAGE:
 	case PB_BOOL:

@@ -5,7 +5,7 @@
 #include "proto/validate.h"
 
 /* Applies the rule of f to the value at slot; place is its relative path. */
-void validate_rule(struct pb_check *c, const struct pb_field *f, const char *place,
-	const void *slot);
+void validate_rule(
+	struct pb_check *c, const struct pb_field *f, const char *place, const void *slot);
 
 #endif

@@ -51,7 +51,7 @@ static bool take_varint(const char **p, const char *end, unsigned most, uint64_t
 
 		if (*p == end)
 			return false;
-		c = (uint8_t)**p;
+		c = (uint8_t) * *p;
 		++*p;
 		if (shift == 63 && c > 1)
 			return false;
@@ -269,7 +269,8 @@ static bool scan_field(struct scan *s, const struct pb_msg *m, struct frame *fr,
 	if (!fr->f || fr->f->number != it.number)
 		fr->f = pb_field_find(m, it.number);
 	if (!fr->f)
-		return charge(s, fr->here, UNKNOWN + (it.wire == WIRE_BYTES ? it.bytes.n + PIECE : PIECE));
+		return charge(s, fr->here,
+			UNKNOWN + (it.wire == WIRE_BYTES ? it.bytes.n + PIECE : PIECE));
 	s->frame = fr;
 	if (!first_time(fr, m))
 		return fail(s, fr->here, "is given twice");
@@ -330,7 +331,8 @@ static bool fill(ProtobufCMessage *entry, const struct pb_field *f, struct arena
 	void *p;
 
 	if (pb_is_pointer(f) && !pb_pointer(pb_peek(entry, f->offset))) {
-		p = f->type == PB_STRING ? (void *)arena_str(a, STR("")) : (void *)pb_new(f->msg, a);
+		p = f->type == PB_STRING ? (void *)arena_str(a, STR(""))
+					 : (void *)pb_new(f->msg, a);
 		if (!p)
 			return false;
 		memcpy(pb_slot(entry, f->offset), &p, sizeof(p));
@@ -349,8 +351,8 @@ static struct str key_of(const ProtobufCMessage *entry, const struct pb_field *k
 }
 
 /* Of entries with the same key the last stays, in the order of last writing. */
-static bool drop_repeats(ProtobufCMessage **entries, size_t *n, const struct pb_field *kf,
-	struct arena *a)
+static bool drop_repeats(
+	ProtobufCMessage **entries, size_t *n, const struct pb_field *kf, struct arena *a)
 {
 	struct keyset keys;
 	size_t kept = *n;

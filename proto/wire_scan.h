@@ -9,9 +9,9 @@
 #include "shm/base/arena.h"
 
 struct wire_error {
-	bool memory;      /* more than the arena may give: resource_exhausted */
-	size_t offset;    /* byte at which reading stopped */
-	char path[160];   /* "events[3].kind", proto names; "" for the message */
+	bool memory;    /* more than the arena may give: resource_exhausted */
+	size_t offset;  /* byte at which reading stopped */
+	char path[160]; /* "events[3].kind", proto names; "" for the message */
 	char reason[96];
 };
 

@@ -198,8 +198,8 @@ size_t wkt_duration_text(int64_t seconds, int32_t nanos, char out[WKT_TEXT])
 		return 0;
 	if (negative)
 		out[n++] = '-';
-	n += (size_t)snprintf(out + n, WKT_TEXT - n, "%lld",
-		(long long)(seconds < 0 ? -seconds : seconds));
+	n += (size_t)snprintf(
+		out + n, WKT_TEXT - n, "%lld", (long long)(seconds < 0 ? -seconds : seconds));
 	n += put_nanos(nanos < 0 ? -nanos : nanos, out + n, WKT_TEXT - n);
 	out[n++] = 's';
 	out[n] = 0;

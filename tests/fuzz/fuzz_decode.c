@@ -79,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (pb_unpack(m, bytes, &a, &msg, &err) == 0)
 		check(m, msg, &a);
 	else if (err.offset > bytes.n || !str_utf8_ok(str_of(err.path)) || err.reason[0] == 0 ||
-		strcmp(err.reason, "cannot be decoded") == 0)
+		 strcmp(err.reason, "cannot be decoded") == 0)
 		abort(); /* the scan must find whatever protobuf-c refuses */
 	arena_free(&a);
 	return 0;

@@ -13,8 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char *const types[] = {"events.v1.BatchCreateRequest", "google.protobuf.Value",
 	"insights.v1.QueryRequest", "google.protobuf.Any", "profiles.v1.IdentifyRequest",
 	"google.protobuf.DoubleValue", "google.protobuf.Timestamp", "google.protobuf.FieldMask",
-	"insights.v1.QueryResponse", "orgemailproviders.v1.UpsertRequest", "google.protobuf.FloatValue",
-	"events.v1.BatchCreateResponse", "google.protobuf.BytesValue", "google.protobuf.Int64Value"};
+	"insights.v1.QueryResponse", "orgemailproviders.v1.UpsertRequest",
+	"google.protobuf.FloatValue", "events.v1.BatchCreateResponse", "google.protobuf.BytesValue",
+	"google.protobuf.Int64Value"};
 
 static struct str write(const struct pb_msg *m, const ProtobufCMessage *msg, struct arena *a)
 {

@@ -21,8 +21,8 @@ static inline const struct pb_msg *type_of(const char *name)
 
 /* Reads n bytes of JSON from memory of exactly that size, so that a sanitizer
  * sees any step beyond. */
-static inline ProtobufCMessage *read_n(const char *type, const char *json, size_t n,
-	struct json_error *err)
+static inline ProtobufCMessage *read_n(
+	const char *type, const char *json, size_t n, struct json_error *err)
 {
 	char *copy = malloc(n ? n : 1);
 	ProtobufCMessage *msg = NULL;
@@ -46,7 +46,8 @@ static inline ProtobufCMessage *read_ok(const char *type, const char *json)
 }
 
 /* NULL out path or reason: not looked at. */
-static inline void read_fails(const char *type, const char *json, const char *path, const char *reason)
+static inline void read_fails(
+	const char *type, const char *json, const char *path, const char *reason)
 {
 	struct json_error err = {0};
 	ProtobufCMessage *msg = read_n(type, json, strlen(json), &err);

@@ -21,9 +21,13 @@ Test(connect, content_types)
 		{"application/proto", true, CONNECT_PROTO, false},
 		{"application/connect+json", true, CONNECT_JSON, true},
 		{"application/connect+proto", true, CONNECT_PROTO, true},
-		{"application/foo", false, 0, 0}, {"image/jpeg", false, 0, 0}, {"", false, 0, 0},
-		{"application/grpc", false, 0, 0}, {"application/grpc-web+proto", false, 0, 0},
-		{"application/jsonx", false, 0, 0}, {"text/plain;charset=UTF-8", false, 0, 0},
+		{"application/foo", false, 0, 0},
+		{"image/jpeg", false, 0, 0},
+		{"", false, 0, 0},
+		{"application/grpc", false, 0, 0},
+		{"application/grpc-web+proto", false, 0, 0},
+		{"application/jsonx", false, 0, 0},
+		{"text/plain;charset=UTF-8", false, 0, 0},
 		{"application/x-protobuf", false, 0, 0},
 	};
 	struct connect_media m;
@@ -31,7 +35,8 @@ Test(connect, content_types)
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		cr_expect_eq(connect_media_parse(str_of(t[i].text), &m), t[i].ok, "%s", t[i].text);
 		if (t[i].ok)
-			cr_expect(m.codec == t[i].codec && m.stream == t[i].stream, "%s", t[i].text);
+			cr_expect(
+				m.codec == t[i].codec && m.stream == t[i].stream, "%s", t[i].text);
 	}
 	m = (struct connect_media){CONNECT_PROTO, true};
 	cr_expect_str_eq(connect_media_name(m), "application/connect+proto");
@@ -39,7 +44,8 @@ Test(connect, content_types)
 
 Test(connect, timeouts)
 {
-	static const char *const bad[] = {"", "-1", "+1", "1.5", " 1", "1 ", "12345678901", "1s", "x"};
+	static const char *const bad[] = {
+		"", "-1", "+1", "1.5", " 1", "1 ", "12345678901", "1s", "x"};
 	uint64_t ms;
 
 	cr_expect(connect_timeout_parse(STR("0"), &ms) && ms == 0);
@@ -51,10 +57,10 @@ Test(connect, timeouts)
 
 Test(connect, codings)
 {
-	static const char *const yes[] = {"gzip", "br, gzip", "gzip;q=0.5", "GZIP", "*", "identity, *;q=0.1",
-		"gzip ; q=1.0 , br"};
-	static const char *const no[] = {"", "br", "identity", "gzip;q=0", "gzip; q=0.000", "*;q=0", "gzipx",
-		"gzip;q=0, *"};
+	static const char *const yes[] = {"gzip", "br, gzip", "gzip;q=0.5", "GZIP", "*",
+		"identity, *;q=0.1", "gzip ; q=1.0 , br"};
+	static const char *const no[] = {
+		"", "br", "identity", "gzip;q=0", "gzip; q=0.000", "*;q=0", "gzipx", "gzip;q=0, *"};
 
 	cr_expect_eq(connect_coding_parse((struct str){NULL, 0}), CONNECT_IDENTITY);
 	cr_expect_eq(connect_coding_parse(STR("identity")), CONNECT_IDENTITY);
@@ -73,7 +79,8 @@ static void get_is(const char *query, const char *message, enum connect_codec co
 	const char *why;
 
 	arena_init(&arena, 1 << 20);
-	cr_expect_eq(connect_get_parse(str_of(query), &arena, &g, &why), CONNECT_GET_OK, "%s", query);
+	cr_expect_eq(
+		connect_get_parse(str_of(query), &arena, &g, &why), CONNECT_GET_OK, "%s", query);
 	cr_expect(str_eq(g.message, str_of(message)), "%s", query);
 	cr_expect_eq(g.codec, codec);
 	arena_free(&arena);
@@ -196,18 +203,21 @@ Test(connect, gunzip_refuses_what_is_not_gzip)
 	arena_init(&arena, (size_t)32 << 20);
 	z = zip(STR("hello hello hello"));
 	for (size_t n = 1; n < z.n; n++)
-		cr_expect_eq(connect_gunzip((struct str){z.p, n}, 100, &arena, &out), CONNECT_INFLATE_BAD, "%zu", n);
+		cr_expect_eq(connect_gunzip((struct str){z.p, n}, 100, &arena, &out),
+			CONNECT_INFLATE_BAD, "%zu", n);
 	cr_expect_eq(connect_gunzip(STR("{\"a\":1}"), 100, &arena, &out), CONNECT_INFLATE_BAD);
 	buf_init(&b, &arena);
 	buf_str(&b, z);
 	buf_z(&b, "garbage");
-	cr_expect_eq(connect_gunzip((struct str){b.p, b.n}, 100, &arena, &out), CONNECT_INFLATE_BAD);
+	cr_expect_eq(
+		connect_gunzip((struct str){b.p, b.n}, 100, &arena, &out), CONNECT_INFLATE_BAD);
 	b.n = z.n;
 	buf_str(&b, z);
 	cr_expect_eq(connect_gunzip((struct str){b.p, b.n}, 100, &arena, &out), CONNECT_INFLATED);
 	cr_expect(str_eq(out, STR("hello hello hellohello hello hello")));
 	b.p[z.n - 6] ^= 1; /* the checksum of the first member */
-	cr_expect_eq(connect_gunzip((struct str){b.p, b.n}, 100, &arena, &out), CONNECT_INFLATE_BAD);
+	cr_expect_eq(
+		connect_gunzip((struct str){b.p, b.n}, 100, &arena, &out), CONNECT_INFLATE_BAD);
 	arena_free(&arena);
 }
 
@@ -223,8 +233,10 @@ Test(connect, envelopes)
 	connect_envelope(&b, CONNECT_FLAG_END, STR("{}"));
 	cr_expect(b.n == 15 && memcmp(b.p, "\0\0\0\0\3abc\2\0\0\0\2{}", 15) == 0);
 	in = (struct str){b.p, b.n};
-	cr_expect(connect_envelope_take(&in, &flags, &message) && flags == 0 && str_eq(message, STR("abc")));
-	cr_expect(connect_envelope_take(&in, &flags, &message) && flags == 2 && str_eq(message, STR("{}")));
+	cr_expect(connect_envelope_take(&in, &flags, &message) && flags == 0 &&
+		  str_eq(message, STR("abc")));
+	cr_expect(connect_envelope_take(&in, &flags, &message) && flags == 2 &&
+		  str_eq(message, STR("{}")));
 	cr_expect_not(connect_envelope_take(&in, &flags, &message));
 	in = (struct str){b.p, 7};
 	cr_expect_not(connect_envelope_take(&in, &flags, &message));
@@ -263,7 +275,7 @@ Test(connect, error_bodies)
 	connect_error_end(&e);
 	cr_expect(str_eq((struct str){b.p, b.n},
 		STR("{\"code\":\"unauthenticated\",\"message\":\"x\",\"details\":[{\"type\":\"google.rpc.ErrorInfo\","
-		"\"value\":\"Cg9VTkFVVEhFTlRJQ0FURUQSBnB1Zy5zaA\"},{\"type\":\"google.rpc.RequestInfo\","
-		"\"value\":\"\"}]}")));
+		    "\"value\":\"Cg9VTkFVVEhFTlRJQ0FURUQSBnB1Zy5zaA\"},{\"type\":\"google.rpc.RequestInfo\","
+		    "\"value\":\"\"}]}")));
 	arena_free(&arena);
 }

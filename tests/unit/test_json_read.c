@@ -1,5 +1,6 @@
 /* Reading proto3 JSON: what is taken, what is refused, and how it is named. */
 #include <math.h>
+#include <pthread.h>
 
 #include "codec.h"
 #include "proto/access.h"
@@ -10,9 +11,9 @@
 #include "proto/google/protobuf/wrappers.pb-c.h"
 #include "proto/google/protobuf/any.pb-c.h"
 
-#define BATCH "events.v1.BatchCreateRequest"
-#define EVENT "events.v1.Event"
-#define VALUE "google.protobuf.Value"
+#define BATCH      "events.v1.BatchCreateRequest"
+#define EVENT      "events.v1.Event"
+#define VALUE      "google.protobuf.Value"
 #define WRAP(type) "google.protobuf." type "Value"
 
 Test(json_read, event_of_an_sdk)
@@ -51,7 +52,7 @@ Test(json_read, null_is_absence)
 	cr_expect_eq(r->n_events, 0);
 	arena_free(&arena);
 	e = (void *)read_ok(EVENT, "{\"kind\":null,\"cookieless\":null,\"occurTime\":null,"
-		"\"autoProperties\":null,\"properties\":null}");
+				   "\"autoProperties\":null,\"properties\":null}");
 	cr_expect_null(e->kind);
 	cr_expect_not(e->has_cookieless);
 	cr_expect_null(e->occur_time);
@@ -75,15 +76,16 @@ Test(json_read, presence_of_zero_values)
 
 Test(json_read, grammar)
 {
-	static const char *const bad[] = {"", " ", "null", "[]", "{", "}", "{}}", "{} {}", "{},", "{,}",
-		"{\"kind\"}", "{\"kind\":}", "{\"kind\":\"a\",}", "{kind:\"a\"}", "{'kind':'a'}",
-		"{\"kind\":\"a\" \"name\":\"b\"}", "{\"kind\":\"a}", "{\"kind\":\"a\nb\"}",
-		"{\"kind\":\"\x01\"}", "{\"kind\":\"\\x41\"}", "{\"kind\":\"\\u12\"}",
-		"{\"kind\":\"\\u12g4\"}", "{\"kind\":\"\\", "{\"kind\":\"\\\"", "\xef\xbb\xbf{}",
-		"{/*c*/}", "{\"kind\":\"a\"}//", "\x0c{}", "{\"x\":01}", "{\"x\":.5}", "{\"x\":+1}",
-		"{\"x\":1.}", "{\"x\":-}", "{\"x\":1e}", "{\"x\":[1,]}", "{\"x\":[,1]}", "{\"x\":[1 2]}",
-		"{\"x\":tru}", "{\"x\":True}", "{\"x\":NaN}", "{\"x\":undefined}", "{\"x\":{\"y\":1,}}",
-		"{\"x\":{1:2}}", "{\"x\":]}", "{\"x\":\"\\ud800\"}", "{\"x\"::1}", "\"\"", "1", "true"};
+	static const char *const bad[] = {"", " ", "null", "[]", "{", "}", "{}}", "{} {}", "{},",
+		"{,}", "{\"kind\"}", "{\"kind\":}", "{\"kind\":\"a\",}", "{kind:\"a\"}",
+		"{'kind':'a'}", "{\"kind\":\"a\" \"name\":\"b\"}", "{\"kind\":\"a}",
+		"{\"kind\":\"a\nb\"}", "{\"kind\":\"\x01\"}", "{\"kind\":\"\\x41\"}",
+		"{\"kind\":\"\\u12\"}", "{\"kind\":\"\\u12g4\"}", "{\"kind\":\"\\",
+		"{\"kind\":\"\\\"", "\xef\xbb\xbf{}", "{/*c*/}", "{\"kind\":\"a\"}//", "\x0c{}",
+		"{\"x\":01}", "{\"x\":.5}", "{\"x\":+1}", "{\"x\":1.}", "{\"x\":-}", "{\"x\":1e}",
+		"{\"x\":[1,]}", "{\"x\":[,1]}", "{\"x\":[1 2]}", "{\"x\":tru}", "{\"x\":True}",
+		"{\"x\":NaN}", "{\"x\":undefined}", "{\"x\":{\"y\":1,}}", "{\"x\":{1:2}}",
+		"{\"x\":]}", "{\"x\":\"\\ud800\"}", "{\"x\"::1}", "\"\"", "1", "true"};
 	struct json_error err;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -115,7 +117,8 @@ Test(json_read, duplicates_at_every_level)
 	read_fails(EVENT, "{\"kind\":null,\"kind\":\"b\"}", "kind", "twice");
 	read_fails(EVENT, "{\"eventId\":\"a\",\"event_id\":\"b\"}", "eventId", "twice");
 	read_fails(EVENT, "{\"kind\":\"a\",\"\\u006bind\":\"b\"}", "kind", "twice");
-	read_fails(EVENT, "{\"autoProperties\":{\"$a\":{},\"$a\":{}}}", "autoProperties[\"$a\"]", "twice");
+	read_fails(EVENT, "{\"autoProperties\":{\"$a\":{},\"$a\":{}}}", "autoProperties[\"$a\"]",
+		"twice");
 	read_fails(EVENT, "{\"properties\":{\"a\":1,\"b\":{\"c\":1,\"c\":2}}}",
 		"properties[\"b\"][\"c\"]", "twice");
 	read_fails(EVENT, "{\"properties\":{\"a\":[{\"b\":1,\"b\":1}]}}",
@@ -158,7 +161,8 @@ Test(json_read, keys_that_are_prefixes_of_each_other)
 
 Test(json_read, oneofs_hold_one_member)
 {
-	read_fails("common.v1.PropertyValue", "{\"intValue\":1,\"boolValue\":true}", "boolValue", "only one");
+	read_fails("common.v1.PropertyValue", "{\"intValue\":1,\"boolValue\":true}", "boolValue",
+		"only one");
 	read_ok("common.v1.PropertyValue", "{\"intValue\":null,\"boolValue\":true}");
 	arena_free(&arena);
 	read_ok("common.v1.PropertyValue", "{\"intValue\":1,\"boolValue\":null}");
@@ -195,23 +199,39 @@ Test(json_read, integers)
 		bool ok;
 		int64_t want;
 	} t[] = {
-		{WRAP("Int32"), "2147483647", true, 2147483647}, {WRAP("Int32"), "-2147483648", true, INT32_MIN},
-		{WRAP("Int32"), "2147483648", false, 0}, {WRAP("Int32"), "-2147483649", false, 0},
-		{WRAP("Int32"), "1.0", true, 1}, {WRAP("Int32"), "1e3", true, 1000}, {WRAP("Int32"), "-0", true, 0},
-		{WRAP("Int32"), "1.5", false, 0}, {WRAP("Int32"), "\"12\"", true, 12},
-		{WRAP("Int32"), "\" 12\"", false, 0}, {WRAP("Int32"), "\"\"", false, 0},
-		{WRAP("Int32"), "\"1e1\"", true, 10}, {WRAP("Int32"), "\"0x1\"", false, 0},
-		{WRAP("Int32"), "true", false, 0}, {WRAP("Int32"), "\"NaN\"", false, 0},
+		{WRAP("Int32"), "2147483647", true, 2147483647},
+		{WRAP("Int32"), "-2147483648", true, INT32_MIN},
+		{WRAP("Int32"), "2147483648", false, 0},
+		{WRAP("Int32"), "-2147483649", false, 0},
+		{WRAP("Int32"), "1.0", true, 1},
+		{WRAP("Int32"), "1e3", true, 1000},
+		{WRAP("Int32"), "-0", true, 0},
+		{WRAP("Int32"), "1.5", false, 0},
+		{WRAP("Int32"), "\"12\"", true, 12},
+		{WRAP("Int32"), "\" 12\"", false, 0},
+		{WRAP("Int32"), "\"\"", false, 0},
+		{WRAP("Int32"), "\"1e1\"", true, 10},
+		{WRAP("Int32"), "\"0x1\"", false, 0},
+		{WRAP("Int32"), "true", false, 0},
+		{WRAP("Int32"), "\"NaN\"", false, 0},
 		{WRAP("Int32"), "[1]", false, 0},
-		{WRAP("UInt32"), "4294967295", true, 4294967295}, {WRAP("UInt32"), "4294967296", false, 0},
-		{WRAP("UInt32"), "-1", false, 0}, {WRAP("UInt32"), "-0", true, 0},
+		{WRAP("UInt32"), "4294967295", true, 4294967295},
+		{WRAP("UInt32"), "4294967296", false, 0},
+		{WRAP("UInt32"), "-1", false, 0},
+		{WRAP("UInt32"), "-0", true, 0},
 		{WRAP("Int64"), "9223372036854775807", true, INT64_MAX},
 		{WRAP("Int64"), "\"-9223372036854775808\"", true, INT64_MIN},
-		{WRAP("Int64"), "9223372036854775808", false, 0}, {WRAP("Int64"), "1e18", true, 1000000000000000000},
+		{WRAP("Int64"), "9223372036854775808", false, 0},
+		{WRAP("Int64"), "1e18", true, 1000000000000000000},
 		{WRAP("Int64"), "9007199254740993", true, 9007199254740993},
-		{WRAP("UInt64"), "18446744073709551615", true, -1}, {WRAP("UInt64"), "18446744073709551616", false, 0},
-		{WRAP("UInt64"), "-1", false, 0}, {WRAP("Bool"), "true", true, 1}, {WRAP("Bool"), "false", true, 0},
-		{WRAP("Bool"), "1", false, 0}, {WRAP("Bool"), "\"true\"", false, 0}, {WRAP("Bool"), "tru", false, 0},
+		{WRAP("UInt64"), "18446744073709551615", true, -1},
+		{WRAP("UInt64"), "18446744073709551616", false, 0},
+		{WRAP("UInt64"), "-1", false, 0},
+		{WRAP("Bool"), "true", true, 1},
+		{WRAP("Bool"), "false", true, 0},
+		{WRAP("Bool"), "1", false, 0},
+		{WRAP("Bool"), "\"true\"", false, 0},
+		{WRAP("Bool"), "tru", false, 0},
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
@@ -233,18 +253,30 @@ Test(json_read, doubles_and_floats)
 		bool ok, ok_float;
 		double want;
 	} t[] = {
-		{"0", true, true, 0}, {"-1.5e3", true, true, -1500}, {"\"2.5\"", true, true, 2.5},
-		{"1e308", true, false, 1e308}, {"1e309", false, false, 0}, {"3.4028234e38", true, true, 3.4028234e38},
-		{"3.41e38", true, false, 3.41e38}, {"\"Infinity\"", true, true, (double)INFINITY},
-		{"\"-Infinity\"", true, true, -(double)INFINITY}, {"\"infinity\"", false, false, 0},
-		{"\"inf\"", false, false, 0}, {"Infinity", false, false, 0}, {"NaN", false, false, 0},
-		{"\"\"", false, false, 0}, {"\" 1\"", false, false, 0}, {"\".5\"", false, false, 0},
-		{"true", false, false, 0}, {"\"1e400\"", false, false, 0},
+		{"0", true, true, 0},
+		{"-1.5e3", true, true, -1500},
+		{"\"2.5\"", true, true, 2.5},
+		{"1e308", true, false, 1e308},
+		{"1e309", false, false, 0},
+		{"3.4028234e38", true, true, 3.4028234e38},
+		{"3.41e38", true, false, 3.41e38},
+		{"\"Infinity\"", true, true, (double)INFINITY},
+		{"\"-Infinity\"", true, true, -(double)INFINITY},
+		{"\"infinity\"", false, false, 0},
+		{"\"inf\"", false, false, 0},
+		{"Infinity", false, false, 0},
+		{"NaN", false, false, 0},
+		{"\"\"", false, false, 0},
+		{"\" 1\"", false, false, 0},
+		{"\".5\"", false, false, 0},
+		{"true", false, false, 0},
+		{"\"1e400\"", false, false, 0},
 	};
 	struct json_error err;
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		Google__Protobuf__DoubleValue *d = (void *)read_n(WRAP("Double"), t[i].text, strlen(t[i].text), &err);
+		Google__Protobuf__DoubleValue *d =
+			(void *)read_n(WRAP("Double"), t[i].text, strlen(t[i].text), &err);
 		Google__Protobuf__FloatValue *f;
 
 		cr_expect_eq(d != NULL, t[i].ok, "%s", t[i].text);
@@ -257,7 +289,9 @@ Test(json_read, doubles_and_floats)
 			cr_expect(f->value == (float)t[i].want, "%s", t[i].text);
 		arena_free(&arena);
 	}
-	cr_expect(isnan(((Google__Protobuf__DoubleValue *)(void *)read_ok(WRAP("Double"), "\"NaN\""))->value));
+	cr_expect(
+		isnan(((Google__Protobuf__DoubleValue *)(void *)read_ok(WRAP("Double"), "\"NaN\""))
+				->value));
 	arena_free(&arena);
 }
 
@@ -274,9 +308,12 @@ Test(json_read, strings)
 	string_case("\"\"", "");
 	string_case("\"plain text longer than eight bytes\"", "plain text longer than eight bytes");
 	string_case("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t");
-	string_case("\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00\"", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
-	string_case("\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
-	string_case("\"abcdefgh\\nijklmnopq\xc3\xa9rst\\u0020uvw\"", "abcdefgh\nijklmnopq\xc3\xa9rst uvw");
+	string_case(
+		"\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00\"", "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+	string_case(
+		"\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+	string_case("\"abcdefgh\\nijklmnopq\xc3\xa9rst\\u0020uvw\"",
+		"abcdefgh\nijklmnopq\xc3\xa9rst uvw");
 	string_case("\"\x7f\"", "\x7f");
 	read_fails(WRAP("String"), "\"\\ud83d\"", "", "surrogate");
 	read_fails(WRAP("String"), "\"\\ud83dx\"", "", "surrogate");
@@ -348,7 +385,8 @@ Test(json_read, enums)
 	round_trip(type, "{\"granularity\":3.0}", "{\"granularity\":\"GRANULARITY_DAY\"}");
 	round_trip(type, "{\"granularity\":77}", NULL);
 	round_trip(type, "{\"granularity\":-1}", NULL);
-	read_fails(type, "{\"granularity\":\"day\"}", "granularity", "not a value of insights.v1.Granularity");
+	read_fails(type, "{\"granularity\":\"day\"}", "granularity",
+		"not a value of insights.v1.Granularity");
 	read_fails(type, "{\"granularity\":\"3\"}", "granularity", NULL);
 	read_fails(type, "{\"granularity\":2147483648}", "granularity", "range");
 	read_fails(type, "{\"granularity\":true}", "granularity", NULL);
@@ -391,22 +429,30 @@ Test(json_read, any)
 	static const char type[] = "google.protobuf.Any";
 
 	round_trip(type, "{}", NULL);
-	round_trip(type, "{\"@type\":\"type.googleapis.com/events.v1.Event\",\"kind\":\"k\"}", NULL);
-	round_trip(type, "{\"kind\":\"k\",\"unknown\":[{}],\"@type\":\"type.googleapis.com/events.v1.Event\"}",
+	round_trip(
+		type, "{\"@type\":\"type.googleapis.com/events.v1.Event\",\"kind\":\"k\"}", NULL);
+	round_trip(type,
+		"{\"kind\":\"k\",\"unknown\":[{}],\"@type\":\"type.googleapis.com/events.v1.Event\"}",
 		"{\"@type\":\"type.googleapis.com/events.v1.Event\",\"kind\":\"k\"}");
 	round_trip(type, "{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1s\"}", NULL);
 	round_trip(type, "{\"value\":\"1s\",\"@type\":\"x/google.protobuf.Duration\"}",
 		"{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1s\"}");
-	round_trip(type, "{\"@type\":\"x/google.protobuf.Any\",\"value\":{\"@type\":\"x/google.protobuf.Int32Value\","
-		"\"value\":5}}", NULL);
+	round_trip(type,
+		"{\"@type\":\"x/google.protobuf.Any\",\"value\":{\"@type\":\"x/google.protobuf.Int32Value\","
+		"\"value\":5}}",
+		NULL);
 	read_fails(type, "{\"kind\":\"k\"}", "", "@type");
 	read_fails(type, "{\"@type\":\"x/no.such.Type\"}", "", "not known");
 	round_trip(type, "{\"@type\":\"events.v1.Event\"}", NULL);
 	read_fails(type, "{\"@type\":1}", "", "string");
-	read_fails(type, "{\"@type\":\"x/events.v1.Event\",\"@type\":\"x/events.v1.Event\"}", NULL, "twice");
-	read_fails(type, "{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1s\",\"value\":\"1s\"}", "", "once");
+	read_fails(type, "{\"@type\":\"x/events.v1.Event\",\"@type\":\"x/events.v1.Event\"}", NULL,
+		"twice");
+	read_fails(type,
+		"{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1s\",\"value\":\"1s\"}", "",
+		"once");
 	read_fails(type, "{\"@type\":\"x/google.protobuf.Duration\"}", "", "value");
-	read_fails(type, "{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1m\"}", "value", "duration");
+	read_fails(type, "{\"@type\":\"x/google.protobuf.Duration\",\"value\":\"1m\"}", "value",
+		"duration");
 }
 
 static void nested(char *out, size_t depth)
@@ -436,6 +482,35 @@ Test(json_read, depth_is_bounded)
 	read_fails(VALUE, text, NULL, "nested");
 }
 
+static void *deepest(void *unused)
+{
+	static char text[1000];
+	size_t n = 0;
+
+	for (int i = 0; i < 99; i++, n += 5)
+		memcpy(text + n, "{\"a\":", 5);
+	text[n++] = '1';
+	memset(text + n, '}', 99);
+	round_trip(VALUE, text, NULL);
+	read_ok(EVENT, text); /* "a" is no field of it: skipped */
+	arena_free(&arena);
+	(void)unused;
+	return NULL;
+}
+
+/* A call's stack has 256 KiB (D80), and the reader is not alone on it. */
+Test(json_read, depth_fits_a_small_stack)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	cr_assert_eq(pthread_attr_setstacksize(&attr, 256 << 10), 0);
+	cr_assert_eq(pthread_create(&thread, &attr, deepest, NULL), 0);
+	pthread_join(thread, NULL);
+	pthread_attr_destroy(&attr);
+}
+
 /* 4 MB of the cheapest elements must not take more than the arena gives. */
 Test(json_read, memory_is_capped)
 {
@@ -462,7 +537,8 @@ Test(json_read, memory_is_capped)
 /* No prefix of a good text may be read, or read beyond its end. */
 Test(json_read, every_prefix_is_refused)
 {
-	static const char text[] = "{\"events\":[{\"kind\":\"a\\u00e9\xc3\xa9\",\"occurTime\":\"2026-01-01T00:00:00Z\","
+	static const char text[] =
+		"{\"events\":[{\"kind\":\"a\\u00e9\xc3\xa9\",\"occurTime\":\"2026-01-01T00:00:00Z\","
 		"\"properties\":{\"a\":[1.5e3,null,true,false]},\"z\":{\"q\":-0}}]}";
 	struct json_error err;
 

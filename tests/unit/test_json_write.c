@@ -13,7 +13,8 @@ static void string_is(const char *s, size_t n, const char *want)
 	struct buf b = {0};
 
 	json_write_string(&b, (struct str){s, n});
-	cr_expect(str_eq((struct str){b.p, b.n}, str_of(want)), "%.*s, want %s", (int)b.n, b.p, want);
+	cr_expect(
+		str_eq((struct str){b.p, b.n}, str_of(want)), "%.*s, want %s", (int)b.n, b.p, want);
 	buf_free(&b);
 }
 
@@ -24,9 +25,14 @@ Test(json_write, strings_are_safe_everywhere)
 	string_is("\"\\/", 3, "\"\\\"\\\\/\"");
 	string_is("\b\f\n\r\t", 5, "\"\\b\\f\\n\\r\\t\"");
 	string_is("\0\x01\x1f\x7f", 4, "\"\\u0000\\u0001\\u001f\\u007f\"");
-	string_is("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"");
+	string_is("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9,
+		"\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"");
 	string_is("\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa", 9, "\"\\u2028\\u2029\xe2\x80\xaa\"");
-	string_is("a\xff" "b", 3, "\"a\xef\xbf\xbd" "b\"");
+	string_is("a\xff"
+		  "b",
+		3,
+		"\"a\xef\xbf\xbd"
+		"b\"");
 	string_is("\xc3", 1, "\"\xef\xbf\xbd\"");
 	string_is("\xed\xa0\x80", 3, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
 }
@@ -41,15 +47,17 @@ Test(json_write, present_fields_only)
 	cr_expect_str_eq(write_json("projects.v1.Project", &p.base), "{}");
 	p.id = id;
 	p.reporting_timezone = empty;
-	cr_expect_str_eq(write_json("projects.v1.Project", &p.base), "{\"id\":\"x\",\"reportingTimezone\":\"\"}");
+	cr_expect_str_eq(write_json("projects.v1.Project", &p.base),
+		"{\"id\":\"x\",\"reportingTimezone\":\"\"}");
 	arena_free(&arena);
 }
 
 Test(json_write, zero_numbers_and_maps)
 {
 	Events__V1__BatchCreateResponse r = EVENTS__V1__BATCH_CREATE_RESPONSE__INIT;
-	Events__V1__BatchCreateResponse__DroppedByReasonEntry e =
-		EVENTS__V1__BATCH_CREATE_RESPONSE__DROPPED_BY_REASON_ENTRY__INIT, *list[] = {&e};
+	Events__V1__BatchCreateResponse__DroppedByReasonEntry
+		e = EVENTS__V1__BATCH_CREATE_RESPONSE__DROPPED_BY_REASON_ENTRY__INIT,
+		*list[] = {&e};
 	char key[] = "salt\"";
 
 	arena_init(&arena, 1 << 20);
@@ -98,7 +106,8 @@ Test(json_write, nested_messages_and_lists)
 {
 	round_trip("insights.v1.QueryResponse",
 		"{\"trends\":{\"series\":[{\"eventKind\":\"a\",\"breakdown\":{\"$c\":\"x\"},"
-		"\"points\":[{\"time\":\"2026-01-01T00:00:00Z\",\"value\":1.5},{\"value\":0}]}]}}", NULL);
+		"\"points\":[{\"time\":\"2026-01-01T00:00:00Z\",\"value\":1.5},{\"value\":0}]}]}}",
+		NULL);
 	round_trip("insights.v1.QueryResponse", "{\"segmentation\":{\"total\":0}}", NULL);
 	round_trip("insights.v1.QueryResponse", "{\"trends\":{}}", NULL);
 }

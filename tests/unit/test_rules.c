@@ -32,11 +32,11 @@ static void wrong(const char *type, const char *json, const char *want)
 	arena_free(&arena);
 }
 
-#define EVENT "events.v1.Event"
-#define BATCH "events.v1.BatchCreateRequest"
-#define UUID1 "0190b5a4-0000-7000-8000-000000000001"
+#define EVENT   "events.v1.Event"
+#define BATCH   "events.v1.BatchCreateRequest"
+#define UUID1   "0190b5a4-0000-7000-8000-000000000001"
 #define SESSION "\"sessionId\":\"" UUID1 "\""
-#define WHO "\"distinctId\":\"d\"," SESSION
+#define WHO     "\"distinctId\":\"d\"," SESSION
 
 Test(rules, kind_or_name)
 {
@@ -47,7 +47,9 @@ Test(rules, kind_or_name)
 	wrong(EVENT, "{\"kind\":\"\"," WHO "}", "kind");
 	wrong(EVENT, "{\"name\":\"a b\"," WHO "}", "name");
 	wrong(EVENT, "{\"kind\":\"k\",\"eventId\":\"x\"," WHO "}", "event_id");
-	wrong(EVENT, "{\"kind\":\"k\",\"eventId\":\"00000000-0000-0000-0000-000000000000\"," WHO "}", "");
+	wrong(EVENT,
+		"{\"kind\":\"k\",\"eventId\":\"00000000-0000-0000-0000-000000000000\"," WHO "}",
+		"");
 }
 
 Test(rules, who_and_which_session)
@@ -86,11 +88,16 @@ Test(rules, when)
 	char json[300];
 
 	wrong(EVENT, "{\"kind\":\"k\",\"occurTime\":\"2000-01-01T00:00:00Z\"," WHO "}", "");
-	wrong(EVENT, "{\"kind\":\"k\",\"occurTime\":\"1999-12-31T23:59:59.999Z\"," WHO "}", "occur_time");
-	wrong(EVENT, "{\"kind\":\"k\",\"timestamp\":\"1970-01-01T00:00:00Z\"," WHO "}", "timestamp");
-	wrong(EVENT, "{\"kind\":\"k\",\"occurTime\":\"9999-01-01T00:00:00Z\"," WHO "}", "occur_time");
-	wrong(EVENT, "{\"kind\":\"k\",\"occurTime\":\"2020-01-01T00:00:00Z\","
-		"\"timestamp\":\"2020-01-01T00:00:00Z\"," WHO "}", "timestamp");
+	wrong(EVENT, "{\"kind\":\"k\",\"occurTime\":\"1999-12-31T23:59:59.999Z\"," WHO "}",
+		"occur_time");
+	wrong(EVENT, "{\"kind\":\"k\",\"timestamp\":\"1970-01-01T00:00:00Z\"," WHO "}",
+		"timestamp");
+	wrong(EVENT, "{\"kind\":\"k\",\"occurTime\":\"9999-01-01T00:00:00Z\"," WHO "}",
+		"occur_time");
+	wrong(EVENT,
+		"{\"kind\":\"k\",\"occurTime\":\"2020-01-01T00:00:00Z\","
+		"\"timestamp\":\"2020-01-01T00:00:00Z\"," WHO "}",
+		"timestamp");
 	for (int ahead = 86300; ahead <= 86500; ahead += 200) {
 		time_t t = (time_t)(now + ahead);
 		struct tm tm;
@@ -105,32 +112,47 @@ Test(rules, when)
 
 Test(rules, plain_properties)
 {
-	wrong(EVENT, "{\"kind\":\"k\"," WHO ",\"properties\":{\"a\":1,\"$b\":\"x\",\"c\":true,\"d\":null,\"\":1}}", "");
+	wrong(EVENT,
+		"{\"kind\":\"k\"," WHO
+		",\"properties\":{\"a\":1,\"$b\":\"x\",\"c\":true,\"d\":null,\"\":1}}",
+		"");
 	wrong(EVENT, "{\"kind\":\"k\"," WHO ",\"properties\":{\"a\":[]}}", "properties");
-	wrong(EVENT, "{\"kind\":\"k\"," WHO ",\"properties\":{\"a\":{},\"b\":[1]}}", "properties,properties");
-	wrong(EVENT, "{\"kind\":\"k\"," WHO ",\"properties\":{\"$a\":1},\"autoProperties\":{\"$a\":{\"intValue\":1}}}",
+	wrong(EVENT, "{\"kind\":\"k\"," WHO ",\"properties\":{\"a\":{},\"b\":[1]}}",
+		"properties,properties");
+	wrong(EVENT,
+		"{\"kind\":\"k\"," WHO
+		",\"properties\":{\"$a\":1},\"autoProperties\":{\"$a\":{\"intValue\":1}}}",
 		"properties");
-	wrong(EVENT, "{\"kind\":\"k\"," WHO ",\"properties\":{\"a\":1},\"customProperties\":{\"a\":{\"intValue\":1}}}",
+	wrong(EVENT,
+		"{\"kind\":\"k\"," WHO
+		",\"properties\":{\"a\":1},\"customProperties\":{\"a\":{\"intValue\":1}}}",
 		"properties");
-	wrong(EVENT, "{\"kind\":\"k\"," WHO ",\"properties\":{\"a\":1},\"customProperties\":{\"b\":{\"intValue\":1}}}", "");
+	wrong(EVENT,
+		"{\"kind\":\"k\"," WHO
+		",\"properties\":{\"a\":1},\"customProperties\":{\"b\":{\"intValue\":1}}}",
+		"");
 }
 
 /* n properties in each of the three places. */
 static void count_case(int a, int c, int p, int nulls, const char *want)
 {
 	static char json[60000];
-	size_t n = (size_t)snprintf(json, sizeof(json), "{\"kind\":\"k\"," WHO ",\"autoProperties\":{");
+	size_t n = (size_t)snprintf(
+		json, sizeof(json), "{\"kind\":\"k\"," WHO ",\"autoProperties\":{");
 
 	for (int i = 0; i < a; i++)
-		n += (size_t)snprintf(json + n, sizeof(json) - n, "%s\"$%d\":{\"intValue\":1}", i ? "," : "", i);
+		n += (size_t)snprintf(
+			json + n, sizeof(json) - n, "%s\"$%d\":{\"intValue\":1}", i ? "," : "", i);
 	n += (size_t)snprintf(json + n, sizeof(json) - n, "},\"customProperties\":{");
 	for (int i = 0; i < c; i++)
-		n += (size_t)snprintf(json + n, sizeof(json) - n, "%s\"c%d\":{\"intValue\":1}", i ? "," : "", i);
+		n += (size_t)snprintf(
+			json + n, sizeof(json) - n, "%s\"c%d\":{\"intValue\":1}", i ? "," : "", i);
 	n += (size_t)snprintf(json + n, sizeof(json) - n, "},\"properties\":{");
 	for (int i = 0; i < p; i++)
 		n += (size_t)snprintf(json + n, sizeof(json) - n, "%s\"p%d\":1", i ? "," : "", i);
 	for (int i = 0; i < nulls; i++)
-		n += (size_t)snprintf(json + n, sizeof(json) - n, "%s\"n%d\":null", i || p ? "," : "", i);
+		n += (size_t)snprintf(
+			json + n, sizeof(json) - n, "%s\"n%d\":null", i || p ? "," : "", i);
 	snprintf(json + n, sizeof(json) - n, "}}");
 	wrong(EVENT, json, want);
 }
@@ -148,21 +170,27 @@ Test(rules, event_ids_occur_once_in_a_batch)
 {
 	wrong(BATCH, "{}", "");
 	wrong(BATCH, "{\"events\":[{\"name\":\"a\"," WHO "},{\"name\":\"a\"," WHO "}]}", "");
-	wrong(BATCH, "{\"events\":[{\"name\":\"a\",\"eventId\":\"" UUID1 "\"," WHO "},"
+	wrong(BATCH,
+		"{\"events\":[{\"name\":\"a\",\"eventId\":\"" UUID1 "\"," WHO "},"
 		"{\"name\":\"b\",\"eventId\":\"0190B5A4-0000-7000-8000-000000000001\"," WHO "}]}",
 		"events[1].event_id INVALID_EVENT_BATCH");
 	/* anything else that is wrong comes first, with the usual reason */
-	wrong(BATCH, "{\"events\":[{\"name\":\"a\",\"eventId\":\"" UUID1 "\"," WHO "},"
-		"{\"eventId\":\"" UUID1 "\"," WHO "}]}", "events[1].kind");
+	wrong(BATCH,
+		"{\"events\":[{\"name\":\"a\",\"eventId\":\"" UUID1 "\"," WHO "},"
+		"{\"eventId\":\"" UUID1 "\"," WHO "}]}",
+		"events[1].kind");
 }
 
 Test(rules, identities)
 {
-	wrong("profiles.v1.IdentifyRequest", "{\"externalId\":\"e\",\"anonymousId\":\"anon-1\",\"traits\":{\"a\":[1]}}", "");
+	wrong("profiles.v1.IdentifyRequest",
+		"{\"externalId\":\"e\",\"anonymousId\":\"anon-1\",\"traits\":{\"a\":[1]}}", "");
 	wrong("profiles.v1.IdentifyRequest", "{\"externalId\":\"cookieless-e\"}", "external_id");
-	wrong("profiles.v1.IdentifyRequest", "{\"externalId\":\"e\",\"anonymousId\":\"x\"}", "anonymous_id");
+	wrong("profiles.v1.IdentifyRequest", "{\"externalId\":\"e\",\"anonymousId\":\"x\"}",
+		"anonymous_id");
 	wrong("profiles.v1.IdentifyRequest", "{\"externalId\":\"e\",\"anonymousId\":\"\"}", "");
-	wrong("profiles.v1.AliasRequest", "{\"externalId\":\"e\",\"previousId\":\"cookieless-\"}", "previous_id");
+	wrong("profiles.v1.AliasRequest", "{\"externalId\":\"e\",\"previousId\":\"cookieless-\"}",
+		"previous_id");
 	wrong("profiles.v1.AliasRequest", "{\"externalId\":\"e\"}", "previous_id");
 }
 
@@ -183,10 +211,16 @@ Test(rules, mail_providers)
 	static const char type[] = "orgemailproviders.v1.UpsertRequest";
 
 	wrong(type, "{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"resend\":{\"apiKey\":\"k\"}}", "");
-	wrong(type, "{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"replyTo\":\"\",\"resend\":{\"apiKey\":\"k\"}}", "");
-	wrong(type, "{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"replyTo\":\"x\",\"resend\":{\"apiKey\":\"k\"}}", "reply_to");
+	wrong(type,
+		"{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"replyTo\":\"\",\"resend\":{\"apiKey\":\"k\"}}",
+		"");
+	wrong(type,
+		"{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"replyTo\":\"x\",\"resend\":{\"apiKey\":\"k\"}}",
+		"reply_to");
 	wrong(type, "{\"orgId\":\"o\",\"fromAddress\":\"a@b\"}", "config");
-	wrong(type, "{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"smtp\":{\"host\":\"h\",\"port\":0}}", "smtp.port");
+	wrong(type,
+		"{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"smtp\":{\"host\":\"h\",\"port\":0}}",
+		"smtp.port");
 }
 
 #define FILTER "common.v1.PropertyFilter"
@@ -195,7 +229,8 @@ static void filter(const char *op, const char *rest, const char *want)
 {
 	char json[300];
 
-	snprintf(json, sizeof(json), "{\"property\":\"p\",\"operator\":\"FILTER_OPERATOR_%s\"%s}", op, rest);
+	snprintf(json, sizeof(json), "{\"property\":\"p\",\"operator\":\"FILTER_OPERATOR_%s\"%s}",
+		op, rest);
 	wrong(FILTER, json, want);
 }
 
@@ -242,8 +277,10 @@ static void window(int granularity, const char *to, const char *want)
 {
 	char json[300];
 
-	snprintf(json, sizeof(json), "{\"spec\":{\"insightType\":1},\"timeRange\":{" FROM ",\"to\":\"%s\"},"
-		"\"granularity\":%d}", to, granularity);
+	snprintf(json, sizeof(json),
+		"{\"spec\":{\"insightType\":1},\"timeRange\":{" FROM ",\"to\":\"%s\"},"
+		"\"granularity\":%d}",
+		to, granularity);
 	wrong("insights.v1.QueryRequest", json, want);
 }
 
@@ -264,12 +301,14 @@ Test(rules, query_windows)
 	window(0, "2026-01-02T00:00:00Z", "granularity");
 	window(6, "2026-01-02T00:00:00Z", "granularity");
 	wrong("insights.v1.QueryRequest", "{}", "spec,time_range,granularity");
-	wrong("insights.v1.QueryRequest", "{\"spec\":{\"insightType\":1},\"timeRange\":{" FROM "},\"granularity\":3,"
-		"\"timezone\":\"a b\"}", "time_range.to,timezone");
+	wrong("insights.v1.QueryRequest",
+		"{\"spec\":{\"insightType\":1},\"timeRange\":{" FROM "},\"granularity\":3,"
+		"\"timezone\":\"a b\"}",
+		"time_range.to,timezone");
 }
 
 #define SPEC "insights.v1.InsightQuerySpec"
-#define EV "{\"event\":{\"kind\":\"a\"}}"
+#define EV   "{\"event\":{\"kind\":\"a\"}}"
 
 static const struct {
 	const char *spec, *want;
@@ -283,31 +322,41 @@ static const struct {
 	{"\"insightType\":4", "events"},
 	{"\"insightType\":4,\"events\":[" EV "," EV "]", ""},
 	{"\"insightType\":4,\"events\":[" EV "," EV "," EV "]", "events"},
-	{"\"insightType\":3,\"events\":[" EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV ","
-		EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "]", ""},
-	{"\"insightType\":3,\"events\":[" EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV ","
-		EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "]", "events"},
+	{"\"insightType\":3,\"events\":[" EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV
+	 "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "]",
+		""},
+	{"\"insightType\":3,\"events\":[" EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV
+	 "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "," EV "]",
+		"events"},
 	/* breakdowns */
-	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"$a\"},{\"property\":\"b.c\"}],\"breakdownLimit\":100", ""},
-	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"a\"},{\"property\":\"a\"}]", "breakdowns[1].property"},
+	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"$a\"},{\"property\":\"b.c\"}],\"breakdownLimit\":100",
+		""},
+	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"a\"},{\"property\":\"a\"}]",
+		"breakdowns[1].property"},
 	{"\"insightType\":1,\"breakdowns\":[{}]", "breakdowns[0].property"},
 	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"a b\"}]", "breakdowns[0].property"},
 	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"1\"},{\"property\":\"2\"},{\"property\":\"3\"},"
-		"{\"property\":\"4\"},{\"property\":\"5\"},{\"property\":\"6\"}]", "breakdowns"},
+	 "{\"property\":\"4\"},{\"property\":\"5\"},{\"property\":\"6\"}]",
+		"breakdowns"},
 	{"\"insightType\":2,\"breakdowns\":[{\"property\":\"a\"}]", "breakdowns"},
 	{"\"insightType\":1,\"breakdownLimit\":0", ""},
 	{"\"insightType\":1,\"breakdownLimit\":5", "breakdown_limit"},
-	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"a\"}],\"breakdownLimit\":101", "breakdown_limit"},
-	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"a\"}],\"breakdownLimit\":-1", "breakdown_limit"},
+	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"a\"}],\"breakdownLimit\":101",
+		"breakdown_limit"},
+	{"\"insightType\":1,\"breakdowns\":[{\"property\":\"a\"}],\"breakdownLimit\":-1",
+		"breakdown_limit"},
 	/* groups */
 	{"\"insightType\":1,\"filterGroups\":[{}]", "filter_groups[0].filters"},
 	{"\"insightType\":1,\"filterGroups\":[{\"filters\":[{\"property\":\"a\",\"operator\":1}]}]",
 		"filter_groups[0].filters[0].value"},
 	{"\"insightType\":1,\"filterGroupsOperator\":7", ""},
 	/* funnel only */
-	{"\"insightType\":3,\"events\":[" EV "],\"conversionWindow\":\"1s\",\"includeStepTiming\":true", ""},
+	{"\"insightType\":3,\"events\":[" EV
+	 "],\"conversionWindow\":\"1s\",\"includeStepTiming\":true",
+		""},
 	{"\"insightType\":3,\"events\":[" EV "],\"conversionWindow\":\"0s\"", "conversion_window"},
-	{"\"insightType\":3,\"events\":[" EV "],\"conversionWindow\":\"1.5s\"", "conversion_window"},
+	{"\"insightType\":3,\"events\":[" EV "],\"conversionWindow\":\"1.5s\"",
+		"conversion_window"},
 	{"\"insightType\":3,\"events\":[" EV "],\"conversionWindow\":\"-5s\"", "conversion_window"},
 	{"\"insightType\":1,\"conversionWindow\":\"0s\"", "conversion_window"},
 	{"\"insightType\":1,\"includeStepTiming\":true", "include_step_timing"},
@@ -318,8 +367,10 @@ static const struct {
 	{"\"insightType\":1,\"events\":[{\"aggregation\":4}]", "events[0].aggregation_property"},
 	{"\"insightType\":1,\"events\":[{\"aggregation\":2}]", ""},
 	{"\"insightType\":1,\"events\":[{\"aggregation\":9}]", "events[0].aggregation"},
-	{"\"insightType\":3,\"events\":[{\"aggregation\":5,\"aggregationProperty\":\"p\"}]", "events[0].aggregation"},
-	{"\"insightType\":1,\"events\":[{\"aggregationProperty\":\"a b\"}]", "events[0].aggregation_property"},
+	{"\"insightType\":3,\"events\":[{\"aggregation\":5,\"aggregationProperty\":\"p\"}]",
+		"events[0].aggregation"},
+	{"\"insightType\":1,\"events\":[{\"aggregationProperty\":\"a b\"}]",
+		"events[0].aggregation_property"},
 	/* sessions */
 	{"\"insightType\":1,\"session\":{\"metric\":1}", ""},
 	{"\"insightType\":2,\"session\":{\"metric\":6}", ""},
@@ -371,8 +422,10 @@ static const struct {
 	{"\"insightType\":1,\"map\":{}", "map"},
 	{"\"insightType\":7,\"map\":{\"metric\":2}", ""},
 	{"\"insightType\":7,\"map\":{\"metric\":4}", "map.metric_property"},
-	{"\"insightType\":7,\"map\":{},\"topK\":{\"dimension\":2},\"userFlow\":{}", "user_flow,top_k"},
-	{"\"insightType\":7,\"map\":{},\"events\":[" EV "],\"session\":{\"metric\":1},\"breakdowns\":[{\"property\":\"a\"}]",
+	{"\"insightType\":7,\"map\":{},\"topK\":{\"dimension\":2},\"userFlow\":{}",
+		"user_flow,top_k"},
+	{"\"insightType\":7,\"map\":{},\"events\":[" EV
+	 "],\"session\":{\"metric\":1},\"breakdowns\":[{\"property\":\"a\"}]",
 		"events,breakdowns,session,session"},
 };
 
@@ -388,17 +441,23 @@ Test(rules, insight_specs)
 
 Test(rules, activity_lists)
 {
-	static const char *const types[] = {"activity.v1.ListRequest", "activity.v1.GetActivityFeedRequest",
-		"activity.v1.GetEventExplorerRequest"};
+	static const char *const types[] = {"activity.v1.ListRequest",
+		"activity.v1.GetActivityFeedRequest", "activity.v1.GetEventExplorerRequest"};
 
 	for (size_t i = 0; i < 3; i++) {
 		wrong(types[i], "{\"distinctId\":\"d\",\"events\":[{}]}", "");
-		wrong(types[i], "{\"distinctId\":\"d\",\"events\":[{\"kind\":\"a\"},{}]}", "events[1]");
-		wrong(types[i], "{\"distinctId\":\"d\",\"events\":[{\"kind\":\"\"},{\"filters\":[{\"property\":\"a\","
-			"\"operator\":5}]}]}", "events[0]");
+		wrong(types[i], "{\"distinctId\":\"d\",\"events\":[{\"kind\":\"a\"},{}]}",
+			"events[1]");
+		wrong(types[i],
+			"{\"distinctId\":\"d\",\"events\":[{\"kind\":\"\"},{\"filters\":[{\"property\":\"a\","
+			"\"operator\":5}]}]}",
+			"events[0]");
 		wrong(types[i], "{\"distinctId\":\"d\",\"pageSize\":1001,\"sessionId\":\"x\"}",
 			"session_id,page_size");
-		wrong(types[i], "{\"distinctId\":\"d\",\"timeRange\":{" FROM ",\"to\":\"2026-01-01T00:00:00Z\"}}", "time_range");
+		wrong(types[i],
+			"{\"distinctId\":\"d\",\"timeRange\":{" FROM
+			",\"to\":\"2026-01-01T00:00:00Z\"}}",
+			"time_range");
 	}
 	wrong("activity.v1.GetActivityFeedRequest", "{}", "distinct_id");
 	wrong("activity.v1.ListRequest", "{}", "");

@@ -40,11 +40,13 @@ static void fails(const char *type, const char *json, const char *path, const ch
 
 Test(validate, email)
 {
-	static const char *const yes[] = {"a@b", "a.b+c@example.com", "!#$%&'*+/=?^_`{|}~-@x", ".a.@x-y.z",
-		"a@1.2.3.4", "a@012345678901234567890123456789012345678901234567890123456789012"};
-	static const char *const no[] = {"", "@", "a", "a@", "@b", "a b@c", "a@b c", "a@-b", "a@b-", "a@b..c",
-		"a@.b", "a@b.", "a@b@c", "\xc3\xa9@x", "a@\xc3\xa9", "a(b)@c", "a@b\n", "a,b@c",
-		"a@0123456789012345678901234567890123456789012345678901234567890123", "a@b_c", "\"a\"@b"};
+	static const char *const yes[] = {"a@b", "a.b+c@example.com", "!#$%&'*+/=?^_`{|}~-@x",
+		".a.@x-y.z", "a@1.2.3.4",
+		"a@012345678901234567890123456789012345678901234567890123456789012"};
+	static const char *const no[] = {"", "@", "a", "a@", "@b", "a b@c", "a@b c", "a@-b", "a@b-",
+		"a@b..c", "a@.b", "a@b.", "a@b@c", "\xc3\xa9@x", "a@\xc3\xa9", "a(b)@c", "a@b\n",
+		"a,b@c", "a@0123456789012345678901234567890123456789012345678901234567890123",
+		"a@b_c", "\"a\"@b"};
 
 	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
 		cr_expect(valid_email(str_of(yes[i])), "%s", yes[i]);
@@ -55,11 +57,11 @@ Test(validate, email)
 
 Test(validate, https)
 {
-	static const char *const yes[] = {"https://a", "https://a.example/x?y#z", "HTTPS://A/", "https://[::1]/",
-		"https://\xc3\xa9.example/", "https://a:8443/p%20q"};
-	static const char *const no[] = {"", "https://", "http://a", "//a", "https:/a", "https://a b",
-		"https://a\n", "https:///x", "https://?x", "javascript:alert(1)", "https://a\"b", "https://a<b",
-		" https://a", "https://a\\b"};
+	static const char *const yes[] = {"https://a", "https://a.example/x?y#z", "HTTPS://A/",
+		"https://[::1]/", "https://\xc3\xa9.example/", "https://a:8443/p%20q"};
+	static const char *const no[] = {"", "https://", "http://a", "//a", "https:/a",
+		"https://a b", "https://a\n", "https:///x", "https://?x", "javascript:alert(1)",
+		"https://a\"b", "https://a<b", " https://a", "https://a\\b"};
 
 	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
 		cr_expect(valid_https(str_of(yes[i])), "%s", yes[i]);
@@ -76,27 +78,35 @@ Test(validate, patterns_match_the_whole_string)
 	fails(FILTER, "{\"kind\":\"a\\n\"}", "kind", "must match");
 	fails(FILTER, "{\"kind\":\"\xc3\xa9\"}", "kind", "must match");
 	passes(FILTER, "{\"filters\":[{\"property\":\"$a.b-c\",\"operator\":5}]}");
-	fails(FILTER, "{\"filters\":[{\"property\":\"a..b\",\"operator\":5}]}", "filters[0].property", "match");
-	fails(FILTER, "{\"filters\":[{\"property\":\"a.\",\"operator\":5}]}", "filters[0].property", "match");
-	fails(FILTER, "{\"filters\":[{\"property\":\"a$\",\"operator\":5}]}", "filters[0].property", "match");
+	fails(FILTER, "{\"filters\":[{\"property\":\"a..b\",\"operator\":5}]}",
+		"filters[0].property", "match");
+	fails(FILTER, "{\"filters\":[{\"property\":\"a.\",\"operator\":5}]}", "filters[0].property",
+		"match");
+	fails(FILTER, "{\"filters\":[{\"property\":\"a$\",\"operator\":5}]}", "filters[0].property",
+		"match");
 }
 
 Test(validate, required_means_present_and_not_empty)
 {
-	fails(FILTER, "{\"filters\":[{\"operator\":5}]}", "filters[0].property", "property is required");
+	fails(FILTER, "{\"filters\":[{\"operator\":5}]}", "filters[0].property",
+		"property is required");
 	fails(FILTER, "{\"filters\":[{\"property\":\"\",\"operator\":5}]}", "filters[0].property",
 		"property is required");
 	fails("common.v1.TimeRange", "{\"from\":\"2026-01-01T00:00:00Z\"}", "to", "to is required");
-	fails("profiles.v1.IdentifyRequest", "{\"externalId\":\"\"}", "external_id", "external_id is required");
+	fails("profiles.v1.IdentifyRequest", "{\"externalId\":\"\"}", "external_id",
+		"external_id is required");
 }
 
 Test(validate, enums)
 {
-	fails(FILTER, "{\"filters\":[{\"property\":\"a\"}]}", "filters[0].operator", "operator is required");
+	fails(FILTER, "{\"filters\":[{\"property\":\"a\"}]}", "filters[0].operator",
+		"operator is required");
 	fails(FILTER, "{\"filters\":[{\"property\":\"a\",\"operator\":0}]}", "filters[0].operator",
 		"must not be FILTER_OPERATOR_UNSPECIFIED");
-	fails(FILTER, "{\"filters\":[{\"property\":\"a\",\"operator\":99}]}", "filters[0].operator", "99");
-	fails(FILTER, "{\"filters\":[{\"property\":\"a\",\"operator\":5,\"source\":9}]}", "filters[0].source", "9");
+	fails(FILTER, "{\"filters\":[{\"property\":\"a\",\"operator\":99}]}", "filters[0].operator",
+		"99");
+	fails(FILTER, "{\"filters\":[{\"property\":\"a\",\"operator\":5,\"source\":9}]}",
+		"filters[0].source", "9");
 	passes(FILTER, "{\"filters\":[{\"property\":\"a\",\"operator\":5,\"source\":0}]}");
 }
 
@@ -113,7 +123,8 @@ Test(validate, lengths_count_code_points)
 		if (chars == 1024)
 			passes("common.v1.PropertyValue", text);
 		else
-			fails("common.v1.PropertyValue", text, "string_value", "at most 1024 characters");
+			fails("common.v1.PropertyValue", text, "string_value",
+				"at most 1024 characters");
 	}
 }
 
@@ -122,7 +133,8 @@ Test(validate, oneofs_and_numbers)
 	passes("common.v1.PropertyValue", "{\"intValue\":0}");
 	fails("common.v1.PropertyValue", "{}", "value", "value is required");
 	fails("common.v1.PropertyValue", "{\"doubleValue\":\"NaN\"}", "double_value", "finite");
-	fails("common.v1.PropertyValue", "{\"doubleValue\":\"-Infinity\"}", "double_value", "finite");
+	fails("common.v1.PropertyValue", "{\"doubleValue\":\"-Infinity\"}", "double_value",
+		"finite");
 	fails("insights.v1.UserFlowQuery", "{\"maxHops\":11}", "max_hops", "between 0 and 10");
 	fails("insights.v1.UserFlowQuery", "{\"maxHops\":-1}", "max_hops", "between 0 and 10");
 	passes("insights.v1.UserFlowQuery", "{\"maxHops\":10,\"maxNodes\":50,\"maxLinks\":500}");
@@ -130,7 +142,8 @@ Test(validate, oneofs_and_numbers)
 
 Test(validate, maps_and_lists)
 {
-	static const char event[] = "{\"kind\":\"k\",\"distinctId\":\"d\",\"name\":null,\"sessionId\":"
+	static const char event[] =
+		"{\"kind\":\"k\",\"distinctId\":\"d\",\"name\":null,\"sessionId\":"
 		"\"0190b5a4-0000-7000-8000-000000000001\",\"%s\":{\"%s\":{\"boolValue\":true}}}";
 	static char text[100000];
 	size_t n;
@@ -158,11 +171,13 @@ Test(validate, times_that_have_no_text)
 	struct wire_error err;
 	ProtobufCMessage *msg;
 	/* from.seconds = -1 in range, to.nanos = -1 */
-	static const char bytes[] = "\x0a\x02\x08\x05\x12\x0d\x08\x06\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+	static const char bytes[] =
+		"\x0a\x02\x08\x05\x12\x0d\x08\x06\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
 
 	arena_init(&arena, 1 << 20);
-	cr_assert_eq(pb_unpack(type_of("common.v1.TimeRange"), (struct str){bytes, sizeof(bytes) - 1}, &arena,
-		&msg, &err), 0, "%s", err.reason);
+	cr_assert_eq(pb_unpack(type_of("common.v1.TimeRange"),
+			     (struct str){bytes, sizeof(bytes) - 1}, &arena, &msg, &err),
+		0, "%s", err.reason);
 	pb_check_init(&c, &arena);
 	validate_message(&c, type_of("common.v1.TimeRange"), msg);
 	cr_assert_eq(c.n, 1);
@@ -177,7 +192,8 @@ Test(validate, everything_wrong_is_told)
 	ProtobufCMessage *m;
 	Google__Rpc__BadRequest *r;
 
-	run("events.v1.BatchCreateRequest", "{\"events\":[{\"name\":\"ok\",\"distinctId\":\"d\"},"
+	run("events.v1.BatchCreateRequest",
+		"{\"events\":[{\"name\":\"ok\",\"distinctId\":\"d\"},"
 		"{\"name\":\"not ok\",\"distinctId\":\"d\",\"customProperties\":{\"a\":{}}}]}");
 	cr_assert_eq(check.n, 2);
 	buf_init(&text, &arena);
@@ -186,9 +202,13 @@ Test(validate, everything_wrong_is_told)
 	buf_c(&text, 0);
 	cr_expect(strncmp(text.p, "validation errors:\n - ", 22) == 0, "%s", text.p);
 	cr_expect(strstr(text.p, "\n - events[1].name: name must match"), "%s", text.p);
-	cr_expect(strstr(text.p, "\n - events[1].custom_properties[\"a\"].value: value is required"), "%s", text.p);
+	cr_expect(
+		strstr(text.p, "\n - events[1].custom_properties[\"a\"].value: value is required"),
+		"%s", text.p);
 	pb_check_bad_request(&check, &bad);
-	cr_assert_eq(pb_unpack(type_of("google.rpc.BadRequest"), (struct str){bad.p, bad.n}, &arena, &m, &err), 0);
+	cr_assert_eq(pb_unpack(type_of("google.rpc.BadRequest"), (struct str){bad.p, bad.n}, &arena,
+			     &m, &err),
+		0);
 	r = (void *)m;
 	cr_assert_eq(r->n_field_violations, 2);
 	cr_expect_str_eq(r->field_violations[0]->field, "events.custom_properties.value");
@@ -204,7 +224,8 @@ Test(validate, one_violation_is_one_line)
 	run(FILTER, "{\"kind\":\"a b\"}");
 	buf_init(&text, &arena);
 	pb_check_text(&check, &text);
-	cr_expect(str_starts((struct str){text.p, text.n}, STR("validation error: kind: kind must match ")));
+	cr_expect(str_starts(
+		(struct str){text.p, text.n}, STR("validation error: kind: kind must match ")));
 	arena_free(&arena);
 }
 
@@ -215,7 +236,8 @@ Test(validate, violations_are_capped_and_counted)
 	struct buf text;
 
 	for (int i = 0; i < 100; i++)
-		n += (size_t)snprintf(json + n, sizeof(json) - n, "{\"operator\":5}%s", i < 99 ? "," : "]}");
+		n += (size_t)snprintf(
+			json + n, sizeof(json) - n, "{\"operator\":5}%s", i < 99 ? "," : "]}");
 	run(FILTER, json);
 	cr_expect_eq(check.n, 100);
 	for (const struct pb_violation *v = check.first; v; v = v->next)
@@ -232,8 +254,8 @@ Test(validate, violations_are_capped_and_counted)
 Test(validate, texts_are_valid_utf8)
 {
 	static char json[4000];
-	size_t n = (size_t)snprintf(json, sizeof(json),
-		"{\"name\":\"k\",\"distinctId\":\"d\",\"autoProperties\":{\"a");
+	size_t n = (size_t)snprintf(
+		json, sizeof(json), "{\"name\":\"k\",\"distinctId\":\"d\",\"autoProperties\":{\"a");
 
 	for (int i = 0; i < 100; i++, n += 2)
 		memcpy(json + n, "\xc3\xa9", 2);
@@ -241,6 +263,7 @@ Test(validate, texts_are_valid_utf8)
 	run("events.v1.Event", json);
 	cr_expect_eq(check.n, 2);
 	for (const struct pb_violation *v = check.first; v; v = v->next)
-		cr_expect(str_utf8_ok(str_of(v->text)) && str_utf8_ok(str_of(v->path)), "%s", v->path);
+		cr_expect(str_utf8_ok(str_of(v->text)) && str_utf8_ok(str_of(v->path)), "%s",
+			v->path);
 	arena_free(&arena);
 }

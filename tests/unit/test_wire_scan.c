@@ -8,7 +8,8 @@
 #define BATCH "events.v1.BatchCreateRequest"
 #define EVENT "events.v1.Event"
 
-static ProtobufCMessage *unpack(const char *type, const char *bytes, size_t n, struct wire_error *err)
+static ProtobufCMessage *unpack(
+	const char *type, const char *bytes, size_t n, struct wire_error *err)
 {
 	char *copy = malloc(n ? n : 1); /* exact, for the sanitizer */
 	ProtobufCMessage *msg = NULL;
@@ -24,7 +25,8 @@ static ProtobufCMessage *unpack(const char *type, const char *bytes, size_t n, s
 
 #define BYTES(lit) lit, sizeof(lit) - 1
 
-static void refused(const char *type, const char *bytes, size_t n, const char *path, const char *reason)
+static void refused(
+	const char *type, const char *bytes, size_t n, const char *path, const char *reason)
 {
 	struct wire_error err = {0};
 
@@ -56,7 +58,10 @@ Test(wire_scan, empty_message_is_valid)
 Test(wire_scan, framing)
 {
 	refused(EVENT, BYTES("\x2a"), "", "cut off");
-	refused(EVENT, BYTES("\x2a\x05" "abc"), "", "cut off");
+	refused(EVENT,
+		BYTES("\x2a\x05"
+		      "abc"),
+		"", "cut off");
 	refused(EVENT, BYTES("\x2a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "", "cut off");
 	refused(EVENT, BYTES("\x02\x00"), "", "number 0");
 	refused(EVENT, BYTES("\x00\x00"), "", "number 0");
@@ -81,7 +86,10 @@ Test(wire_scan, framing)
 Test(wire_scan, text)
 {
 	refused(BATCH, BYTES("\x0a\x00\x0a\x04\x2a\x02\xc3\x28"), "events[1].kind", "UTF-8");
-	refused(EVENT, BYTES("\x2a\x03" "a\0b"), "kind", "U+0000");
+	refused(EVENT,
+		BYTES("\x2a\x03"
+		      "a\0b"),
+		"kind", "U+0000");
 	refused(EVENT, BYTES("\x12\x03\x0a\x01\xff"), "auto_properties[0].key", "UTF-8");
 	taken(EVENT, BYTES("\x2a\x02\xc3\xa9"));
 	arena_free(&arena);
@@ -89,8 +97,9 @@ Test(wire_scan, text)
 
 Test(wire_scan, unknown_fields_are_skipped)
 {
-	Events__V1__Event *e = (void *)taken(EVENT,
-		BYTES("\xa0\x06\x01\xa2\x06\x02\xff\x00\xa1\x06" "12345678\xa5\x06" "1234\x2a\x01k"));
+	Events__V1__Event *e = (void *)taken(EVENT, BYTES("\xa0\x06\x01\xa2\x06\x02\xff\x00\xa1\x06"
+							  "12345678\xa5\x06"
+							  "1234\x2a\x01k"));
 
 	cr_expect_str_eq(e->kind, "k");
 	arena_free(&arena);
@@ -98,17 +107,21 @@ Test(wire_scan, unknown_fields_are_skipped)
 
 Test(wire_scan, last_one_wins)
 {
-	Events__V1__Event *e = (void *)taken(EVENT, BYTES("\x2a\x01" "a\x2a\x01" "b\x40\x01\x40\x00"));
+	Events__V1__Event *e = (void *)taken(EVENT, BYTES("\x2a\x01"
+							  "a\x2a\x01"
+							  "b\x40\x01\x40\x00"));
 	Common__V1__PropertyValue *v;
 
 	cr_expect_str_eq(e->kind, "b");
 	cr_expect(e->has_cookieless && !e->cookieless);
 	arena_free(&arena);
-	v = (void *)taken("common.v1.PropertyValue", BYTES("\x0a\x01" "a\x10\x05"));
+	v = (void *)taken("common.v1.PropertyValue", BYTES("\x0a\x01"
+							   "a\x10\x05"));
 	cr_expect_eq(v->value_case, COMMON__V1__PROPERTY_VALUE__VALUE_INT_VALUE);
 	cr_expect_eq(v->int_value, 5);
 	arena_free(&arena);
-	v = (void *)taken("common.v1.PropertyValue", BYTES("\x10\x05\x0a\x01" "a\x20\x01\x2a\x02\x08\x07\x0a\x01z"));
+	v = (void *)taken("common.v1.PropertyValue", BYTES("\x10\x05\x0a\x01"
+							   "a\x20\x01\x2a\x02\x08\x07\x0a\x01z"));
 	cr_expect_eq(v->value_case, COMMON__V1__PROPERTY_VALUE__VALUE_STRING_VALUE);
 	cr_expect_str_eq(v->string_value, "z");
 	arena_free(&arena);
@@ -119,15 +132,19 @@ Test(wire_scan, last_one_wins)
 Test(wire_scan, singular_messages_occur_once)
 {
 	refused(EVENT, BYTES("\x32\x02\x08\x05\x32\x02\x10\x07"), "occur_time", "twice");
-	refused("common.v1.PropertyValue", BYTES("\x2a\x00\x10\x01\x2a\x00"), "timestamp_value", "twice");
+	refused("common.v1.PropertyValue", BYTES("\x2a\x00\x10\x01\x2a\x00"), "timestamp_value",
+		"twice");
 	refused(EVENT, BYTES("\x12\x04\x12\x00\x12\x00"), "auto_properties[0].value", "twice");
 }
 
 Test(wire_scan, map_entries_are_complete_and_unique)
 {
-	Events__V1__Event *e = (void *)taken(EVENT,
-		BYTES("\x12\x00\x12\x03\x0a\x01" "a\x12\x07\x0a\x01" "b\x12\x02\x10\x01"
-		"\x12\x07\x0a\x01" "a\x12\x02\x10\x02\x12\x04\x12\x02\x10\x03"));
+	Events__V1__Event *e =
+		(void *)taken(EVENT, BYTES("\x12\x00\x12\x03\x0a\x01"
+					   "a\x12\x07\x0a\x01"
+					   "b\x12\x02\x10\x01"
+					   "\x12\x07\x0a\x01"
+					   "a\x12\x02\x10\x02\x12\x04\x12\x02\x10\x03"));
 
 	cr_assert_eq(e->n_auto_properties, 3);
 	cr_expect_str_eq(e->auto_properties[0]->key, "b");
@@ -154,7 +171,7 @@ static size_t nested(char *out, size_t size, unsigned levels)
 		size_t h = 0;
 
 		head[h++] = i % 2 ? 0x0a : 0x32; /* ListValue.values, Value.list_value */
-		for (size_t v = n; ; v >>= 7) {
+		for (size_t v = n;; v >>= 7) {
 			head[h++] = (char)(v >= 0x80 ? (v | 0x80) : v);
 			if (v < 0x80)
 				break;
@@ -209,7 +226,8 @@ Test(wire_scan, memory_is_foreseen)
 
 Test(wire_scan, the_estimate_is_an_upper_bound)
 {
-	static const char json[] = "{\"events\":[{\"kind\":\"a\",\"autoProperties\":{\"$a\":{\"stringValue\":"
+	static const char json[] =
+		"{\"events\":[{\"kind\":\"a\",\"autoProperties\":{\"$a\":{\"stringValue\":"
 		"\"some text\"},\"$b\":{\"intValue\":5}},\"properties\":{\"x\":[1,\"y\",{}]},\"occurTime\":"
 		"\"2026-01-01T00:00:00Z\"},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]}";
 	const ProtobufCMessage *msg = read_ok(BATCH, json);
@@ -235,8 +253,10 @@ Test(wire_scan, the_estimate_is_an_upper_bound)
 
 Test(wire_scan, every_prefix_is_safe)
 {
-	static const char bytes[] = "\x0a\x1d\x0a\x01" "e\x12\x07\x0a\x01" "b\x12\x02\x10\x01\x2a\x01k\x32\x04\x08\x05\x10\x07"
-		"\x40\x01\x5a\x04\x0a\x02\x0a\x00";
+	static const char bytes[] = "\x0a\x1d\x0a\x01"
+				    "e\x12\x07\x0a\x01"
+				    "b\x12\x02\x10\x01\x2a\x01k\x32\x04\x08\x05\x10\x07"
+				    "\x40\x01\x5a\x04\x0a\x02\x0a\x00";
 	struct wire_error err;
 
 	for (size_t n = 0; n < sizeof(bytes); n++) {
@@ -249,7 +269,8 @@ Test(wire_scan, every_prefix_is_safe)
 Test(wire_scan, packed_lists)
 {
 	static const char type[] = "common.v1.GetFilterSchemaRequest";
-	Common__V1__GetFilterSchemaRequest *r = (void *)taken(type, BYTES("\x12\x03\x01\x02\x03\x10\x04"));
+	Common__V1__GetFilterSchemaRequest *r =
+		(void *)taken(type, BYTES("\x12\x03\x01\x02\x03\x10\x04"));
 
 	cr_assert_eq(r->n_allowed_types, 4);
 	cr_expect_eq(r->allowed_types[0], 1);
@@ -258,5 +279,8 @@ Test(wire_scan, packed_lists)
 	refused(type, BYTES("\x12\x02\x01\x80"), "allowed_types[0]", "malformed list");
 	taken(type, BYTES("\x12\x00"));
 	arena_free(&arena);
-	refused(type, BYTES("\x11" "12345678"), "allowed_types[0]", "wrong wire type");
+	refused(type,
+		BYTES("\x11"
+		      "12345678"),
+		"allowed_types[0]", "wrong wire type");
 }

@@ -21,8 +21,7 @@ static void check_events(struct pb_check *check, Common__V1__EventFilter *const 
 		if (!is_empty(events[i]))
 			continue;
 		snprintf(place, sizeof(place), "events[%zu]", i);
-		pb_violation(check, place,
-			"each of several events must have a kind or a filter");
+		pb_violation(check, place, "each of several events must have a kind or a filter");
 	}
 }
 

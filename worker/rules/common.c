@@ -18,20 +18,33 @@ void rule_time_range(struct pb_check *check, const ProtobufCMessage *message)
 }
 
 /* What an operator wants in value and in values. */
-enum operand { OPERAND_UNKNOWN, OPERAND_NONE, OPERAND_TEXT, OPERAND_NUMBER, OPERAND_LIST, OPERAND_RANGE };
+enum operand {
+	OPERAND_UNKNOWN,
+	OPERAND_NONE,
+	OPERAND_TEXT,
+	OPERAND_NUMBER,
+	OPERAND_LIST,
+	OPERAND_RANGE
+};
 
 #define OP(name) COMMON__V1__FILTER_OPERATOR__FILTER_OPERATOR_##name
 
 static enum operand operand_of(Common__V1__FilterOperator op)
 {
-	static const uint8_t operands[] = {
-		[OP(EQUALS)] = OPERAND_TEXT, [OP(NOT_EQUALS)] = OPERAND_TEXT,
-		[OP(CONTAINS)] = OPERAND_TEXT, [OP(NOT_CONTAINS)] = OPERAND_TEXT,
-		[OP(IS_SET)] = OPERAND_NONE, [OP(IS_NOT_SET)] = OPERAND_NONE,
-		[OP(LT)] = OPERAND_NUMBER, [OP(LTE)] = OPERAND_NUMBER,
-		[OP(GT)] = OPERAND_NUMBER, [OP(GTE)] = OPERAND_NUMBER,
-		[OP(IN)] = OPERAND_LIST, [OP(NOT_IN)] = OPERAND_LIST,
-		[OP(BETWEEN)] = OPERAND_RANGE, [OP(NOT_BETWEEN)] = OPERAND_RANGE};
+	static const uint8_t operands[] = {[OP(EQUALS)] = OPERAND_TEXT,
+		[OP(NOT_EQUALS)] = OPERAND_TEXT,
+		[OP(CONTAINS)] = OPERAND_TEXT,
+		[OP(NOT_CONTAINS)] = OPERAND_TEXT,
+		[OP(IS_SET)] = OPERAND_NONE,
+		[OP(IS_NOT_SET)] = OPERAND_NONE,
+		[OP(LT)] = OPERAND_NUMBER,
+		[OP(LTE)] = OPERAND_NUMBER,
+		[OP(GT)] = OPERAND_NUMBER,
+		[OP(GTE)] = OPERAND_NUMBER,
+		[OP(IN)] = OPERAND_LIST,
+		[OP(NOT_IN)] = OPERAND_LIST,
+		[OP(BETWEEN)] = OPERAND_RANGE,
+		[OP(NOT_BETWEEN)] = OPERAND_RANGE};
 	unsigned i = (unsigned)op;
 
 	return i < sizeof(operands) ? (enum operand)operands[i] : OPERAND_UNKNOWN;
@@ -57,7 +70,7 @@ static void check_range(struct pb_check *check, const Common__V1__PropertyFilter
 	if (filter->n_values != 2)
 		pb_violation(check, "values", "values must be two numbers, the smaller first");
 	else if (!number_parse(str_of(filter->values[0]), &low) ||
-		!number_parse(str_of(filter->values[1]), &high))
+		 !number_parse(str_of(filter->values[1]), &high))
 		pb_violation(check, "values", "values must be numbers");
 	else if (low > high)
 		pb_violation(check, "values", "values must hold the smaller number first");

@@ -61,7 +61,8 @@ static bool is_session(const char *id)
 static void check_cookieless(struct pb_check *check, const Events__V1__Event *event)
 {
 	if (given(event->distinct_id))
-		pb_violation(check, "distinct_id", "distinct_id must be empty on a cookieless event");
+		pb_violation(
+			check, "distinct_id", "distinct_id must be empty on a cookieless event");
 	if (given(event->session_id))
 		pb_violation(check, "session_id", "session_id must be empty on a cookieless event");
 }
@@ -73,7 +74,8 @@ static void check_who(struct pb_check *check, const Events__V1__Event *event)
 		return;
 	}
 	if (!given(event->distinct_id))
-		pb_violation(check, "distinct_id", "distinct_id is required unless cookieless is true");
+		pb_violation(
+			check, "distinct_id", "distinct_id is required unless cookieless is true");
 	else if (str_starts(str_of(event->distinct_id), STR("cookieless-")))
 		pb_violation(check, "distinct_id",
 			"distinct_id must not start with the reserved prefix cookieless-");
@@ -84,14 +86,14 @@ static void check_who(struct pb_check *check, const Events__V1__Event *event)
 }
 
 /* A property of the plain spelling; *n counts those that are not null. */
-static void check_property(struct pb_check *check, const char *key,
-	const Google__Protobuf__Value *value, size_t *n)
+static void check_property(
+	struct pb_check *check, const char *key, const Google__Protobuf__Value *value, size_t *n)
 {
 	size_t bytes = strlen(key);
 
 	if (bytes > MAX_KEY)
-		pb_violation(check, "properties", "properties must not have keys of more than %d bytes",
-			MAX_KEY);
+		pb_violation(check, "properties",
+			"properties must not have keys of more than %d bytes", MAX_KEY);
 	if (value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND__NOT_SET ||
 		value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_NULL_VALUE)
 		return;
@@ -101,7 +103,8 @@ static void check_property(struct pb_check *check, const char *key,
 			"properties: \"%.80s\" must be a number, a string or a boolean", key);
 	if (value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_NUMBER_VALUE &&
 		!isfinite(value->number_value))
-		pb_violation(check, "properties", "properties: \"%.80s\" must be a finite number", key);
+		pb_violation(
+			check, "properties", "properties: \"%.80s\" must be a finite number", key);
 	if (value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE &&
 		str_utf8_len(str_of(value->string_value)) > MAX_TEXT)
 		pb_violation(check, "properties",
@@ -134,8 +137,10 @@ static void check_properties(struct pb_check *check, const Events__V1__Event *ev
 
 		check_property(check, key, plain->fields[i]->value, &n);
 		/* Bounded, because too many properties are refused below anyway. */
-		if (spelled > 0 && spelled <= MAX_PROPERTIES && i < MAX_PROPERTIES && has_key(event, key))
-			pb_violation(check, "properties", "properties: \"%.80s\" is given twice", key);
+		if (spelled > 0 && spelled <= MAX_PROPERTIES && i < MAX_PROPERTIES &&
+			has_key(event, key))
+			pb_violation(
+				check, "properties", "properties: \"%.80s\" is given twice", key);
 	}
 	if (n > MAX_PROPERTIES)
 		pb_violation(check, "", "an event must have at most %d properties", MAX_PROPERTIES);

@@ -9,12 +9,12 @@
 #include "proto/validate.h"
 #include "rules.h"
 
-#define TYPE(name)      INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_##name
-#define AGG(name)       INSIGHTS__V1__AGGREGATION_TYPE__AGGREGATION_TYPE_##name
-#define METRIC(name)    INSIGHTS__V1__SESSION_METRIC__SESSION_METRIC_##name
-#define DIMENSION(name) INSIGHTS__V1__TOP_KQUERY__DIMENSION__DIMENSION_##name
+#define TYPE(name)        INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_##name
+#define AGG(name)         INSIGHTS__V1__AGGREGATION_TYPE__AGGREGATION_TYPE_##name
+#define METRIC(name)      INSIGHTS__V1__SESSION_METRIC__SESSION_METRIC_##name
+#define DIMENSION(name)   INSIGHTS__V1__TOP_KQUERY__DIMENSION__DIMENSION_##name
 #define GRANULARITY(name) INSIGHTS__V1__GRANULARITY__GRANULARITY_##name
-#define NODE_PROPERTY   INSIGHTS__V1__USER_FLOW_QUERY__NODE_KIND__NODE_KIND_PROPERTY
+#define NODE_PROPERTY     INSIGHTS__V1__USER_FLOW_QUERY__NODE_KIND__NODE_KIND_PROPERTY
 
 enum { MAX_FUNNEL = 20, MAX_RETENTION = 2 };
 
@@ -33,7 +33,7 @@ static bool is_numeric(Insights__V1__AggregationType type)
 static bool is_ranking(const Insights__V1__InsightQuerySpec *spec)
 {
 	return spec->insight_type == TYPE(TOP_K) || spec->insight_type == TYPE(MAP) ||
-		spec->insight_type == TYPE(USER_FLOW);
+	       spec->insight_type == TYPE(USER_FLOW);
 }
 
 static bool is_counting(const Insights__V1__InsightQuerySpec *spec)
@@ -55,13 +55,14 @@ void rule_user_flow_query(struct pb_check *check, const ProtobufCMessage *messag
 	const Insights__V1__UserFlowQuery *query = (const Insights__V1__UserFlowQuery *)message;
 
 	if (query->node_kind == NODE_PROPERTY && !given(query->node_property))
-		pb_violation(check, "node_property", "node_property is required by node_kind PROPERTY");
+		pb_violation(
+			check, "node_property", "node_property is required by node_kind PROPERTY");
 	if (query->max_nodes == 1)
 		pb_violation(check, "max_nodes", "max_nodes must be 0 or from 2 to 50");
 }
 
-static void check_metric(struct pb_check *check, Insights__V1__AggregationType metric,
-	const char *property)
+static void check_metric(
+	struct pb_check *check, Insights__V1__AggregationType metric, const char *property)
 {
 	if (is_numeric(metric) && !given(property))
 		pb_violation(check, "metric_property",
@@ -76,7 +77,8 @@ void rule_top_k_query(struct pb_check *check, const ProtobufCMessage *message)
 	if (by_property && !given(query->property))
 		pb_violation(check, "property", "property is required by dimension PROPERTY");
 	if (!by_property && given(query->property))
-		pb_violation(check, "property", "property must be empty unless dimension is PROPERTY");
+		pb_violation(
+			check, "property", "property must be empty unless dimension is PROPERTY");
 	if (query->dimension == DIMENSION(USER) &&
 		(query->metric == AGG(UNIQUE_USERS) || query->metric == AGG(PER_USER_AVG)))
 		pb_violation(check, "metric",
@@ -123,7 +125,8 @@ static bool repeats(const Insights__V1__InsightQuerySpec *spec, size_t i)
 	const char *property = spec->breakdowns[i]->property;
 
 	for (size_t j = 0; property && j < i; j++)
-		if (spec->breakdowns[j]->property && strcmp(spec->breakdowns[j]->property, property) == 0)
+		if (spec->breakdowns[j]->property &&
+			strcmp(spec->breakdowns[j]->property, property) == 0)
 			return true;
 	return false;
 }
@@ -152,9 +155,11 @@ static void check_funnel(struct pb_check *check, const Insights__V1__InsightQuer
 
 	if (spec->insight_type != TYPE(FUNNEL)) {
 		if (window)
-			pb_violation(check, "conversion_window", "conversion_window belongs to FUNNEL");
+			pb_violation(
+				check, "conversion_window", "conversion_window belongs to FUNNEL");
 		if (spec->include_step_timing)
-			pb_violation(check, "include_step_timing", "include_step_timing belongs to FUNNEL");
+			pb_violation(check, "include_step_timing",
+				"include_step_timing belongs to FUNNEL");
 	} else if (window && (window->seconds < 1 || window->nanos != 0)) {
 		pb_violation(check, "conversion_window",
 			"conversion_window must be whole seconds, at least one");
@@ -188,7 +193,8 @@ static void check_part(struct pb_check *check, const char *field, const void *pa
 
 void rule_insight_query_spec(struct pb_check *check, const ProtobufCMessage *message)
 {
-	const Insights__V1__InsightQuerySpec *spec = (const Insights__V1__InsightQuerySpec *)message;
+	const Insights__V1__InsightQuerySpec *spec =
+		(const Insights__V1__InsightQuerySpec *)message;
 
 	if (!spec->has_insight_type || (int)spec->insight_type < 1 ||
 		spec->insight_type > TYPE(MAP))
@@ -216,8 +222,11 @@ static bool in_years(const Google__Protobuf__Timestamp *time)
 /* Longest windows (0.6), inclusive; the same for every insight type. */
 void rule_query_request(struct pb_check *check, const ProtobufCMessage *message)
 {
-	static const int64_t hours[] = {[GRANULARITY(MINUTE)] = 6, [GRANULARITY(HOUR)] = 336,
-		[GRANULARITY(DAY)] = 8760, [GRANULARITY(WEEK)] = 35064, [GRANULARITY(MONTH)] = 87660};
+	static const int64_t hours[] = {[GRANULARITY(MINUTE)] = 6,
+		[GRANULARITY(HOUR)] = 336,
+		[GRANULARITY(DAY)] = 8760,
+		[GRANULARITY(WEEK)] = 35064,
+		[GRANULARITY(MONTH)] = 87660};
 	const Insights__V1__QueryRequest *request = (const Insights__V1__QueryRequest *)message;
 	const Common__V1__TimeRange *range = request->time_range;
 	unsigned granularity = (unsigned)request->granularity;

@@ -9,7 +9,8 @@
 static void check_id(struct pb_check *check, const char *field, const char *id)
 {
 	if (id && str_starts(str_of(id), STR("cookieless-")))
-		pb_violation(check, field, "%s must not start with the reserved prefix cookieless-", field);
+		pb_violation(check, field, "%s must not start with the reserved prefix cookieless-",
+			field);
 }
 
 /* JSON has no NaN, so a trait cannot be one; depth is bounded by decoding. */
@@ -32,7 +33,8 @@ static bool all_finite(const Google__Protobuf__Value *value)
 
 void rule_identify(struct pb_check *check, const ProtobufCMessage *message)
 {
-	const Profiles__V1__IdentifyRequest *request = (const Profiles__V1__IdentifyRequest *)message;
+	const Profiles__V1__IdentifyRequest *request =
+		(const Profiles__V1__IdentifyRequest *)message;
 	const Google__Protobuf__Struct *traits = request->traits;
 
 	check_id(check, "external_id", request->external_id);
