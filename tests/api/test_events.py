@@ -102,7 +102,7 @@ def test_both_spellings(_):
     assert mine["kind"] == "order" and mine["customProperties"] == {"amount": 12.5, "vip": True}
     assert mine["autoProperties"] == {"$country": "DE"}, mine
     assert mine["sessionId"] == str(uuid.UUID(int=0)), mine
-    both = event("a", "u", now)
+    both = event("a", "u", now, {"y": 1})
     for bad in ({"name": "a"}, {"timestamp": iso(now)}, {"properties": {"x": 1}}):
         status, answer, _ = P.call(BATCH, {"events": [{**both, **bad}]}, key=p.prv)
         assert status == 400, (bad, answer)
