@@ -125,6 +125,41 @@ def test_dead_project(p):
     assert p.psql(f"SELECT sum(stored) FROM pugd.inbox WHERE project = {num}")[0][0] == "1"
 
 
+def test_only_the_culprit_fails(p):
+    """A group commit that fails is repeated call by call (D91)."""
+    bad, good = account(p), account(p)
+    p.psql(f"""CREATE FUNCTION pugd.test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+               BEGIN RAISE EXCEPTION 'refused'; END $$;
+               CREATE TRIGGER test_refuse BEFORE INSERT ON pugd.inbox FOR EACH ROW
+               WHEN (NEW.project = {bad[3]}) EXECUTE FUNCTION pugd.test_refuse()""")
+    try:
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            jobs = [pool.submit(p.call, BATCH, {"events": [event("k", f"u{i}")]}, key=(bad, good)[i % 2][2])
+                    for i in range(120)]
+            answers = [j.result() for j in jobs]
+        assert all(status == 200 for status, _, _ in answers[1::2]), answers[1::2]
+        assert all(status == 500 for status, _, _ in answers[0::2]), answers[0::2]
+    finally:
+        p.psql("DROP TRIGGER test_refuse ON pugd.inbox; DROP FUNCTION pugd.test_refuse()")
+    assert p.psql(f"SELECT sum(stored) FROM pugd.inbox WHERE project = {good[3]}")[0][0] == "60"
+    assert p.psql(f"SELECT count(*) FROM pugd.event_seen WHERE project = {bad[3]}")[0][0] == "0"
+
+
+def test_who_an_id_is(p):
+    """The order of D60, with ids that could mean two people."""
+    _, _, key, num = account(p)
+    a, b, c = (f"0000000000000000000{x}" for x in "abc")
+    p.psql(f"""INSERT INTO pugd.profiles (project, id, external_id) VALUES
+               ({num}, '{a}', 'ea'), ({num}, '{b}', '{a}'), ({num}, '{c}', 'x');
+               INSERT INTO pugd.aliases (project, alias_id, profile_id)
+               VALUES ({num}, 'x', '{b}'), ({num}, '{b}', '{c}')""")
+    who = {a: a, b: b, "ea": a, "x": b, "new": "new", c: c}
+    p.ok(BATCH, {"events": [event("k", i) for i in who]}, key=key)
+    for person in (a, b, c, "new"):
+        got = {e["distinctId"] for e in p.ok(LIST, {"distinctId": person}, key=key)["events"]}
+        assert got == {i for i, w in who.items() if w == person}, (person, got)
+
+
 def test_people(p):
     _, _, key, num = account(p)
     p.psql(f"""INSERT INTO pugd.profiles (project, id, external_id, properties) VALUES
@@ -197,10 +232,40 @@ def test_a_database_that_is_away(p):
     assert trend(p, key, [])[0][0] == "view"
 
 
+def budget(p):
+    """Small budgets end queries cleanly, and the server goes on."""
+    _, _, key, _ = account(p)
+    for _ in range(12):
+        p.ok(BATCH, {"events": [event("k", f"{uuid.uuid4()}") for _ in range(1000)]}, key=key)
+    users = {"insightType": "INSIGHT_TYPE_TRENDS", "events": [
+        {"event": {"kind": "k"}, "aggregation": "AGGREGATION_TYPE_UNIQUE_USERS"}]}
+    window = {"timeRange": {"from": "2024-01-01T00:00:00Z", "to": "2024-01-05T00:00:00Z"},
+              "granularity": "GRANULARITY_DAY"}
+    status, body, _ = p.call(QUERY, {"spec": users, **window}, key=key)
+    assert status == 429 and body["code"] == "resource_exhausted", body
+    p.psql("ALTER TABLE pugd.inbox RENAME TO inbox2; CREATE VIEW pugd.inbox AS SELECT i.* FROM pugd.inbox2 i, "
+           "LATERAL (SELECT pg_sleep(0.5)) s")
+    begin = time.monotonic()
+    status, body, _ = p.call(QUERY, {"spec": users, **window}, key=key)
+    assert body["code"] == "deadline_exceeded" and time.monotonic() - begin < 3, body
+    left = p.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pugd.inbox%' AND state = 'active' "
+                  "AND pid <> pg_backend_pid()")
+    assert left == [["0"]], left
+    status, body, _ = p.call(QUERY, {"spec": users, **window}, key=key, headers={"connect-timeout-ms": "300"})
+    assert body["code"] == "deadline_exceeded", body
+    p.psql("DROP VIEW pugd.inbox; ALTER TABLE pugd.inbox2 RENAME TO inbox")
+    assert len(p.ok(LIST, {"pageSize": 3}, key=key)["events"]) == 3
+
+
+def test_budgets(variant):
+    with pug.Pug(variant=variant, options=["insight_memory=1M", "insight_timeout=1s"]) as p:
+        budget(p)
+
+
 def main():
-    tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_")]
+    tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and f != test_budgets]
     with pug.Pug(variant="asan" if "asan" in sys.argv else "test") as p:
-        return pug.main([(n, lambda _, f=f: f(p)) for n, f in tests])
+        return pug.main([(n, lambda _, f=f: f(p)) for n, f in tests] + [("test_budgets", test_budgets)])
 
 
 if __name__ == "__main__":

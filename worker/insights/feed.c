@@ -64,7 +64,8 @@ struct open_segment {
 	const struct evseg *seg;
 	struct column kind, distinct, session, *props;
 	struct str overflow;
-	struct arena *a; /* of the frame */
+	struct prop *found; /* of the event being read; PROPS_MAX of them */
+	struct arena *a;    /* of the frame */
 };
 
 static bool open_column(struct open_segment *o, enum part_kind kind, struct column *c)
@@ -81,7 +82,8 @@ static bool open_all(struct open_segment *o, const struct evseg *seg, struct are
 
 	*o = (struct open_segment){.seg = seg, .a = a};
 	o->props = arena_array(a, seg->n_parts + 1, sizeof(*o->props));
-	if (!o->props || !open_column(o, PART_KIND, &o->kind) ||
+	o->found = arena_array(a, PROPS_MAX, sizeof(*o->found));
+	if (!o->props || !o->found || !open_column(o, PART_KIND, &o->kind) ||
 		!open_column(o, PART_DISTINCT, &o->distinct) ||
 		!open_column(o, PART_SESSION, &o->session))
 		return false;
@@ -124,10 +126,10 @@ static bool copy_props(
 static bool read_props(
 	struct feed *feed, const struct open_segment *o, uint32_t row, struct feed_event *ev)
 {
-	struct prop *props = arena_array(o->a, PROPS_MAX, sizeof(*props));
+	struct prop *props = o->found;
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; props && i < o->seg->n_parts && n < PROPS_MAX; i++) {
+	for (uint32_t i = 0; i < o->seg->n_parts && n < PROPS_MAX; i++) {
 		const struct evseg_part *part = &o->seg->parts[i];
 		const struct value *v;
 
@@ -137,7 +139,7 @@ static bool read_props(
 		if (v)
 			props[n++] = (struct prop){part->key, part->scope, *v};
 	}
-	if (props && o->overflow.p) {
+	if (o->overflow.p) {
 		int more =
 			evseg_overflow(o->seg, o->overflow, row, props + n, (int)(PROPS_MAX - n));
 
@@ -145,7 +147,7 @@ static bool read_props(
 			return false;
 		n += (uint32_t)more;
 	}
-	return props && copy_props(feed, ev, props, n);
+	return copy_props(feed, ev, props, n);
 }
 
 static struct feed_event *read_event(

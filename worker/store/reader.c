@@ -93,16 +93,14 @@ int reader_people(
 	struct db *db = &r->stream.db;
 	struct q_scan_external_ids_row *externals;
 	struct q_scan_aliases_row *aliases;
-	struct q_scan_profile_ids_row *ids;
 	struct q_scan_traits_row *traits;
 
 	r->people = people;
 	r->stream.row = link_row;
-	/* the weakest rule first: later links overwrite (D60) */
+	/* the weaker rule first: later links overwrite (D60) */
 	if (q_scan_external_ids(db, &(struct q_scan_external_ids_args){r->project}, &externals) <
 			0 ||
-		q_scan_aliases(db, &(struct q_scan_aliases_args){r->project}, &aliases) < 0 ||
-		q_scan_profile_ids(db, &(struct q_scan_profile_ids_args){r->project}, &ids) < 0)
+		q_scan_aliases(db, &(struct q_scan_aliases_args){r->project}, &aliases) < 0)
 		return done(r, -1);
 	if (n_paths == 0)
 		return done(r, 0);
