@@ -103,9 +103,12 @@ def test_both_spellings(_):
     assert mine["autoProperties"] == {"$country": "DE"}, mine
     assert mine["sessionId"] == str(uuid.UUID(int=0)), mine
     both = event("a", "u", now, {"y": 1})
-    for bad in ({"name": "a"}, {"timestamp": iso(now)}, {"properties": {"x": 1}}):
+    for bad in ({"name": "a"}, {"timestamp": iso(now)}, {"properties": {"y": 2}}):
         status, answer, _ = P.call(BATCH, {"events": [{**both, **bad}]}, key=p.prv)
         assert status == 400, (bad, answer)
+    # Keys join; only the same key twice is a contradiction.
+    assert p.send([{**event("joined", "u", now, {"y": 1}), "properties": {"x": 2}}])["accepted"] == 1
+    assert P.ok(LIST, {"kind": "joined"}, key=p.prv)["events"][0]["customProperties"] == {"x": 2, "y": 1}
     status, answer, _ = P.call(BATCH, {"events": [{"name": "a", "distinctId": "u",
                                                    "properties": {"deep": {"x": 1}}}]}, key=p.prv)
     assert status == 400 and "properties" in answer["message"], answer

@@ -93,7 +93,7 @@ def test_main_job_while_the_server_is_reloaded(_):
 
 def test_main_job_after_killed_workers(_):
     for _ in range(3):
-        workers = [w for w in P.admin()["workers"] if w["state"] == "ready" and not w["keeper"]]
+        workers = [w for w in P.admin()["workers"] if w["state"] == "ready" and w["role"] == "worker"]
         os.kill(random.choice(workers)["pid"], signal.SIGKILL)
         time.sleep(0.3)
     test_typescript_v2(_)
