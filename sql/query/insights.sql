@@ -20,28 +20,20 @@ SELECT n, tmax, refused, data FROM pugd.inbox
 WHERE project = $1 AND tmax >= $2 AND tmin < $3
 ORDER BY tmax DESC;
 
--- name: scan_external_ids :many
+-- name: scan_profiles :many
 -- lane: slow
 -- params: project int4
--- columns: id text, person text
+-- columns: id text, external_id text
 -- unbounded: streamed; one row a live profile
--- An external_id that is the id of a live profile means that profile (D60).
-SELECT p.external_id, p.id FROM pugd.profiles p
-WHERE p.project = $1 AND p.deleted_at IS NULL AND p.external_id <> ''
-  AND NOT EXISTS (SELECT 1 FROM pugd.profiles o
-    WHERE o.project = $1 AND o.deleted_at IS NULL AND o.id::text = p.external_id);
+SELECT id, external_id FROM pugd.profiles WHERE project = $1 AND deleted_at IS NULL;
 
 -- name: scan_aliases :many
 -- lane: slow
 -- params: project int4
--- columns: id text, person text
+-- columns: alias_id text, profile_id text
 -- unbounded: streamed; one row an alias
--- Aliases of deleted profiles resolve to nobody; live profile ids are no aliases.
-SELECT a.alias_id, a.profile_id FROM pugd.aliases a
-JOIN pugd.profiles p ON p.project = a.project AND p.id = a.profile_id AND p.deleted_at IS NULL
-WHERE a.project = $1
-  AND NOT EXISTS (SELECT 1 FROM pugd.profiles o
-    WHERE o.project = $1 AND o.deleted_at IS NULL AND o.id::text = a.alias_id);
+-- Who wins where ids clash is decided by worker/store/people.c (D60), without a join.
+SELECT alias_id, profile_id FROM pugd.aliases WHERE project = $1;
 
 -- name: scan_traits :many
 -- lane: slow

@@ -180,9 +180,9 @@ Test(trends, cookieless_ids_are_no_people)
 
 Test(trends, people_count_once_under_all_their_ids)
 {
-	people_link(&kit_people, STR("anon"), STR("p1"));
-	people_link(&kit_people, STR("ext"), STR("p1"));
-	people_link(&kit_people, STR("p1"), STR("p1"));
+	people_profile(&kit_people, STR("p1"), STR("ext"));
+	people_alias(&kit_people, STR("anon"), STR("p1"));
+	people_alias(&kit_people, STR("other"), STR("deleted"));
 	check(Q("\"events\":[" EV("v", "UNIQUE_USERS") "]"), "v: 01-01=2",
 		"2024-01-01T01:00:00 v anon", "2024-01-01T01:00:00 v ext",
 		"2024-01-01T01:00:00 v p1", "2024-01-01T01:00:00 v other");
@@ -222,8 +222,8 @@ Test(trends, traits_match_every_event_of_a_person)
 	struct value gold = {.type = VALUE_STR, .s = STR("gold")};
 	struct value silver = {.type = VALUE_STR, .s = STR("silver")};
 
-	people_link(&kit_people, STR("ext1"), STR("p1"));
-	people_link(&kit_people, STR("anon7"), STR("p1"));
+	people_profile(&kit_people, STR("p1"), STR("ext1"));
+	people_alias(&kit_people, STR("anon7"), STR("p1"));
 	people_trait(&kit_people, STR("p1"), 0, &gold);
 	people_trait(&kit_people, STR("p2"), 0, &silver);
 #define P(op)                                              \

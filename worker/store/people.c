@@ -12,6 +12,24 @@ bool people_init(struct people *p, struct arena *a, uint32_t n_paths)
 	return p->traits != NULL;
 }
 
+static bool grow(struct people *p)
+{
+	uint32_t cap = p->cap ? p->cap * 2 : 64;
+	uint32_t *person =
+		arena_grow(p->ids.a, p->person, p->cap * sizeof(*person), cap * sizeof(*person));
+	uint8_t *rank;
+
+	if (!person)
+		return false;
+	p->person = person;
+	rank = arena_grow(p->ids.a, p->rank, p->cap, cap);
+	if (!rank)
+		return false;
+	p->rank = rank;
+	p->cap = cap;
+	return true;
+}
+
 /* Number of an id; new ids are their own person. */
 static uint32_t id_number(struct people *p, struct str id)
 {
@@ -19,29 +37,42 @@ static uint32_t id_number(struct people *p, struct str id)
 
 	if (no == INTERN_FULL || no < p->n)
 		return no;
-	if (no >= p->cap) {
-		uint32_t cap = p->cap ? p->cap * 2 : 64;
-		uint32_t *more = arena_grow(
-			p->ids.a, p->person, p->cap * sizeof(*more), cap * sizeof(*more));
-
-		if (!more)
-			return INTERN_FULL;
-		p->person = more;
-		p->cap = cap;
-	}
+	if (no >= p->cap && !grow(p))
+		return INTERN_FULL;
 	p->person[no] = no;
+	p->rank[no] = RANK_ITSELF;
 	p->n = no + 1;
 	return no;
 }
 
-bool people_link(struct people *p, struct str id, struct str person)
+static bool claim(struct people *p, struct str id, uint32_t person, enum people_rank rank)
 {
-	uint32_t who = id_number(p, person), no = id_number(p, id);
+	uint32_t no = id_number(p, id);
 
-	if (who == INTERN_FULL || no == INTERN_FULL)
+	if (no == INTERN_FULL)
 		return false;
-	p->person[no] = who;
+	if (p->rank[no] < rank) {
+		p->person[no] = person;
+		p->rank[no] = (uint8_t)rank;
+	}
 	return true;
+}
+
+bool people_profile(struct people *p, struct str id, struct str external_id)
+{
+	uint32_t who = id_number(p, id);
+
+	return who != INTERN_FULL && claim(p, id, who, RANK_PROFILE) &&
+	       (external_id.n == 0 || claim(p, external_id, who, RANK_EXTERNAL));
+}
+
+bool people_alias(struct people *p, struct str alias, struct str profile)
+{
+	uint32_t who = intern_find(&p->ids, profile);
+
+	if (who == INTERN_FULL || p->rank[who] != RANK_PROFILE)
+		return true;
+	return claim(p, alias, who, RANK_ALIAS);
 }
 
 static bool room_for_trait(struct people *p, uint32_t person)

@@ -1,8 +1,8 @@
 /*
  * Who a distinct_id is, for the time of one query (D25, D60): the live profile
  * with that id, else the person its alias names, else the live profile with
- * that external_id, else itself. Persons are dense numbers. Fill it weakest rule
- * first, so that the stronger ones overwrite.
+ * that external_id, else itself. Persons are dense numbers. Add the live profiles
+ * first, then the aliases, then ask.
  */
 #ifndef STORE_PEOPLE_H
 #define STORE_PEOPLE_H
@@ -11,10 +11,13 @@
 #include "worker/store/value.h"
 
 enum { PERSON_FULL = INTERN_FULL };
+/* What says whose an id is; a higher one wins. */
+enum people_rank { RANK_ITSELF, RANK_EXTERNAL, RANK_ALIAS, RANK_PROFILE };
 
 struct people {
 	struct intern ids;
 	uint32_t *person; /* by number of the id */
+	uint8_t *rank;    /* enum people_rank: why */
 	uint32_t n, cap;
 	/* traits wanted by profile filters: [path][person], VALUE_NONE where absent */
 	struct value **traits;
@@ -22,8 +25,10 @@ struct people {
 };
 
 bool people_init(struct people *p, struct arena *a, uint32_t n_paths);
-/* id belongs to the person whose key (profile id) is given. False at the arena's cap. */
-bool people_link(struct people *p, struct str id, struct str person);
+/* A live profile; external_id may be empty. False at the arena's cap. */
+bool people_profile(struct people *p, struct str id, struct str external_id);
+/* alias names a profile; one that is not live is ignored. False at the arena's cap. */
+bool people_alias(struct people *p, struct str alias, struct str profile);
 /* Sets a trait of a person; text is copied. False at the arena's cap. */
 bool people_trait(struct people *p, struct str person, uint32_t path, const struct value *v);
 /* The person of an id, or PERSON_FULL at the arena's cap. */

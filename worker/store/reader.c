@@ -43,14 +43,27 @@ static int done(struct reader *r, int n)
 
 /* ---- people ---- */
 
-static enum stream_next link_row(struct db_stream *st, const struct query *q, const PGresult *res)
+static enum stream_next profile_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_profiles_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
+		!people_profile(r->people, row.id, row.external_id))
+		return fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+static enum stream_next alias_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);
 	struct q_scan_aliases_row row;
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
-		!people_link(r->people, row.id, row.person))
+		!people_alias(r->people, row.alias_id, row.profile_id))
 		return fail(r, READER_MEMORY);
 	return STREAM_MORE;
 }
@@ -91,16 +104,16 @@ int reader_people(
 	struct reader *r, struct people *people, const struct str *paths, uint32_t n_paths)
 {
 	struct db *db = &r->stream.db;
-	struct q_scan_external_ids_row *externals;
+	struct q_scan_profiles_row *profiles;
 	struct q_scan_aliases_row *aliases;
 	struct q_scan_traits_row *traits;
 
 	r->people = people;
-	r->stream.row = link_row;
-	/* the weaker rule first: later links overwrite (D60) */
-	if (q_scan_external_ids(db, &(struct q_scan_external_ids_args){r->project}, &externals) <
-			0 ||
-		q_scan_aliases(db, &(struct q_scan_aliases_args){r->project}, &aliases) < 0)
+	r->stream.row = profile_row;
+	if (q_scan_profiles(db, &(struct q_scan_profiles_args){r->project}, &profiles) < 0)
+		return done(r, -1);
+	r->stream.row = alias_row;
+	if (q_scan_aliases(db, &(struct q_scan_aliases_args){r->project}, &aliases) < 0)
 		return done(r, -1);
 	if (n_paths == 0)
 		return done(r, 0);
