@@ -258,49 +258,6 @@ bool connect_envelope_take(struct str *in, uint8_t *flags, struct str *message)
 	return true;
 }
 
-static const struct {
-	const char *name;
-	int http;
-} codes[] = {
-	{"unknown", 500}, /* 0 is no failure, so nobody asks for it */
-	{"canceled", 499},
-	{"unknown", 500},
-	{"invalid_argument", 400},
-	{"deadline_exceeded", 504},
-	{"not_found", 404},
-	{"already_exists", 409},
-	{"permission_denied", 403},
-	{"resource_exhausted", 429},
-	{"failed_precondition", 400},
-	{"aborted", 409},
-	{"out_of_range", 400},
-	{"unimplemented", 501},
-	{"internal", 500},
-	{"unavailable", 503},
-	{"data_loss", 500},
-	{"unauthenticated", 401},
-};
-
-enum { N_CODES = sizeof(codes) / sizeof(codes[0]) };
-
-const char *connect_code_name(unsigned code)
-{
-	return codes[code < N_CODES ? code : 0].name;
-}
-
-int connect_code_http(unsigned code)
-{
-	return codes[code < N_CODES ? code : 0].http;
-}
-
-unsigned connect_code_named(struct str name)
-{
-	for (unsigned i = 1; i < N_CODES; i++)
-		if (str_eq(name, str_of(codes[i].name)))
-			return i;
-	return 0;
-}
-
 void connect_error_begin(
 	struct connect_error *e, struct buf *out, const char *code, struct str message)
 {

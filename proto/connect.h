@@ -70,12 +70,6 @@ void connect_envelope(struct buf *out, uint8_t flags, struct str message);
 /* Takes one off the front; false when it is incomplete. */
 bool connect_envelope_take(struct str *in, uint8_t *flags, struct str *message);
 
-/* Codes by their number in google.rpc.Code, 1 to 16; anything else is unknown. */
-const char *connect_code_name(unsigned code);
-int connect_code_http(unsigned code);
-/* 0 when there is no such code. */
-unsigned connect_code_named(struct str name);
-
 /* {"code":...,"message":...,"details":[{"type":...,"value":...}]}: begin, then
  * each detail, then end. */
 struct connect_error {

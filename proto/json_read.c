@@ -20,21 +20,28 @@ struct object {
 
 enum { MAX_FIELDS = 256 };
 
-static bool named(const struct pb_field *f, struct str key)
+/* Mostly the first letters differ, so no length is needed. */
+static bool named(const char *name, struct str key)
 {
-	return strlen(f->json_name) == key.n && memcmp(f->json_name, key.p, key.n) == 0;
+	return strncmp(name, key.p, key.n) == 0 && strlen(name) == key.n;
+}
+
+static const struct pb_field *search_field(const struct pb_msg *m, struct str key)
+{
+	for (size_t i = 0; i < m->n_fields; i++)
+		if (named(m->fields[i].json_name, key) || named(m->fields[i].name, key))
+			return &m->fields[i];
+	return NULL;
 }
 
 static const struct pb_field *find_field(struct object *o, struct str key)
 {
 	const struct pb_field *f;
 
-	if (o->m->n_fields == 0)
-		return NULL;
-	if (o->hint < o->m->n_fields && named(&o->m->fields[o->hint], key))
+	if (o->hint < o->m->n_fields && named(o->m->fields[o->hint].json_name, key))
 		f = &o->m->fields[o->hint];
 	else
-		f = pb_field_named(o->m, key);
+		f = search_field(o->m, key);
 	if (f)
 		o->hint = (unsigned)(f - o->m->fields) + 1;
 	return f;

@@ -354,10 +354,12 @@ static struct str key_of(const ProtobufCMessage *entry, const struct pb_field *k
 static bool drop_repeats(
 	ProtobufCMessage **entries, size_t *n, const struct pb_field *kf, struct arena *a)
 {
+	struct str few[KEYSET_FEW];
 	struct keyset keys;
 	size_t kept = *n;
 
 	keyset_init(&keys, a);
+	keys.few = few; /* this does not recurse, so they may lie on the stack */
 	for (size_t i = *n; i-- > 0;) {
 		enum keyset_found k = keyset_add(&keys, key_of(entries[i], kf));
 

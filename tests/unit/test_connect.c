@@ -243,19 +243,6 @@ Test(connect, envelopes)
 	arena_free(&arena);
 }
 
-Test(connect, codes)
-{
-	cr_expect_str_eq(connect_code_name(3), "invalid_argument");
-	cr_expect_eq(connect_code_http(3), 400);
-	cr_expect_eq(connect_code_http(1), 499);
-	cr_expect_eq(connect_code_http(9), 400);
-	cr_expect_eq(connect_code_http(16), 401);
-	cr_expect_str_eq(connect_code_name(77), "unknown");
-	for (unsigned i = 1; i <= 16; i++)
-		cr_expect_eq(connect_code_named(str_of(connect_code_name(i))), i);
-	cr_expect_eq(connect_code_named(STR("ok")), 0);
-}
-
 Test(connect, error_bodies)
 {
 	static const char info[] = "\x0a\x0fUNAUTHENTICATED\x12\x06pug.sh";
