@@ -376,19 +376,23 @@ bool handover_adopt(struct master *m)
 void handover_give_up(struct master *m, const char *why)
 {
 	const char *argv[ARGV_MAX];
-	char resume[24];
+	char resume[24], origin[24];
 	int n;
 
 	log_err("cannot take over, going back why=%s", why);
 	snprintf(resume, sizeof(resume), "%d", m->args.resume_fd);
-	n = reload_argv(m, "run", argv, ARGV_MAX - 4);
+	n = reload_argv(m, "run", argv, ARGV_MAX - 6);
 	argv[n++] = "--resume";
 	argv[n++] = resume;
+	/* Only so that it closes what it once opened. */
+	snprintf(origin, sizeof(origin), "%d", m->args.origin_fd);
+	argv[n++] = "--origin";
+	argv[n++] = origin;
 	argv[n++] = "--fallback";
 	argv[n] = NULL;
 	mark_all(m, false);
-	/* Never twice: an image that was called back has no origin. */
-	if (m->args.origin_fd >= 0)
+	/* Never twice: an image that was called back does not call back. */
+	if (m->args.origin_fd >= 0 && !m->args.fallback)
 		fexecve(m->args.origin_fd, (char *const *)(const void *)argv, environ);
 	log_err("cannot go back, giving up error=%s", strerror(errno));
 	exit(1);
