@@ -8,6 +8,7 @@
 #include "shm/options.h"
 #include "worker/call/client_addr.h"
 #include "worker/call/crumb.h"
+#include "worker/call/error.h"
 #include "worker/coro.h"
 #include "worker/crumb.h"
 #include "worker/loop.h"
@@ -60,6 +61,7 @@ static void prepare(struct call *c, struct worker *w, struct http_request *rq)
 	c->arena = rq->arena;
 	c->timeout_ms = -1;
 	c->details_tail = &c->details;
+	error_reserve(c);
 	c->deadline_ms = rq->start_ns / 1000000 + (uint64_t)w->opt->call_timeout;
 	buf_init(&c->headers, c->arena);
 	buf_init(&c->reply.headers, c->arena);

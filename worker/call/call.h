@@ -112,6 +112,7 @@ struct call {
 	} limits[CALL_LIMITS]; /* what the call was charged to, for the headers */
 	unsigned n_limits;
 	uint64_t retry_ms; /* for Retry-After; 0: the code's own default */
+	size_t reserve;    /* of the arena, withheld until the reply: error.c */
 };
 
 /* Records the failure of the call; the first one wins. Always returns -1, so

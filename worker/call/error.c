@@ -9,6 +9,9 @@
 #include "worker/call/error.h"
 #include "worker/worker.h"
 
+/* Enough for the longest list of violations, as text and in base64. */
+enum { RESERVE = 64 * 1024 };
+
 static const struct code_info codes[] = {
 	[CODE_OK] = {"ok", "OK", 200},
 	[CODE_CANCELED] = {"canceled", "CANCELED", 499},
@@ -36,6 +39,20 @@ const struct code_info *error_code(enum code code)
 	return &codes[i < sizeof(codes) / sizeof(codes[0]) ? i : CODE_INTERNAL];
 }
 
+void error_reserve(struct call *c)
+{
+	if (c->arena->cap - c->arena->held < 2 * RESERVE)
+		return;
+	c->reserve = RESERVE;
+	c->arena->cap -= RESERVE;
+}
+
+void error_release(struct call *c)
+{
+	c->arena->cap += c->reserve;
+	c->reserve = 0;
+}
+
 __attribute__((format(printf, 2, 0))) static struct str format_text(
 	struct arena *a, const char *fmt, va_list ap)
 {
@@ -59,6 +76,7 @@ int call_fail(struct call *c, enum code code, const char *reason, const char *fm
 
 	if (c->code != CODE_OK)
 		return -1;
+	error_release(c);
 	c->code = code == CODE_OK ? CODE_INTERNAL : code;
 	c->reason = reason ? reason : error_code(code)->reason;
 	va_start(ap, fmt);

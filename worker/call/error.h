@@ -10,6 +10,10 @@ struct code_info {
 	int status;         /* HTTP */
 };
 
+/* Memory that the steps cannot use up: a call that has spent its arena can still say
+ * so. Withheld at the call's start, given back by its failure or its reply. */
+void error_reserve(struct call *c);
+void error_release(struct call *c);
 /* Any number: one outside the sixteen is reported as internal. */
 const struct code_info *error_code(enum code code);
 /* The whole detail list: ErrorInfo and RequestInfo, then the call's own.

@@ -78,6 +78,7 @@ void call_reply(struct call *c)
 {
 	struct buf *h = &c->reply.headers;
 
+	error_release(c);
 	buf_printf(h, "X-Request-Id: %s\r\n", c->id);
 	cors_headers(c, h);
 	if (!c->plain_answer) {
