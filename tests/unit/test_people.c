@@ -1,0 +1,115 @@
+/* Who an id is (D60), interned strings, sets and sums. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include "worker/insights/tally.h"
+#include "worker/store/people.h"
+
+static struct arena a;
+
+static void setup(void)
+{
+	arena_init(&a, 64 << 20);
+}
+
+static void teardown(void)
+{
+	arena_free(&a);
+}
+
+TestSuite(people, .init = setup, .fini = teardown);
+
+#define who(p, id) people_key(&(p), people_find(&(p), STR(id)))
+
+Test(people, precedence)
+{
+	struct people p;
+
+	cr_assert(people_init(&p, &a, 1));
+	people_profile(&p, STR("p1"), STR("ext"));
+	people_profile(&p, STR("p2"), STR("p1")); /* somebody's external_id is a profile id */
+	people_profile(&p, STR("p3"), STR("both"));
+	people_alias(&p, STR("both"), STR("p2"));
+	people_alias(&p, STR("p3"), STR("p1"));
+	people_alias(&p, STR("late"), STR("gone"));
+	cr_assert(str_eq(who(p, "p1"), STR("p1")));
+	cr_assert(str_eq(who(p, "ext"), STR("p1")));
+	cr_assert(str_eq(who(p, "both"), STR("p2")));
+	cr_assert(str_eq(who(p, "p3"), STR("p3")));
+	cr_assert(str_eq(who(p, "late"), STR("late")));
+	cr_assert(str_eq(who(p, "new"), STR("new")));
+}
+
+Test(people, traits)
+{
+	struct value v = {.type = VALUE_STR, .s = STR("gold")};
+	struct people p;
+
+	cr_assert(people_init(&p, &a, 2));
+	people_profile(&p, STR("p1"), STR("ext"));
+	cr_assert(people_trait(&p, STR("p1"), 1, &v));
+	cr_assert_null(people_get_trait(&p, people_find(&p, STR("ext")), 0));
+	cr_assert(str_eq(people_get_trait(&p, people_find(&p, STR("ext")), 1)->s, v.s));
+	cr_assert_null(people_get_trait(&p, people_find(&p, STR("nobody")), 1));
+	cr_assert_not(people_trait(&p, STR("p1"), 2, &v));
+}
+
+Test(people, many)
+{
+	struct people p;
+	char id[32];
+
+	cr_assert(people_init(&p, &a, 0));
+	for (int round = 0; round < 2; round++)
+		for (uint32_t i = 0; i < 20000; i++) {
+			struct str s = {id, (size_t)snprintf(id, sizeof(id), "user-%u", i)};
+
+			cr_assert_eq(people_find(&p, s), i);
+		}
+}
+
+Test(people, pairs)
+{
+	struct pairs set = {.a = &a};
+
+	for (uint32_t i = 0; i < 50000; i++)
+		cr_assert_eq(pairs_add(&set, i % 7, i / 7), 1);
+	for (uint32_t i = 0; i < 50000; i++)
+		cr_assert_eq(pairs_add(&set, i % 7, i / 7), 0);
+	cr_assert_eq(set.n, 50000);
+}
+
+Test(people, sums_do_not_depend_on_the_order)
+{
+	static const double v[] = {1e16, 3.25, -1e16, 1e-3, 7};
+	struct tally forward = {0}, backward = {0}, halves = {0}, part = {0};
+
+	for (int i = 0; i < 5; i++) {
+		tally_number(&forward, v[i]);
+		tally_number(&backward, v[4 - i]);
+		tally_number(i < 2 ? &halves : &part, v[i]);
+	}
+	tally_merge(&halves, &part);
+	cr_assert_float_eq(tally_value(&forward, AGG_SUM), 10.251, 1e-12);
+	cr_assert_float_eq(tally_value(&backward, AGG_SUM), 10.251, 1e-12);
+	cr_assert_float_eq(tally_value(&halves, AGG_SUM), 10.251, 1e-12);
+	cr_assert_eq(tally_value(&halves, AGG_MIN), -1e16);
+	cr_assert_eq(tally_value(&halves, AGG_MAX), 1e16);
+}
+
+Test(people, memory_is_bounded)
+{
+	struct arena small;
+	struct people p;
+	char id[32];
+	uint32_t i = 0, no = 0;
+
+	arena_init(&small, 100000);
+	cr_assert(people_init(&p, &small, 0));
+	for (; i < 100000 && no != PERSON_FULL; i++) {
+		struct str s = {id, (size_t)snprintf(id, sizeof(id), "user-%u", i)};
+
+		no = people_find(&p, s);
+	}
+	cr_assert(i < 5000 && small.over);
+	arena_free(&small);
+}
