@@ -134,6 +134,8 @@ static int boot_first(struct master *m)
 		return EXIT_HOPELESS;
 	if (m->opt.migrate && !migrate(m))
 		return 1;
+	if (!supervise_signals(m))
+		return 1;
 	admin_open(m);
 	if (generation_start(m, &m->opt))
 		return supervise_run(m);
@@ -172,7 +174,7 @@ static int boot_resume(struct master *m)
 {
 	if (!handover_read(m))
 		handover_give_up(m, "the state makes no sense");
-	if (!handover_adopt(m))
+	if (!supervise_signals(m) || !handover_adopt(m))
 		handover_give_up(m, "cannot watch the children");
 	if (m->args.origin_fd >= 0)
 		close(m->args.origin_fd);

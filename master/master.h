@@ -151,6 +151,8 @@ bool watch_add(struct master *m, struct watch *w, int fd, uint32_t events,
 	void (*fn)(struct master *m, struct watch *w, uint32_t events));
 /* Out of the set and closed. */
 void watch_drop(struct master *m, struct watch *w);
+/* Before the first child: a signal must not find the master without its children. */
+bool supervise_signals(struct master *m);
 int supervise_run(struct master *m);
 /* SIGTERM: drain everything, then leave. A second one does not wait. */
 void supervise_stop(struct master *m);

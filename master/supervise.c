@@ -98,7 +98,7 @@ static void on_signal(struct master *m, struct watch *w, uint32_t events)
 
 /* SIGTERM and SIGINT stop, SIGHUP reloads; they stay blocked across exec, so that one
  * that arrives in between is not lost. */
-static bool watch_signals(struct master *m)
+bool supervise_signals(struct master *m)
 {
 	sigset_t set;
 	int fd;
@@ -111,7 +111,10 @@ static bool watch_signals(struct master *m)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGUSR1, SIG_IGN);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd >= 0 && watch_add(m, &m->signals, fd, EPOLLIN, on_signal);
+	if (fd >= 0 && watch_add(m, &m->signals, fd, EPOLLIN, on_signal))
+		return true;
+	log_err("cannot watch signals error=%s", strerror(errno));
+	return false;
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -150,10 +153,6 @@ static void wait_event(struct master *m, uint64_t until_ms)
 
 int supervise_run(struct master *m)
 {
-	if (!watch_signals(m)) {
-		log_err("cannot watch signals error=%s", strerror(errno));
-		return 1;
-	}
 	m->turn_ms = clock_mono_ms();
 	while (!m->quit)
 		wait_event(m, tick(m));

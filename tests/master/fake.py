@@ -1,4 +1,5 @@
 """A running master with the fake worker of fake_main.c, in a private folder."""
+import argparse
 import json
 import os
 import re
@@ -9,6 +10,9 @@ import subprocess
 import tempfile
 import time
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+BIN = {}  # name of a binary of build_fake.sh -> path, filled by main()
 LINE = re.compile(r"^(\S+)Z ")
 
 
@@ -189,3 +193,53 @@ def log_time(line):
     """The time of a log line as time.time() would have said it."""
     from datetime import datetime, timezone
     return datetime.fromisoformat(LINE.match(line).group(1)).replace(tzinfo=timezone.utc).timestamp()
+
+
+def expect(condition, text):
+    if not condition:
+        raise AssertionError(text)
+
+
+def run(*words, **kw):
+    return subprocess.run([BIN["pugd"], *words], capture_output=True, text=True, timeout=30, **kw)
+
+
+def is_sanitized():
+    return BIN["variant"] == "asan"
+
+
+def find_binaries(args, folder):
+    BIN["variant"] = args.variant
+    flags = ["-fsanitize=address,undefined"] if is_sanitized() else []
+    if not (args.binary and args.other and args.future):
+        subprocess.run([os.path.join(HERE, "build_fake.sh"), folder, *flags], check=True)
+    for name, given in (("pugd", args.binary), ("pugd-other", args.other),
+                        ("pugd-future", args.future)):
+        BIN[name] = os.path.abspath(given) if given else os.path.join(folder, name)
+
+
+def run_one(name, test):
+    start = time.monotonic()
+    try:
+        test()
+    except Exception as e:  # a failing test must not hide the others
+        print(f"FAIL {name}: {type(e).__name__}: {e}", flush=True)
+        return False
+    print(f"ok   {name} ({time.monotonic() - start:.1f} s)", flush=True)
+    return True
+
+
+def main(names):
+    """Runs the test_ functions among a module's names; the exit code."""
+    parser = argparse.ArgumentParser()
+    for option in ("--variant", "--binary", "--other", "--future"):
+        parser.add_argument(option)
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    tests = [(n, t) for n, t in names.items()
+             if n.startswith("test_") and (not args.names or n in args.names)]
+    with tempfile.TemporaryDirectory(prefix="pugm-bin-") as folder:
+        find_binaries(args, folder)
+        results = [run_one(name, test) for name, test in tests]
+    print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
+    return 0 if all(results) else 1

@@ -4,37 +4,20 @@
 usage: test_master.py [--variant V | --binary PATH --other PATH --future PATH] [NAME...]
 Without binaries they are built (build_fake.sh).
 """
-import argparse
 import os
 import pwd
 import random
 import re
-import shutil
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, HERE)
-from fake import Master, log_time  # noqa: E402
-
-BIN = {}
-SANITIZED = False
-
-
-def expect(condition, text):
-    if not condition:
-        raise AssertionError(text)
-
-
-def run(*words, **kw):
-    return subprocess.run([BIN["pugd"], *words], capture_output=True, text=True, timeout=30, **kw)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from fake import BIN, Master, expect, is_sanitized, log_time, main, run  # noqa: E402
 
 
 # ---- start ---------------------------------------------------------------------
@@ -178,7 +161,7 @@ def test_respawn_is_fast():
         expect(m.grep("crash budget exceeded"), "more than ten a minute is told")
     median = statistics.median(times)
     print(f"  kill -9 to READY: median {median * 1000:.1f} ms, worst {max(times) * 1000:.1f} ms")
-    expect(median < (0.5 if SANITIZED else 0.05), times)
+    expect(median < (0.5 if is_sanitized() else 0.05), times)
 
 
 def test_backoff():
@@ -500,153 +483,5 @@ def test_standstill_blames_nobody():
         expect(m.status()["deaths"] == 0, m.log())
 
 
-# ---- admin page and commands -------------------------------------------------------
-
-def test_admin_bounds():
-    with Master(BIN["pugd"]) as m:
-        expect("404" in m.ask("GET /nothing").split("\r\n")[0], "404")
-        expect("431" in m.ask("GET /" + "x" * 4000).split("\r\n")[0], "431")
-        idle = [socket.socket(socket.AF_UNIX) for _ in range(8)]
-        for s in idle:
-            s.connect(m.path("admin"))
-        time.sleep(0.1)
-        with socket.socket(socket.AF_UNIX) as s:
-            s.connect(m.path("admin"))
-            expect(s.recv(1) == b"", "one too many is closed at once")
-        expect(len(m.get_pids(3)) >= 1, "clients are not disturbed")
-        for s in idle:
-            s.settimeout(10)
-            expect(s.recv(1) == b"", "one that asks nothing is cut off")
-            s.close()
-        m.status()
-    with Master(BIN["pugd"], options={"admin_listen": "192.0.2.1:1"}, start=False) as m:
-        expect(m.process.wait(20) == 78, "not a loopback address")
-        expect(m.grep("admin_listen: must be"), m.log())
-
-
-def test_check():
-    with tempfile.TemporaryDirectory(prefix="pugm-") as folder:
-        conf, key = os.path.join(folder, "c"), os.path.join(folder, "key")
-        with open(key, "wb") as f:
-            f.write(b"x" * 32)
-
-        def check(text, mode=0o600):
-            os.chmod(key, mode)
-            with open(conf, "w", encoding="utf-8") as f:
-                f.write(text)
-            return run("check", "--config", conf)
-        good = check(f"credential_file = {key}\nlisten = *:80 unix:/x # both\n")
-        expect(good.returncode == 0 and re.search("^layout=[0-9a-f]{16}$", good.stdout, re.M), good)
-        bad = check(f"credential_file = {key}\n\nlisten = nowhere\nworkers = 61\nworkers = 1\n"
-                    "max_body = 1X\nfoo = 1\njust words\naccess_log = maybe\n"
-                    "jwt_issuer = \"open\nmail_dir = " + "y" * 300 + "\ntrusted_proxies = 10.0.0.0/99\n"
-                    "cors_origins = ftp://x\n", 0o644)
-        expect(bad.returncode == 1, bad)
-        for line in (f"{conf}:4: workers: 61 is outside 0..60", f"{conf}:5: workers: given twice",
-                     f"{conf}:6: max_body: '1X' is not a size", f"{conf}:7: foo: unknown option",
-                     f"{conf}:8: expected key = value", f"{conf}:9: access_log: 'maybe' is not",
-                     f"{conf}:10: jwt_issuer: quotes do not match",
-                     f"{conf}:11: mail_dir: longer than 255 bytes", "listen: 'nowhere' is not",
-                     "trusted_proxies: '10.0.0.0/99'", "cors_origins: 'ftp://x'",
-                     "open to everybody (mode 644)"):
-            expect(line in bad.stderr, line + " missing in\n" + bad.stderr)
-        with open(key, "wb") as f:
-            f.write(b"short")
-        short = check(f"credential_file = {key}\n")
-        expect(short.returncode == 1 and "must hold 32 to 128 bytes" in short.stderr, short)
-        missing = run("check", "--config", conf + "none")
-        expect(missing.returncode == 1 and "No such file" in missing.stderr, missing)
-        over = run("check", "--config", conf, "-o", "workers=x", "-o", f"credential_file={conf}z")
-        expect("-o workers: 'x' is not" in over.stderr, over)
-
-
-def test_commands():
-    expect(run("version").stdout.startswith("pugd "), "version")
-    expect("quarantine clear" in run("help").stdout, "help")
-    expect(run("fly", "-o", "user=x").returncode == 2, "unknown command")
-    expect(run("--bogus").returncode == 2, "unknown option starts nothing")
-    absent = run("status", "--admin", "unix:/nonexistent/admin.sock")
-    expect(absent.returncode == 1 and "cannot reach a running pugd" in absent.stderr, absent)
-
-
-def test_shipped_files_match_the_table():
-    with open(os.path.join(TOP, "systemd/pugd.conf"), encoding="utf-8") as f:
-        expect(f.read() == run("options", "--sample").stdout,
-               "systemd/pugd.conf is stale: pugd options --sample > systemd/pugd.conf")
-    with open(os.path.join(TOP, "systemd/pugd.conf.5"), encoding="utf-8") as f:
-        text = f.read()
-    part = text.split('.\\" options begin\n')[1].split('.\\" options end\n')[0]
-    expect(part == run("options", "--man").stdout,
-           "systemd/pugd.conf.5 is stale: see systemd/README.md")
-
-
-def test_unit_files():
-    service = os.path.join(TOP, "systemd/pugd.service")
-    if shutil.which("mandoc"):
-        for page in ("pugd.8", "pugd.conf.5"):
-            lint = subprocess.run(["mandoc", "-T", "lint", os.path.join(TOP, "systemd", page)],
-                                  capture_output=True, text=True, check=False)
-            expect(lint.returncode == 0 and not lint.stdout, lint.stdout)
-    if shutil.which("systemd-analyze"):
-        score = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20",
-                                service], capture_output=True, text=True, check=False)
-        expect(score.returncode == 0, score.stdout + score.stderr)
-        verify_units()
-
-
-def verify_units():
-    """systemd-analyze wants the programs of the unit to exist, so they do, elsewhere."""
-    with tempfile.TemporaryDirectory(prefix="pugm-") as folder:
-        shutil.copy2(BIN["pugd"], os.path.join(folder, "pugd"))
-        units = []
-        for name in ("pugd.service", "pugd.socket"):
-            with open(os.path.join(TOP, "systemd", name), encoding="utf-8") as f:
-                text = f.read().replace("/usr/sbin/pugd", os.path.join(folder, "pugd"))
-            units.append(os.path.join(folder, name))
-            with open(units[-1], "w", encoding="utf-8") as f:
-                f.write(text)
-        done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units],
-                              capture_output=True, text=True, check=False)
-        ours = [line for line in (done.stdout + done.stderr).splitlines() if "pugd" in line]
-        expect(done.returncode == 0 and not ours, done)
-
-
-# ---- main --------------------------------------------------------------------------
-
-def find_binaries(args, folder):
-    global SANITIZED
-    SANITIZED = args.variant == "asan"
-    flags = ["-fsanitize=address,undefined"] if SANITIZED else []
-    if not (args.binary and args.other and args.future):
-        subprocess.run([os.path.join(HERE, "build_fake.sh"), folder, *flags], check=True)
-    for name, given in (("pugd", args.binary), ("pugd-other", args.other),
-                        ("pugd-future", args.future)):
-        BIN[name] = os.path.abspath(given) if given else os.path.join(folder, name)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    for option in ("--variant", "--binary", "--other", "--future"):
-        parser.add_argument(option)
-    parser.add_argument("names", nargs="*")
-    args = parser.parse_args()
-    failed = passed = 0
-    with tempfile.TemporaryDirectory(prefix="pugm-bin-") as folder:
-        find_binaries(args, folder)
-        for name, test in list(globals().items()):
-            if not name.startswith("test_") or (args.names and name not in args.names):
-                continue
-            start = time.monotonic()
-            try:
-                test()
-                passed += 1
-                print(f"ok   {name} ({time.monotonic() - start:.1f} s)", flush=True)
-            except Exception as e:  # a failing test must not hide the others
-                failed += 1
-                print(f"FAIL {name}: {type(e).__name__}: {e}", flush=True)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(globals()))
