@@ -106,6 +106,7 @@ def test_killed_workers_lose_nothing(_):
     times = []
     with Load(P.host, P.port, P.info["private_key"], threads=4, gap=(0.01, 0.03), retry=True) as load:
         for _ in range(kills):
+            time.sleep(rng.uniform(0.1, 0.4))
             want = P.workers
             wait_for("all workers", lambda: len(workers()) >= want, 60)
             before = {w["pid"] for w in workers()}
@@ -120,6 +121,7 @@ def test_killed_workers_lose_nothing(_):
     print(f"     {kills} kills, {load.retried} retries, ready again after "
           f"{statistics.median(times) * 1000:.0f} ms in the median, "
           f"{max(times) * 1000:.0f} ms at the most")
+    assert P.variant == "asan" or statistics.median(times) <= 0.05, times
     assert P.admin()["counters"]["panics"] >= kills
 
 
@@ -127,8 +129,11 @@ def postmaster_pid():
     cluster = os.path.join(os.path.realpath(os.path.join(P.data, "postgres")), "data")
     if not os.path.exists(os.path.join(cluster, "postmaster.pid")):
         cluster = os.path.join(P.data, "postgres")
-    with open(os.path.join(cluster, "postmaster.pid"), encoding="utf-8") as f:
-        return int(f.readline())
+    try:
+        with open(os.path.join(cluster, "postmaster.pid"), encoding="utf-8") as f:
+            return int(f.readline())
+    except (OSError, ValueError):
+        return 0  # between two lives
 
 
 def test_killed_database_needs_no_restart(_):
@@ -138,7 +143,7 @@ def test_killed_database_needs_no_restart(_):
         for _ in range(3):
             old = postmaster_pid()
             os.kill(old, signal.SIGKILL)
-            wait_for("a new postmaster", lambda: postmaster_pid() != old, 60)
+            wait_for("a new postmaster", lambda: postmaster_pid() not in (0, old), 60)
             wait_for("ready", lambda: P.call("/readyz", method="GET")[0] == 200, 30)
             before = load.calls
             wait_for("calls again", lambda: load.calls > before + 10, 30)
@@ -168,9 +173,9 @@ def test_crash_is_isolated_and_quarantined(_):
     assert len(obituaries) == 2, obituaries
     for line in obituaries:
         assert "BatchCreate" in line and "crash-test-1" in line and "handle" in line, line
-    status, answer, _ = P.call("/events.v1.EventsService/BatchCreate", body,
+    code, answer, _ = P.call("/events.v1.EventsService/BatchCreate", body,
                                key=P.info["private_key"], headers=crash)
-    assert status == 503 and answer["code"] == "unavailable", (status, answer)
+    assert code == 503 and answer["code"] == "unavailable", (code, answer)
     # Only that fingerprint: the same method with another body works.
     P.ok("/events.v1.EventsService/BatchCreate", {"events": [{"name": "fine", "distinctId": "x"}]},
          key=P.info["private_key"])
@@ -208,7 +213,7 @@ if __name__ == "__main__":
         with open(config, "w", encoding="utf-8") as f:
             f.write("workers = 2\n")
         with pug.Pug(variant, binary=binary, config=config) as P:
-            P.workers = 2
+            P.workers, P.variant = 2, variant
             # The reload test last: it swaps the binary.
             tests.sort(key=lambda t: t[0] == "test_reloads_fail_no_call")
             code = pug.main(tests)
