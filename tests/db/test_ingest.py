@@ -2,6 +2,7 @@
 missing partitions, deleted projects, people, pages."""
 import base64
 import concurrent.futures
+import json
 import os
 import sys
 import time
@@ -251,6 +252,16 @@ def budget(p):
     left = p.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pugd.inbox%' AND state = 'active' "
                   "AND pid <> pg_backend_pid()")
     assert left == [["0"]], left
+    # a client that goes away takes its query with it
+    conn = p.connect()
+    conn.request("POST", QUERY, json.dumps({"spec": users, **window}),
+                 {"content-type": "application/json", "x-api-key": key})
+    time.sleep(0.15)
+    conn.close()
+    end = time.monotonic() + 0.8
+    while p.psql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'") != [["0"]]:
+        assert time.monotonic() < end, "still running"
+        time.sleep(0.02)
     status, body, _ = p.call(QUERY, {"spec": users, **window}, key=key, headers={"connect-timeout-ms": "300"})
     assert body["code"] == "deadline_exceeded", body
     p.psql("DROP VIEW pugd.inbox; ALTER TABLE pugd.inbox2 RENAME TO inbox")

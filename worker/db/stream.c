@@ -7,10 +7,15 @@
 
 #include <poll.h>
 
+#include "shm/base/clock.h"
 #include "worker/db/internal.h"
 #include "worker/db/sqlstate.h"
 
-enum { STEP_MS = 50 };
+enum {
+	STEP_MS = 50,
+	OWN_TIMEOUT_MS = 250, /* for the server's own statement_timeout, due about now */
+	DRAIN_MS = 2000
+};
 
 /* Waits for the next result; false when the query shall stop. */
 static bool wait_result(struct db_stream *st, PGconn *conn)
@@ -28,15 +33,30 @@ static bool wait_result(struct db_stream *st, PGconn *conn)
 	}
 }
 
-static void drain(PGconn *conn)
+/* Throws results away until the statement has ended; false when it has not by then. */
+static bool drain(PGconn *conn, uint64_t ms)
 {
-	PGresult *res;
+	struct pollfd fd = {.fd = PQsocket(conn), .events = POLLIN};
+	uint64_t end = clock_mono_ms() + ms;
 
-	while ((res = PQgetResult(conn)))
-		PQclear(res);
+	for (;;) {
+		PGresult *res;
+
+		while (!PQisBusy(conn) || PQstatus(conn) == CONNECTION_BAD) {
+			res = PQgetResult(conn);
+			if (!res)
+				return true;
+			PQclear(res);
+		}
+		if (clock_mono_ms() >= end)
+			return false;
+		if (poll(&fd, 1, STEP_MS) > 0)
+			(void)PQconsumeInput(conn);
+	}
 }
 
-/* Ends the statement early and leaves the connection usable. */
+/* Ends the statement early. Usually the connection is idle afterwards; if not, its
+ * owner sees PQTRANS_ACTIVE and closes it. */
 static void abandon(PGconn *conn)
 {
 	PGcancel *cancel = PQgetCancel(conn);
@@ -45,7 +65,7 @@ static void abandon(PGconn *conn)
 	if (cancel)
 		PQcancel(cancel, text, sizeof(text));
 	PQfreeCancel(cancel);
-	drain(conn);
+	drain(conn, DRAIN_MS);
 }
 
 static uint64_t row_bytes(const PGresult *res)
@@ -103,13 +123,14 @@ static int stream_exec(
 		return db_fail(&db->err, DB_DOWN);
 	res = rows(st, q, conn);
 	if (!res) {
-		abandon(conn);
+		if (!drain(conn, db->err.kind == DB_TIMEOUT ? OWN_TIMEOUT_MS : 0))
+			abandon(conn);
 		return db->err.kind == DB_OK ? db_fail(&db->err, DB_DOWN) : -1;
 	}
 	status = PQresultStatus(res);
 	if (status != PGRES_TUPLES_OK)
 		sqlstate_read(res, q->label, &db->err);
-	drain(conn);
+	drain(conn, DRAIN_MS);
 	if (status != PGRES_TUPLES_OK) {
 		PQclear(res);
 		return -1;

@@ -14,7 +14,7 @@
 #include "worker/worker.h"
 
 enum {
-	GROUP_EVENTS = 16384,  /* a group ends here, or... */
+	GROUP_EVENTS = 8192,   /* a group ends here, or... */
 	GROUP_BYTES = 8 << 20, /* ...here; a single batch always fits */
 	GROUP_BATCHES = 1024,
 	GROUP_MEMORY = 128 << 20,

@@ -181,8 +181,9 @@ static void run_scan(void *arg)
 	s->bytes = run.reader.stream.bytes;
 	s->segments = run.reader.n_segments;
 	s->events = run.reader.n_events;
-	db_rollback(&db); /* nothing was written */
-	if (PQstatus(kept) != CONNECTION_OK || s->bytes > RECYCLE_BYTES)
+	if (PQtransactionStatus(kept) != PQTRANS_ACTIVE)
+		db_rollback(&db); /* nothing was written */
+	if (PQtransactionStatus(kept) != PQTRANS_IDLE || s->bytes > RECYCLE_BYTES)
 		forget();
 	reader_free(&run.reader);
 }
