@@ -252,6 +252,32 @@ bool ratelimit_take(struct segment *seg, uint64_t hash, struct limit lim, uint64
 	return admit(seg, hash, lim, cost, true, state);
 }
 
+/* Never to before now: a bucket holds no more than its burst. */
+static uint64_t word_less(const struct gcra *g, uint64_t word, uint64_t ticks)
+{
+	uint64_t used = word_used(word, g->burst, clock_boot_ns());
+
+	return g->high | ((word - (ticks < used ? ticks : used)) & tat_mask);
+}
+
+void ratelimit_give(struct segment *seg, uint64_t hash, struct limit lim, uint64_t cost)
+{
+	struct gcra g;
+
+	if (lim.rate == 0)
+		return;
+	g = gcra_of(seg, hash, lim);
+	for (int i = 0; i < LIMIT_WAYS; i++) {
+		uint64_t seen = atomic_load_explicit(&g.set[i], memory_order_acquire);
+
+		while ((seen & ~tat_mask) == g.high)
+			if (atomic_compare_exchange_weak_explicit(&g.set[i], &seen,
+				    word_less(&g, seen, cost * g.unit), memory_order_acq_rel,
+				    memory_order_acquire))
+				return;
+	}
+}
+
 bool ratelimit_peek(struct segment *seg, uint64_t hash, struct limit lim, uint64_t cost,
 	struct limit_state *state)
 {

@@ -25,6 +25,8 @@ struct limit_state {
 /* Charges cost units to the bucket `hash`. False when over the limit: then nothing is charged. */
 bool ratelimit_take(struct segment *seg, uint64_t hash, struct limit lim, uint64_t cost,
 	struct limit_state *state);
+/* Undoes a ratelimit_take of the same hash, limit and cost. */
+void ratelimit_give(struct segment *seg, uint64_t hash, struct limit lim, uint64_t cost);
 /* As ratelimit_take but charges nothing (sign-in failures are charged afterwards). */
 bool ratelimit_peek(struct segment *seg, uint64_t hash, struct limit lim, uint64_t cost,
 	struct limit_state *state);

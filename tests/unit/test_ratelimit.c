@@ -231,3 +231,22 @@ Test(ratelimit, clock_skew)
 	boot_ns += 40000 + 2000000;
 	cr_expect(ratelimit_take(seg, 1, lim, 1, NULL));
 }
+
+Test(ratelimit, given_back_is_as_if_never_taken)
+{
+	const struct limit lim = {1000, 5};
+	struct limit_state state;
+
+	cr_assert(ratelimit_take(seg, 1, lim, 5, &state));
+	cr_assert_not(ratelimit_take(seg, 1, lim, 1, &state));
+	ratelimit_give(seg, 1, lim, 2);
+	cr_assert(ratelimit_take(seg, 1, lim, 2, &state));
+	cr_assert_not(ratelimit_take(seg, 1, lim, 1, &state));
+	/* Late, or for a bucket that is full or not there: no more than the burst. */
+	boot_ns += 60 * 1000000000ull;
+	ratelimit_give(seg, 1, lim, 5);
+	ratelimit_give(seg, 2, lim, 5);
+	cr_assert(ratelimit_take(seg, 1, lim, 5, &state));
+	cr_assert_not(ratelimit_take(seg, 1, lim, 1, &state));
+	cr_assert_not(ratelimit_take(seg, 2, lim, 6, &state));
+}
