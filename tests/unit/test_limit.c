@@ -128,6 +128,36 @@ Test(limit, only_failed_signins_are_charged)
 	cr_assert_eq(c.code, CODE_RESOURCE_EXHAUSTED);
 }
 
+Test(limit, guesses_at_once_are_counted)
+{
+	struct call c = call_of(WHO_NOBODY, "", 1), late = c, other = c;
+
+	/* All were checked before any of them was known to be wrong. */
+	cr_assert_eq(limit_signin_charge(&c, STR("a@b.example")), 0);
+	cr_assert_eq(limit_signin_charge(&c, STR("a@b.example")), 0);
+	cr_assert_eq(limit_signin_charge(&late, STR("a@b.example")), -1);
+	cr_assert_eq(late.code, CODE_RESOURCE_EXHAUSTED);
+	cr_assert_eq(limit_signin_charge(&other, STR("b@b.example")), 0);
+}
+
+Test(limit, only_wrong_guesses_of_keys_are_charged)
+{
+	struct call c = call_of(WHO_NOBODY, "", 21), other = call_of(WHO_NOBODY, "", 22);
+
+	for (int i = 0; i < 10; i++) {
+		cr_assert_eq(limit_guess_take(&c), 0);
+		limit_guess_give(&c);
+	}
+	cr_assert_eq(limit_guess_take(&c), 0);
+	cr_assert_eq(limit_guess_take(&c), 0);
+	cr_assert_eq(limit_guess_take(&c), -1);
+	cr_assert_eq(c.code, CODE_RESOURCE_EXHAUSTED);
+	cr_assert_eq(limit_guess_take(&other), 0);
+	/* Public calls have their own bucket. */
+	cr_assert_eq(call_limit(&(struct call){.w = &worker, .rq = &rq, .arena = &arena,
+			.method = methods, .address_hash = 21}), 0);
+}
+
 Test(limit, headers)
 {
 	struct call c = call_of(WHO_PUBLIC_KEY, "k1", 1);

@@ -8,6 +8,7 @@
 #include "q.h"
 #include "worker/call/apikey.h"
 #include "worker/call/jwt.h"
+#include "worker/call/limit.h"
 #include "worker/worker.h"
 
 enum credential_kind { NO_CREDENTIAL, API_KEY, TOKEN };
@@ -69,11 +70,21 @@ static struct credential find_credential(const struct call *c)
 	return (struct credential){NO_CREDENTIAL, {NULL, 0}};
 }
 
+/* A good key that may not do this: paid for like any other call. */
+static int key_refused(struct call *c, const char *why)
+{
+	if (call_limit(c) < 0)
+		return -1;
+	return call_fail(c, CODE_PERMISSION_DENIED, NULL, "%s", why);
+}
+
 /* A foreign and an unknown project are one answer (D52). */
+static const char foreign_project[] =
+	"x-project-id names no project that this credential gives access to";
+
 static int wrong_project(struct call *c)
 {
-	return call_fail(c, CODE_PERMISSION_DENIED, NULL,
-		"x-project-id names no project that this credential gives access to");
+	return call_fail(c, CODE_PERMISSION_DENIED, NULL, "%s", foreign_project);
 }
 
 static void put(char *to, size_t size, struct str from)
@@ -109,10 +120,9 @@ static int with_key(struct call *c, struct str key)
 	principal_hash(who);
 	if (c->method->authz != PB_AUTHZ_SDK &&
 		!(c->method->authz == PB_AUTHZ_SHARED && who->kind == WHO_PRIVATE_KEY))
-		return call_fail(c, CODE_PERMISSION_DENIED, NULL,
-			"an API key of this kind may not call this method");
+		return key_refused(c, "an API key of this kind may not call this method");
 	if (asked.n > 0 && !str_eq(asked, str_of(who->project_id)))
-		return wrong_project(c);
+		return key_refused(c, foreign_project);
 	return 0;
 }
 
@@ -190,10 +200,10 @@ static int with_token(struct call *c, struct str token)
 	}
 	if (authz == PB_AUTHZ_SDK)
 		return call_fail(c, CODE_PERMISSION_DENIED, NULL, "this method needs an API key");
-	if (load(c) < 0)
-		return -1;
 	c->who.kind = WHO_CUSTOMER;
 	principal_hash(&c->who);
+	if (limit_customer(c) < 0 || load(c) < 0)
+		return -1;
 	if (c->who.project == 0 && (authz == PB_AUTHZ_PROJECT || authz == PB_AUTHZ_SHARED))
 		return call_fail(c, CODE_INVALID_ARGUMENT, "PROJECT_REQUIRED",
 			"the header x-project-id is missing");

@@ -1,7 +1,7 @@
 /*
  * Step 3: who calls too much is refused before anything is decoded (D8, D83).
  * Public methods are charged to the client's address, API keys to the key and
- * its project, people to the person. Buckets are per host, in shared memory.
+ * its project, people to the person (by authn), guesses to who guesses. Buckets are per host, in shared memory.
  */
 #include "shm/base/hash.h"
 #include "shm/options.h"
@@ -17,7 +17,8 @@ enum bucket_kind {
 	BUCKET_PROJECT,
 	BUCKET_CUSTOMER,
 	BUCKET_EVENTS,
-	BUCKET_SIGNIN
+	BUCKET_SIGNIN,
+	BUCKET_GUESS
 };
 
 static uint64_t bucket(enum bucket_kind kind, const void *id, size_t n)
@@ -56,16 +57,21 @@ static int charge(struct call *c, const char *name, uint64_t hash, struct limit 
 	return ok ? 0 : refuse(c, name, &state);
 }
 
-static int charge_address(struct call *c)
+static struct limit address_limit(const struct call *c)
 {
 	const struct options *o = c->w->opt;
-	struct limit lim = scaled(c, o->limit_address_rate * 1000, o->limit_address_burst);
 
-	return charge(c, "address",
-		bucket(BUCKET_ADDRESS, &c->address_hash, sizeof(c->address_hash)), lim, 1);
+	return scaled(c, o->limit_address_rate * 1000, o->limit_address_burst);
 }
 
-static int charge_customer(struct call *c)
+static int charge_address(struct call *c)
+{
+	return charge(c, "address",
+		bucket(BUCKET_ADDRESS, &c->address_hash, sizeof(c->address_hash)),
+		address_limit(c), 1);
+}
+
+int limit_customer(struct call *c)
 {
 	const struct options *o = c->w->opt;
 	struct limit lim = scaled(c, o->limit_customer_rate * 1000, o->limit_customer_burst);
@@ -96,7 +102,7 @@ int call_limit(struct call *c)
 	case WHO_NOBODY:
 		return charge_address(c);
 	case WHO_CUSTOMER:
-		return charge_customer(c);
+		return 0; /* authn has charged */
 	case WHO_PUBLIC_KEY:
 	case WHO_PRIVATE_KEY:
 		return charge_key(c);
@@ -152,13 +158,38 @@ int limit_signin_check(struct call *c, struct str email)
 	return refuse(c, "account", &state);
 }
 
-void limit_signin_charge(struct call *c, struct str email)
+int limit_signin_charge(struct call *c, struct str email)
 {
 	struct limit lim = signin_limit(c);
-	struct limit_state state;
+	struct limit_state state = {0, 0, 0};
 
-	if (lim.rate != 0 && c->w->seg)
-		ratelimit_take(c->w->seg, account(email), lim, 1, &state);
+	if (lim.rate == 0 || !c->w->seg ||
+		ratelimit_take(c->w->seg, account(email), lim, 1, &state))
+		return 0;
+	return refuse(c, "account", &state);
+}
+
+/* A bucket of its own, as large as that of public calls: an SDK with a revoked
+ * key must not lock its office out of the dashboard. */
+static uint64_t guesser(const struct call *c)
+{
+	return bucket(BUCKET_GUESS, &c->address_hash, sizeof(c->address_hash));
+}
+
+int limit_guess_take(struct call *c)
+{
+	struct limit lim = address_limit(c);
+	struct limit_state state = {0, 0, 0};
+
+	if (lim.rate == 0 || !c->w->seg || ratelimit_take(c->w->seg, guesser(c), lim, 1, &state))
+		return 0;
+	return refuse(c, "address", &state);
+}
+
+void limit_guess_give(struct call *c)
+{
+	if (c->w->seg)
+		ratelimit_give(c->w->seg, guesser(c), address_limit(c), 1);
 }
 
 /* The window is the time in which an empty bucket fills: burst / rate. */

@@ -18,7 +18,8 @@
 
 static int wrong_credentials(struct call *c, const char *email)
 {
-	limit_signin_charge(c, str_of(email));
+	if (limit_signin_charge(c, str_of(email)) != 0)
+		return -1;
 	return call_fail(c, CODE_UNAUTHENTICATED, "INVALID_CREDENTIALS",
 		"invalid credentials: the e-mail or the password is wrong");
 }
@@ -95,6 +96,9 @@ int rpc_auth_sign_in(struct call *c, const Auth__V1__SignInRequest *in,
 		return -1;
 	if (match == PASSWORD_WRONG)
 		return wrong_credentials(c, in->email);
+	/* Once more: it may have been one of many guesses that were under way. */
+	if (limit_signin_check(c, str_of(in->email)) != 0)
+		return -1;
 	if (match == PASSWORD_RIGHT_OLD)
 		upgrade_hash(c, &row, in->password);
 	char *id = arena_str(c->arena, row.id);
