@@ -4,28 +4,32 @@
  * cold cache costs the database one statement a key and not one a call.
  */
 #include "shm/base/hash.h"
+#include "shm/base/list.h"
 #include "shm/segment.h"
 #include "q.h"
 #include "worker/call/apikey.h"
+#include "worker/call/limit.h"
 #include "worker/coro.h"
 #include "worker/loop.h"
 #include "worker/worker.h"
 
-enum outcome { FOUND, UNKNOWN, FAILED };
+enum outcome { FOUND, UNKNOWN, FAILED, LIMITED };
 
 /* A call that waits for somebody else's lookup; lives on its own stack. */
 struct waiter {
-	struct loop_chore chore; /* first: run() gets a pointer to it */
+	struct list node; /* in the flight's waiters, until one of the two below is due */
+	struct loop_chore chore;
+	struct loop_timer timer; /* the call's own deadline */
 	struct coro *co;
 	enum outcome outcome;
 	struct key_entry entry;
-	struct waiter *next;
 };
 
 /* A lookup under way; lives on the stack of the call that makes it. */
 struct key_flight {
 	uint8_t digest[32];
-	struct waiter *waiters;
+	uint64_t epoch; /* before it was asked for */
+	struct list waiters;
 	struct key_flight *next;
 };
 
@@ -76,16 +80,27 @@ static enum outcome ask_database(
 	return FOUND;
 }
 
-static void resume(struct loop_chore *ch)
+static void landed(struct loop_chore *ch)
 {
-	coro_resume(((struct waiter *)ch)->co);
+	coro_resume(list_item(ch, struct waiter, chore)->co);
+}
+
+static void too_late(struct loop_timer *t)
+{
+	struct waiter *wt = list_item(t, struct waiter, timer);
+
+	list_del(&wt->node);
+	wt->outcome = FAILED;
+	coro_resume(wt->co);
 }
 
 static enum outcome join(struct call *c, struct key_flight *f, struct key_entry *out)
 {
-	struct waiter me = {.chore = {.run = resume}, .co = coro_self(), .next = f->waiters};
+	struct waiter me = {
+		.chore = {.run = landed}, .timer = {.fire = too_late}, .co = coro_self()};
 
-	f->waiters = &me;
+	list_add(&f->waiters, &me.node);
+	loop_timer_set(c->w->loop, &me.timer, call_time_left(c));
 	call_park(c);
 	*out = me.entry;
 	return me.outcome;
@@ -95,13 +110,15 @@ static enum outcome join(struct call *c, struct key_flight *f, struct key_entry 
 static void land(struct worker *w, struct key_flight *f, enum outcome o, const struct key_entry *e)
 {
 	struct key_flight **at = &w->key_flights;
-	struct waiter *next;
+	struct list *node;
 
 	while (*at != f)
 		at = &(*at)->next;
 	*at = f->next;
-	for (struct waiter *wt = f->waiters; wt; wt = next) {
-		next = wt->next;
+	while ((node = list_pop(&f->waiters))) {
+		struct waiter *wt = list_item(node, struct waiter, node);
+
+		loop_timer_stop(w->loop, &wt->timer);
 		wt->outcome = o;
 		wt->entry = *e;
 		loop_chore(w->loop, &wt->chore);
@@ -112,20 +129,24 @@ static enum outcome look_up(
 	struct call *c, const uint8_t digest[32], struct key_entry *out, struct db_error *err)
 {
 	struct worker *w = c->w;
-	struct key_flight me = {.next = w->key_flights};
-	uint64_t epoch;
+	/* Before the lookup: what is revoked meanwhile must not be stored as valid. */
+	struct key_flight me = {.epoch = keycache_epoch(w->seg), .next = w->key_flights};
 	enum outcome o;
 
+	/* One that began before a revocation may bring back what was true then. */
 	for (struct key_flight *f = w->key_flights; f; f = f->next)
-		if (memcmp(f->digest, digest, 32) == 0)
+		if (f->epoch == me.epoch && memcmp(f->digest, digest, 32) == 0)
 			return join(c, f, out);
+	if (limit_guess_take(c) < 0)
+		return LIMITED;
 	memcpy(me.digest, digest, 32);
+	list_init(&me.waiters);
 	w->key_flights = &me;
-	/* Before the lookup: what is revoked meanwhile must not be stored as valid. */
-	epoch = keycache_epoch(w->seg);
 	o = ask_database(c, digest, out, err);
 	if (o != FAILED)
-		keycache_put(w->seg, w->slot_no, digest, epoch, o == FOUND ? out : NULL);
+		keycache_put(w->seg, w->slot_no, digest, me.epoch, o == FOUND ? out : NULL);
+	if (o != UNKNOWN)
+		limit_guess_give(c);
 	land(w, &me, o, out);
 	return o;
 }
@@ -161,9 +182,13 @@ int apikey_find(struct call *c, struct str key, struct key_entry *out)
 		return 0;
 	case UNKNOWN:
 		return unknown(c);
+	case LIMITED:
+		return -1;
 	case FAILED:
 		break;
 	}
+	if (call_time_left(c) == 0)
+		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL, "the deadline has passed");
 	/* Never unauthenticated: clients take that as final (D3). */
 	return call_fail(c, CODE_UNAVAILABLE, NULL, "the API key could not be checked, try again");
 }
