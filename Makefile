@@ -134,7 +134,7 @@ build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o build/fuzz/libpugd.a
 unit/%: build/test/unit/%
 	$<
 
-.PHONY: all run test check asan bench fuzz conformance sql-check fmt fmt-check layers install \
+.PHONY: all run test storm check asan bench fuzz conformance sql-check fmt fmt-check layers install \
 	dist clean deps deps-test npm tests-test tests-asan debian13 warn
 .SECONDARY:
 
@@ -159,8 +159,13 @@ check: layers fmt-check
 	@$(MAKE) --no-print-directory -j2 tests-test
 	@$(PYTHON) tests/run.py --variant test --only unit,replay
 
+# The reload and kill tests at their full length: 80 generations, 200 kills.
+storm: deps-test
+	@$(MAKE) --no-print-directory -j2 build/pugd tests-test build/pad/pugd
+	@STORM=full $(PYTHON) tests/run.py --variant test --only storm
+
 asan: deps-test npm
-	@$(MAKE) --no-print-directory -j2 tests-asan
+	@$(MAKE) --no-print-directory -j2 build/pugd tests-asan build/pad/pugd
 	@$(PYTHON) tests/run.py --variant asan
 
 fuzz: deps-test
