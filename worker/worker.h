@@ -38,6 +38,9 @@ struct worker {
 	int ctl_fd;                /* to the master; EOF means the master died */
 	struct key_flight *key_flights; /* API keys being looked up (worker/call/apikey.c) */
 	int16_t stat_index[160];   /* per method: segment_method_index() + 2, 0 = not asked yet */
+	struct {
+		bool asking, writer, reader;
+	} ready;                   /* what /readyz found last (worker/call/health.c) */
 	bool bare_errors;          /* conformance suite: errors hold the handler's details only */
 };
 

@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """Who pays for calls that are refused: guessers of passwords and keys, strangers to a project."""
 import concurrent.futures
+import contextlib
+import os
 import secrets
+import signal
+import socket
 import sys
 import time
 import uuid
@@ -70,6 +74,58 @@ def test_guessed_keys_are_charged_to_the_address(_):
     assert P.call(BATCH, {"events": []}, key=bad)[0] == 401
     got = [P.call(BATCH, {"events": []}, key=bad)[0] for _ in range(40)]
     assert got == [401] * 40, got
+
+
+@contextlib.contextmanager
+def stopped_database():
+    """PostgreSQL is there and says nothing."""
+    for path in ("postgres/data/postmaster.pid", "postgres/postmaster.pid"):
+        path = os.path.join(P.data, path)
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as f:
+                top = f.readline().strip()
+    with open(f"/proc/{top}/task/{top}/children", encoding="ascii") as f:
+        pids = [int(top)] + [int(p) for p in f.read().split()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        while P.call("/readyz", method="GET")[0] != 200:
+            time.sleep(0.1)
+
+
+def test_waiters_keep_their_deadline(_):
+    key = "pub_" + secrets.token_hex(20)
+    with stopped_database(), concurrent.futures.ThreadPoolExecutor(8) as pool:
+        # One of these looks the key up for all of its worker.
+        slow = [pool.submit(P.call, BATCH, {"events": []}, key=key) for _ in range(4)]
+        time.sleep(0.3)
+        start = time.monotonic()
+        quick = {"connect-timeout-ms": "400"}
+        got = [f.result()[0] for f in [pool.submit(P.call, BATCH, {"events": []}, key=key,
+                                                   headers=quick) for _ in range(4)]]
+        took = time.monotonic() - start
+        assert got == [504] * 4 and took < 2, (got, took)
+        for f in slow:
+            assert f.result()[0] in (503, 504), f.result()
+
+
+def test_health_pages_hold_nothing_up(_):
+    assert P.call("/readyz", method="GET")[0] == 200
+    with stopped_database(), contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.create_connection((P.host, P.port))) for _ in range(150)]
+        for s in socks:
+            s.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(1)
+        answered = 0
+        for s in socks:
+            s.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                answered += s.recv(100).startswith(b"HTTP/1.1 ")
+        assert answered >= 148, answered
 
 
 if __name__ == "__main__":

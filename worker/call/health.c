@@ -1,7 +1,9 @@
 /*
  * Health pages, for load balancers. /healthz says that this process serves and
  * touches nothing else; /readyz asks PostgreSQL under a bound of two seconds.
- * Both answer any method without credentials and tell nobody why.
+ * Both answer any method without credentials and tell nobody why. They are not
+ * limited either, hence one question to PostgreSQL at a time: whoever comes
+ * meanwhile gets the last answer, or strangers could have all coroutines wait.
  */
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
@@ -49,12 +51,26 @@ static bool ping(struct call *c, const char *name, bool (*ask)(struct db *), uin
 	return ok;
 }
 
-static void ready(struct call *c)
+static void ask(struct call *c)
 {
 	uint64_t deadline = clock_mono_ms() + READY_BOUND_MS;
-	bool writer = ping(c, "postgres_writer", ping_writer, deadline);
-	bool reader = ping(c, "postgres_reader", ping_reader, deadline);
-	struct str body = arena_printf(c->arena,
+
+	c->w->ready.asking = true;
+	c->w->ready.writer = ping(c, "postgres_writer", ping_writer, deadline);
+	c->w->ready.reader = ping(c, "postgres_reader", ping_reader, deadline);
+	c->w->ready.asking = false;
+}
+
+static void ready(struct call *c)
+{
+	bool writer, reader;
+	struct str body;
+
+	if (!c->w->ready.asking)
+		ask(c);
+	writer = c->w->ready.writer;
+	reader = c->w->ready.reader;
+	body = arena_printf(c->arena,
 		"{\"ready\":%s,\"dependencies\":{\"postgres_writer\":\"%s\","
 		"\"postgres_reader\":\"%s\"}}\n",
 		writer && reader ? "true" : "false", writer ? "ok" : "unavailable",
