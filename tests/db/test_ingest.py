@@ -189,6 +189,43 @@ def test_people(p):
     assert p.ok(LIST, {"distinctId": "nobody"}, key=key) == {}
 
 
+def test_how_events_look(p):
+    _, _, key, _ = account(p)
+    session = str(uuid.uuid4())
+    e = dict(event("k", "u", "2024-01-01T10:00:00.5Z"), sessionId=session.upper(), autoProperties={
+        "$country": {"stringValue": "DE"}, "$city": {"stringValue": ""}, "$os": {"intValue": "7"},
+        "$mobile": {"boolValue": True}, "$screenWidth": {"intValue": "1920"}, "$bot_score": {"intValue": "9"},
+        "$region": {"timestampValue": "2024-01-01T00:00:00.120Z"}},
+        customProperties={"when": {"timestampValue": "2024-01-01T00:00:00Z"}, "empty": {"stringValue": ""},
+                          "n": {"doubleValue": 1.5}, "yes": {"boolValue": False}})
+    off = dict(event("k", "v", "2024-01-01T09:00:00Z"), sessionId=str(uuid.uuid4()),
+               autoProperties={"$mobile": {"boolValue": False}})
+    p.ok(BATCH, {"events": [e, off]}, key=key)
+    got = p.ok(LIST, {}, key=key)["events"]
+    assert got[0] == {
+        "eventId": e["eventId"], "kind": "k", "distinctId": "u", "occurTime": "2024-01-01T10:00:00.500Z",
+        "sessionId": session,
+        "autoProperties": {"$country": "DE", "$os": "7", "$mobile": "true", "$screenWidth": 1920,
+                           "$region": "2024-01-01T00:00:00.12Z"},
+        "customProperties": {"when": "2024-01-01T00:00:00Z", "empty": "", "n": 1.5, "yes": False}}, got[0]
+    assert got[1]["autoProperties"] == {} == got[1]["customProperties"]
+    assert len(p.ok(LIST, {"sessionId": session}, key=key)["events"]) == 1
+    assert len(p.ok(LIST, {"kind": "k", "events": [{"kind": "x"}, {"kind": "k"}]}, key=key)["events"]) == 2
+    assert p.ok(LIST, {"kind": "x"}, key=key) == {}
+    assert len(p.ok(LIST, {"propertyFilters": [{"property": "$os", "operator": "FILTER_OPERATOR_EQUALS",
+                                                "value": "7"}]}, key=key)["events"]) == 1
+
+
+def test_more_keys_than_columns(p):
+    _, _, key, _ = account(p)
+    events = [dict(event("k", "u", f"2024-01-01T10:00:{i:02}Z"),
+                   customProperties={f"key{i}_{k}": {"intValue": k} for k in range(250)}) for i in range(30)]
+    p.ok(BATCH, {"events": events}, key=key)
+    got = p.ok(LIST, {}, key=key)["events"]
+    assert [len(e["customProperties"]) for e in got] == [250] * 30
+    assert got[0]["customProperties"]["key29_249"] == 249
+
+
 def test_pages(p):
     _, _, key, _ = account(p)
     events = [event("k", "u", f"2024-01-0{1 + i % 3}T10:00:00Z") for i in range(40)]

@@ -168,11 +168,11 @@ static void run_scan(void *arg)
 	struct db db;
 	int n;
 
-	s->end = SCAN_DB;
-	if (clock_mono_ms() >= s->deadline_ms) {
-		s->end = SCAN_TIME; /* it waited too long for a thread */
+	/* it may have waited too long for a thread */
+	s->end = atomic_load(&s->asked_to_stop) ? SCAN_GONE : SCAN_TIME;
+	if (s->end == SCAN_GONE || clock_mono_ms() >= s->deadline_ms)
 		return;
-	}
+	s->end = SCAN_DB;
 	if (!begin(s, &db))
 		return;
 	reader_init(&run.reader, kept, s->project, &s->a, s->segment_memory, should_stop);
