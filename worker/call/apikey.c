@@ -13,7 +13,8 @@
 #include "worker/loop.h"
 #include "worker/worker.h"
 
-enum outcome { FOUND, UNKNOWN, FAILED, LIMITED };
+/* AGAIN: who asked ran out of time, which says nothing to those who waited. */
+enum outcome { FOUND, UNKNOWN, FAILED, LIMITED, AGAIN };
 
 /* A call that waits for somebody else's lookup; lives on its own stack. */
 struct waiter {
@@ -51,7 +52,6 @@ static void copy(char *to, size_t size, struct str from)
 	memcpy(to, from.p, n);
 }
 
-/* The deadline is the pool's own, not the caller's: others wait for this too. */
 static enum outcome ask_database(
 	struct call *c, const uint8_t digest[32], struct key_entry *out, struct db_error *err)
 {
@@ -64,7 +64,7 @@ static enum outcome ask_database(
 		err->kind = DB_DOWN;
 		return FAILED;
 	}
-	db_pooled(&db, c->w->db, c->arena, 0);
+	db_pooled(&db, c->w->db, c->arena, c->deadline_ms);
 	n = q_authn_key(&db, &args, &row);
 	if (n < 0)
 		*err = db.err;
@@ -147,7 +147,7 @@ static enum outcome look_up(
 		keycache_put(w->seg, w->slot_no, digest, me.epoch, o == FOUND ? out : NULL);
 	if (o != UNKNOWN)
 		limit_guess_give(c);
-	land(w, &me, o, out);
+	land(w, &me, o == FAILED && call_time_left(c) == 0 ? AGAIN : o, out);
 	return o;
 }
 
@@ -161,6 +161,7 @@ int apikey_find(struct call *c, struct str key, struct key_entry *out)
 	struct worker *w = c->w;
 	uint8_t digest[32];
 	struct db_error err = {.kind = DB_DOWN};
+	enum outcome o;
 
 	memset(out, 0, sizeof(*out));
 	if (!apikey_formed(key))
@@ -177,7 +178,10 @@ int apikey_find(struct call *c, struct str key, struct key_entry *out)
 		break;
 	}
 	counter_add(w->seg, w->slot_no, CTR_key_misses, 1);
-	switch (look_up(c, digest, out, &err)) {
+	do {
+		o = look_up(c, digest, out, &err);
+	} while (o == AGAIN && call_time_left(c) > 0);
+	switch (o) {
 	case FOUND:
 		return 0;
 	case UNKNOWN:
@@ -185,6 +189,7 @@ int apikey_find(struct call *c, struct str key, struct key_entry *out)
 	case LIMITED:
 		return -1;
 	case FAILED:
+	case AGAIN:
 		break;
 	}
 	if (call_time_left(c) == 0)
