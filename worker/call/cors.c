@@ -103,10 +103,17 @@ static void allow_origin(struct buf *out, struct str origin)
 	buf_z(out, "\r\nAccess-Control-Allow-Credentials: true\r\n");
 }
 
+/* A client that is newer than this server must be able to read its 404, or it takes
+ * the answer for a network failure: paths without a method go by their prefix. */
+static bool is_sdk(const struct call *c, const struct pb_method *m)
+{
+	return m ? m->authz == PB_AUTHZ_SDK : str_starts(c->rq->path, STR("/sdk."));
+}
+
 void cors_preflight(struct call *c, const struct pb_method *m)
 {
 	struct buf *out = &c->reply.headers;
-	bool sdk = m->authz == PB_AUTHZ_SDK;
+	bool sdk = is_sdk(c, m);
 	struct str origin = http_header_get(c->rq, STR("origin"));
 	struct str method = http_header_get(c->rq, STR("access-control-request-method"));
 	struct str names = http_header_get(c->rq, STR("access-control-request-headers"));
@@ -131,11 +138,12 @@ void cors_headers(const struct call *c, struct buf *out)
 {
 	struct str origin = http_header_get(c->rq, STR("origin"));
 
-	if (!c->method)
+	/* Health pages are not for browsers; a preflight has its headers already. */
+	if (!c->method && c->reply.status != 404)
 		return;
 	buf_z(out, c->code == CODE_OK && !c->plain_answer ? "Vary: Origin, Accept-Encoding\r\n"
 							  : "Vary: Origin\r\n");
-	if (!cors_origin_ok(c->w->opt->cors_origins, c->method->authz == PB_AUTHZ_SDK, origin))
+	if (!cors_origin_ok(c->w->opt->cors_origins, is_sdk(c, c->method), origin))
 		return;
 	allow_origin(out, origin);
 	buf_z(out, expose_line);

@@ -110,13 +110,13 @@ int call_route(struct call *c)
 	if (health_answer(c))
 		return -1;
 	m = route_find(c->w->methods, c->rq->path);
-	if (!m)
-		return plain(c, 404, "Content-Type: text/plain; charset=utf-8\r\n",
-			STR("404 page not found\n"));
 	if (is_preflight(c)) {
 		cors_preflight(c, m);
 		return -1;
 	}
+	if (!m)
+		return plain(c, 404, "Content-Type: text/plain; charset=utf-8\r\n",
+			STR("404 page not found\n"));
 	c->method = m;
 	crumb_fill(c);
 	if (pick_verb(c) < 0 || pick_codec(c) < 0 || check_version(c) < 0 || pick_deadline(c) < 0)
