@@ -98,14 +98,16 @@ static void client_discard(struct master *m, struct admin_client *c)
 		client_end(m, c);
 }
 
-static void answer(struct master *m, struct admin_client *c, const char *status,
-	const char *type, const struct buf *body)
+static void answer(struct master *m, struct admin_client *c, const char *status, const char *type,
+	const struct buf *body)
 {
 	struct buf b;
 
 	buf_init(&b, NULL);
-	buf_printf(&b, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-		"Cache-Control: no-store\r\nConnection: close\r\n\r\n", status, type, body->n);
+	buf_printf(&b,
+		"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+		"Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+		status, type, body->n);
 	buf_add(&b, body->p, body->n);
 	c->answer = b.p;
 	c->answer_n = b.n;
@@ -138,8 +140,7 @@ static const struct page *find_page(const char *head)
 
 	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
 		n = strlen(pages[i].request);
-		if (strncmp(head, pages[i].request, n) == 0 &&
-		    (head[n] == ' ' || head[n] == '?'))
+		if (strncmp(head, pages[i].request, n) == 0 && (head[n] == ' ' || head[n] == '?'))
 			return &pages[i];
 	}
 	return NULL;

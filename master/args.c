@@ -62,8 +62,12 @@ static const struct {
 	const char *name;
 	bool (*take)(struct args *a, const char *value);
 } valued[] = {
-	{"--config", take_config}, {"-c", take_config},         {"-o", take_override},
-	{"--binary", take_binary}, {"--resume", take_resume},   {"--origin", take_origin},
+	{"--config", take_config},
+	{"-c", take_config},
+	{"-o", take_override},
+	{"--binary", take_binary},
+	{"--resume", take_resume},
+	{"--origin", take_origin},
 };
 
 static bool take_rest(struct args *a, char *arg)

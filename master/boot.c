@@ -149,7 +149,7 @@ static void warn_fixed(const struct master *m)
 	struct options *was = malloc(sizeof(*was));
 
 	if (was && pread(m->current->options_fd, was, sizeof(*was), 0) == (ssize_t)sizeof(*was) &&
-	    lseek(m->current->options_fd, 0, SEEK_END) == (off_t)sizeof(*was))
+		lseek(m->current->options_fd, 0, SEEK_END) == (off_t)sizeof(*was))
 		config_warn_fixed(was, &m->opt);
 	if (was)
 		explicit_bzero(was, sizeof(*was));

@@ -25,17 +25,27 @@
 enum { KILL_AFTER_MS = 1000, HEARTBEAT_LOOK_MS = 250, RETRY_MS = 1000, UNBORN_MS = 2000 };
 
 static const char *const state_names[] = {
-	[CHILD_NONE] = "none",         [CHILD_STARTING] = "starting", [CHILD_READY] = "ready",
-	[CHILD_DRAINING] = "draining", [CHILD_STOPPING] = "stopping", [CHILD_ABORTING] = "aborting",
-	[CHILD_WAITING] = "waiting",   [CHILD_HOPELESS] = "hopeless", [CHILD_DONE] = "done",
+	[CHILD_NONE] = "none",
+	[CHILD_STARTING] = "starting",
+	[CHILD_READY] = "ready",
+	[CHILD_DRAINING] = "draining",
+	[CHILD_STOPPING] = "stopping",
+	[CHILD_ABORTING] = "aborting",
+	[CHILD_WAITING] = "waiting",
+	[CHILD_HOPELESS] = "hopeless",
+	[CHILD_DONE] = "done",
 };
 
 /* What others see in the slot. */
 static const enum slot_state slot_states[] = {
-	[CHILD_NONE] = SLOT_FREE,          [CHILD_STARTING] = SLOT_STARTING,
-	[CHILD_READY] = SLOT_READY,        [CHILD_DRAINING] = SLOT_DRAINING,
-	[CHILD_STOPPING] = SLOT_DRAINING,  [CHILD_ABORTING] = SLOT_DEAD,
-	[CHILD_WAITING] = SLOT_FREE,       [CHILD_HOPELESS] = SLOT_FREE,
+	[CHILD_NONE] = SLOT_FREE,
+	[CHILD_STARTING] = SLOT_STARTING,
+	[CHILD_READY] = SLOT_READY,
+	[CHILD_DRAINING] = SLOT_DRAINING,
+	[CHILD_STOPPING] = SLOT_DRAINING,
+	[CHILD_ABORTING] = SLOT_DEAD,
+	[CHILD_WAITING] = SLOT_FREE,
+	[CHILD_HOPELESS] = SLOT_FREE,
 	[CHILD_DONE] = SLOT_FREE,
 };
 
@@ -57,8 +67,8 @@ bool child_has_process(const struct child *c)
 void child_enter(struct child *c, enum child_state state, const char *why)
 {
 	log_debug("%s state slot=%d pid=%d generation=%u from=%s to=%s why=%s", child_role(c),
-		c->slot_no, (int)c->pid, c->gen->number, state_names[c->state],
-		state_names[state], why);
+		c->slot_no, (int)c->pid, c->gen->number, state_names[c->state], state_names[state],
+		why);
 	c->state = state;
 	c->since_ms = clock_mono_ms();
 	c->deadline_ms = UINT64_MAX;
@@ -135,7 +145,7 @@ static void on_control(struct master *m, struct watch *w, uint32_t events)
 		return;
 	}
 	if (n != (ssize_t)sizeof(msg) || msg.version != MESSAGE_VERSION ||
-	    msg.type != MESSAGE_READY) {
+		msg.type != MESSAGE_READY) {
 		log_warn("message dropped pid=%d bytes=%zd", (int)c->pid, n);
 		return;
 	}
@@ -145,8 +155,7 @@ static void on_control(struct master *m, struct watch *w, uint32_t events)
 	c->degraded = msg.degraded != 0;
 	c->failed_starts = 0;
 	log_info("%s ready slot=%d pid=%d generation=%u ms=%llu%s", child_role(c), c->slot_no,
-		(int)c->pid, c->gen->number,
-		(unsigned long long)(clock_mono_ms() - c->since_ms),
+		(int)c->pid, c->gen->number, (unsigned long long)(clock_mono_ms() - c->since_ms),
 		c->degraded ? " degraded=1" : "");
 	child_enter(c, CHILD_READY, "ready");
 	generation_child_ready(m, c);

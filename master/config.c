@@ -47,10 +47,19 @@ struct unit {
 };
 
 static const struct unit time_units[] = {
-	{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0},
+	{"ms", 1},
+	{"s", 1000},
+	{"m", 60000},
+	{"h", 3600000},
+	{"d", 86400000},
+	{NULL, 0},
 };
 static const struct unit size_units[] = {
-	{"", 1}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0},
+	{"", 1},
+	{"K", 1 << 10},
+	{"M", 1 << 20},
+	{"G", 1 << 30},
+	{NULL, 0},
 };
 
 void config_report_init(struct config_report *r)
@@ -100,7 +109,10 @@ static bool parse_scaled(struct str v, const struct unit *units, int64_t *out)
 static bool parse_bool(struct str v, bool *out)
 {
 	static const char *const words[][2] = {
-		{"no", "yes"}, {"off", "on"}, {"false", "true"}, {"0", "1"},
+		{"no", "yes"},
+		{"off", "on"},
+		{"false", "true"},
+		{"0", "1"},
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -202,7 +214,8 @@ void config_defaults(struct options *o)
 	config_report_init(&r);
 	for (size_t i = 0; i < config_row_count; i++)
 		if (config_rows[i].key)
-			set_value(o, &config_rows[i], "default of ", str_of(config_rows[i].def), &r);
+			set_value(
+				o, &config_rows[i], "default of ", str_of(config_rows[i].def), &r);
 	config_report_free(&r);
 }
 
@@ -227,8 +240,8 @@ static bool unquote(struct str raw, struct str *out)
 	return true;
 }
 
-static void parse_line(struct options *o, const char *where, struct str line, bool *seen,
-	struct config_report *r)
+static void parse_line(
+	struct options *o, const char *where, struct str line, bool *seen, struct config_report *r)
 {
 	long eq = str_find(line, '=');
 	struct str key, value;

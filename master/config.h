@@ -19,9 +19,9 @@ enum option_kind { OPTION_GROUP, OPTION_TEXT, OPTION_INT, OPTION_BOOL, OPTION_MS
 
 struct option_row {
 	enum option_kind kind;
-	const char *key;   /* NULL for a group, whose title is in help */
-	size_t offset;     /* in struct options */
-	size_t bytes;      /* of a text, with its NUL */
+	const char *key; /* NULL for a group, whose title is in help */
+	size_t offset;   /* in struct options */
+	size_t bytes;    /* of a text, with its NUL */
 	int64_t min, max;
 	const char *def;
 	bool reloadable;

@@ -27,8 +27,10 @@ static void check_listen(const struct options *o, const char *name, struct confi
 
 	while (address_next(&list, &word)) {
 		if (!address_parse(word, &a))
-			config_problem(r, "%s: listen: '%.*s' is not HOST:PORT, [IPV6]:PORT or "
-				"unix:/PATH", name, STR_ARG(word));
+			config_problem(r,
+				"%s: listen: '%.*s' is not HOST:PORT, [IPV6]:PORT or "
+				"unix:/PATH",
+				name, STR_ARG(word));
 		n++;
 	}
 	if (n > LISTEN_MAX)
@@ -43,10 +45,11 @@ static void check_admin(const struct options *o, const char *name, struct config
 	if (o->admin_listen[0] == '\0')
 		return;
 	if (!address_parse(str_of(o->admin_listen), &a))
-		config_problem(r, "%s: admin_listen: '%s' is not an address", name, o->admin_listen);
+		config_problem(
+			r, "%s: admin_listen: '%s' is not an address", name, o->admin_listen);
 	else if (!address_is_local(&a))
-		config_problem(r, "%s: admin_listen: must be a Unix socket or a loopback address",
-			name);
+		config_problem(
+			r, "%s: admin_listen: must be a Unix socket or a loopback address", name);
 }
 
 static void check_sizes(const struct options *o, const char *name, struct config_report *r)
@@ -123,18 +126,25 @@ static void check_origins(const struct options *o, const char *name, struct conf
 	while (next_entry(&list, entry, sizeof(entry))) {
 		star = strchr(entry, '*');
 		if (star && strchr(star + 1, '*'))
-			config_problem(r, "%s: cors_origins: '%s' has more than one *", name, entry);
+			config_problem(
+				r, "%s: cors_origins: '%s' has more than one *", name, entry);
 		else if (strncmp(entry, "https://", 8) != 0 && strncmp(entry, "http://", 7) != 0)
-			config_problem(r, "%s: cors_origins: '%s' does not begin with https:// or "
-				"http://", name, entry);
+			config_problem(r,
+				"%s: cors_origins: '%s' does not begin with https:// or "
+				"http://",
+				name, entry);
 	}
 }
 
 void config_check(const struct options *o, const char *name, struct config_report *r)
 {
-	static void (*const checks[])(const struct options *, const char *,
-		struct config_report *) = {
-		check_listen, check_admin, check_sizes, check_database, check_proxies,
+	static void (*const checks[])(
+		const struct options *, const char *, struct config_report *) = {
+		check_listen,
+		check_admin,
+		check_sizes,
+		check_database,
+		check_proxies,
 		check_origins,
 	};
 
@@ -179,7 +189,7 @@ void config_credentials(struct options *o, struct config_report *r)
 		read_secret("credential_file", path, o->secret, &o->secret_len, r);
 	else
 		config_problem(r, "credential_file: not set, and there is no "
-			"$CREDENTIALS_DIRECTORY/pugd.key");
+				  "$CREDENTIALS_DIRECTORY/pugd.key");
 	if (o->credential_previous_file[0])
 		read_secret("credential_previous_file", o->credential_previous_file,
 			o->secret_previous, &o->secret_previous_len, r);
@@ -199,8 +209,8 @@ void config_warn_fixed(const struct options *running, const struct options *want
 	for (size_t i = 0; i < config_row_count; i++) {
 		row = &config_rows[i];
 		if (row->key && !row->reloadable &&
-		    memcmp((const char *)running + row->offset,
-			    (const char *)wanted + row->offset, value_bytes(row)) != 0)
+			memcmp((const char *)running + row->offset,
+				(const char *)wanted + row->offset, value_bytes(row)) != 0)
 			log_warn("option counts only after a restart key=%s", row->key);
 	}
 }
@@ -213,8 +223,8 @@ int config_memfd(const struct options *o)
 	if (fd < 0)
 		return -errno;
 	if (write(fd, o, sizeof(*o)) == (ssize_t)sizeof(*o) &&
-	    fcntl(fd, F_ADD_SEALS,
-		    F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
+		fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) ==
+			0)
 		return fd;
 	error = errno;
 	close(fd);

@@ -28,11 +28,17 @@
 #define PUGD_TEST_HANDOVER 1
 #endif
 
-enum { HANDOVER_VERSION = PUGD_TEST_HANDOVER, HANDOVER_MAX = 1 << 18, ARGV_MAX = 2 * ARGS_OVERRIDES + 24 };
+enum {
+	HANDOVER_VERSION = PUGD_TEST_HANDOVER,
+	HANDOVER_MAX = 1 << 18,
+	ARGV_MAX = 2 * ARGS_OVERRIDES + 24
+};
 
 static const char *const gen_states[] = {
-	[GEN_NONE] = "none", [GEN_STARTING] = "starting",
-	[GEN_CURRENT] = "current", [GEN_DRAINING] = "draining",
+	[GEN_NONE] = "none",
+	[GEN_STARTING] = "starting",
+	[GEN_CURRENT] = "current",
+	[GEN_DRAINING] = "draining",
 };
 
 /* ---- which descriptors survive ------------------------------------------------ */
@@ -78,17 +84,17 @@ static void write_child(FILE *f, const struct generation *g, int seat)
 {
 	const struct child *c = &g->child[seat];
 
-	fprintf(f, "child %u %d %s %d %d %d %d %d %" PRIu64 " %" PRIu64 " %u %u\n", g->number,
-		seat, child_state_name(c->state), c->slot_no, (int)c->pid,
+	fprintf(f, "child %u %d %s %d %d %d %d %d %" PRIu64 " %" PRIu64 " %u %u\n", g->number, seat,
+		child_state_name(c->state), c->slot_no, (int)c->pid,
 		child_has_process(c) ? c->control.fd : -1, c->degraded, c->hung, c->since_ms,
 		c->deadline_ms, c->backoff.deaths, c->failed_starts);
 }
 
 static void write_generation(FILE *f, const struct generation *g)
 {
-	fprintf(f, "gen %u %s %d %d %d %u %d %" PRId64 " %" PRId64 " %" PRId64 " %d\n",
-		g->number, gen_states[g->state], g->exe_fd, g->options_fd, g->segment_fd,
-		g->segment_id, g->retired, g->start_ms, g->drain_ms, g->hang_ms, g->seats);
+	fprintf(f, "gen %u %s %d %d %d %u %d %" PRId64 " %" PRId64 " %" PRId64 " %d\n", g->number,
+		gen_states[g->state], g->exe_fd, g->options_fd, g->segment_fd, g->segment_id,
+		g->retired, g->start_ms, g->drain_ms, g->hang_ms, g->seats);
 	for (int i = 0; i < g->seats; i++)
 		write_child(f, g, i);
 }
@@ -197,7 +203,7 @@ static struct generation *find_generation(struct master *m, unsigned number)
 static bool read_counters(struct master *m, const char *rest)
 {
 	return sscanf(rest, "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &m->started_ms,
-		&m->completed, &m->rejected, &m->deaths) == 4;
+		       &m->completed, &m->rejected, &m->deaths) == 4;
 }
 
 static bool read_last(struct master *m, const char *rest)
@@ -227,8 +233,8 @@ static bool read_listen(struct master *m, const char *rest)
 	struct listener *l = &m->listeners.one[m->listeners.count];
 	int ours, at = 0;
 
-	if (m->listeners.count == LISTEN_MAX ||
-	    sscanf(rest, "%d %d %n", &l->fd, &ours, &at) != 2 || at == 0)
+	if (m->listeners.count == LISTEN_MAX || sscanf(rest, "%d %d %n", &l->fd, &ours, &at) != 2 ||
+		at == 0)
 		return false;
 	l->ours = ours != 0;
 	snprintf(l->address, sizeof(l->address), "%s", rest + at);
@@ -252,10 +258,12 @@ static bool read_generation(struct master *m, const char *rest)
 	char state[16];
 	int retired;
 
-	if (!g || sscanf(rest, "%" SCNu32 " %15s %d %d %d %" SCNu32 " %d %" SCNd64 " %" SCNd64
-		" %" SCNd64 " %d", &g->number, state, &g->exe_fd, &g->options_fd, &g->segment_fd,
-		&g->segment_id, &retired, &g->start_ms, &g->drain_ms, &g->hang_ms,
-		&g->seats) != 11)
+	if (!g || sscanf(rest,
+			  "%" SCNu32 " %15s %d %d %d %" SCNu32 " %d %" SCNd64 " %" SCNd64
+			  " %" SCNd64 " %d",
+			  &g->number, state, &g->exe_fd, &g->options_fd, &g->segment_fd,
+			  &g->segment_id, &retired, &g->start_ms, &g->drain_ms, &g->hang_ms,
+			  &g->seats) != 11)
 		return false;
 	if (g->seats < 1 || g->seats > SEATS_MAX)
 		return false;
@@ -297,7 +305,7 @@ static bool read_child(struct master *m, const char *rest)
 		return false;
 	c.gen = find_generation(m, number);
 	if (!c.gen || seat < 0 || seat >= c.gen->seats || !read_child_state(state, &c.state) ||
-	    c.slot_no < -1 || c.slot_no >= SLOTS_MAX)
+		c.slot_no < -1 || c.slot_no >= SLOTS_MAX)
 		return false;
 	c.pid = pid;
 	c.keeper = seat == 0;
@@ -311,9 +319,14 @@ static const struct {
 	const char *word;
 	bool (*read)(struct master *m, const char *rest);
 } readers[] = {
-	{"counters ", read_counters}, {"last ", read_last},       {"reload ", read_reload},
-	{"error ", read_error},       {"listen ", read_listen},   {"admin ", read_admin},
-	{"gen ", read_generation},    {"child ", read_child},
+	{"counters ", read_counters},
+	{"last ", read_last},
+	{"reload ", read_reload},
+	{"error ", read_error},
+	{"listen ", read_listen},
+	{"admin ", read_admin},
+	{"gen ", read_generation},
+	{"child ", read_child},
 };
 
 static bool read_line(struct master *m, const char *line)
@@ -334,8 +347,7 @@ static bool read_text(struct master *m, char *text)
 	bool complete = false;
 	int version;
 
-	if (!line || sscanf(line, "pugd-handover %d", &version) != 1 ||
-	    version != HANDOVER_VERSION)
+	if (!line || sscanf(line, "pugd-handover %d", &version) != 1 || version != HANDOVER_VERSION)
 		return false;
 	while ((line = strtok_r(NULL, "\n", &save))) {
 		if (!read_line(m, line))

@@ -187,7 +187,7 @@ bool listen_drop_privileges(const struct options *o)
 		return o->dev;
 	}
 	if (setgroups(0, NULL) == 0 && setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) == 0 &&
-	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) == 0)
+		setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) == 0)
 		return true;
 	log_err("cannot become user=%s error=\"%s\"", o->user, strerror(errno));
 	return false;

@@ -56,8 +56,7 @@ static int run_worker_command(struct args *a)
 
 static bool is_child(int argc, char **argv)
 {
-	return argc > 1 &&
-	       (strcmp(argv[1], "--worker") == 0 || strcmp(argv[1], "--keeper") == 0);
+	return argc > 1 && (strcmp(argv[1], "--worker") == 0 || strcmp(argv[1], "--keeper") == 0);
 }
 
 int main(int argc, char **argv)

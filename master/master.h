@@ -32,7 +32,7 @@ struct watch {
 
 /* 60 workers and the keeper; two generations of them fit into SLOTS_MAX. */
 enum { SEATS_MAX = 61, GENERATIONS = 2 };
-_Static_assert(SEATS_MAX * GENERATIONS <= SLOTS_MAX, "a reload needs slots for two generations");
+_Static_assert(SEATS_MAX *GENERATIONS <= SLOTS_MAX, "a reload needs slots for two generations");
 
 /* A seat of a generation; the state also says what else is true:
  * NONE, WAITING, HOPELESS, DONE have no process; the others have one and hold
@@ -52,9 +52,9 @@ enum child_state {
 struct child {
 	enum child_state state;
 	bool keeper;
-	bool degraded;       /* PostgreSQL did not answer when it became READY */
-	bool hung;           /* the master killed it for a late heartbeat */
-	int slot_no;         /* in its generation's segment */
+	bool degraded; /* PostgreSQL did not answer when it became READY */
+	bool hung;     /* the master killed it for a late heartbeat */
+	int slot_no;   /* in its generation's segment */
 	pid_t pid;
 	struct generation *gen;
 	struct watch exit;    /* pidfd */
@@ -72,12 +72,12 @@ struct generation {
 	enum generation_state state;
 	uint32_t number;
 	int exe_fd, options_fd, segment_fd;
-	uint32_t segment_id;  /* generations with the same id share slots */
-	bool retired;         /* the segment's key cache does not count any more */
-	struct segment *seg;  /* NULL: another layout than this image's */
+	uint32_t segment_id;                 /* generations with the same id share slots */
+	bool retired;                        /* the segment's key cache does not count any more */
+	struct segment *seg;                 /* NULL: another layout than this image's */
 	int64_t start_ms, drain_ms, hang_ms; /* its timeouts */
-	uint64_t deadline_ms; /* GEN_STARTING: give up then */
-	int seats;            /* child[0] is the keeper */
+	uint64_t deadline_ms;                /* GEN_STARTING: give up then */
+	int seats;                           /* child[0] is the keeper */
 	struct child child[SEATS_MAX];
 };
 
@@ -114,7 +114,7 @@ struct master {
 	const char *argv0;
 	const char *binary; /* the installed path: what a reload starts */
 	char *found_binary; /* its memory, when it was not given with --binary */
-	int exe_fd;     /* this image */
+	int exe_fd;         /* this image */
 	struct options opt;
 
 	int epoll_fd;
@@ -134,12 +134,12 @@ struct master {
 	bool begin_next;  /* handed over: start the next generation */
 	bool hup_pending; /* one more reload when this one is through */
 	bool stopping;
-	bool quit;        /* leave the loop with exit_code */
+	bool quit; /* leave the loop with exit_code */
 	int exit_code;
 
 	uint64_t started_ms; /* CLOCK_MONOTONIC; of the first image */
 	uint64_t completed, rejected, deaths;
-	char last_error[256]; /* why the last reload was rejected */
+	char last_error[256];             /* why the last reload was rejected */
 	uint64_t death_ms[BUDGET_DEATHS]; /* ring, for the crash budget */
 	bool over_budget;
 	uint64_t turn_ms;  /* when the loop last turned */

@@ -27,10 +27,23 @@ const struct metric_counter metrics_counters[] = {
 const char *metrics_code(unsigned code)
 {
 	static const char *const names[] = {
-		"ok", "canceled", "unknown", "invalid_argument", "deadline_exceeded",
-		"not_found", "already_exists", "permission_denied", "resource_exhausted",
-		"failed_precondition", "aborted", "out_of_range", "unimplemented", "internal",
-		"unavailable", "data_loss", "unauthenticated",
+		"ok",
+		"canceled",
+		"unknown",
+		"invalid_argument",
+		"deadline_exceeded",
+		"not_found",
+		"already_exists",
+		"permission_denied",
+		"resource_exhausted",
+		"failed_precondition",
+		"aborted",
+		"out_of_range",
+		"unimplemented",
+		"internal",
+		"unavailable",
+		"data_loss",
+		"unauthenticated",
 	};
 	_Static_assert(sizeof(names) / sizeof(names[0]) == CODES, "one name per code");
 
@@ -100,8 +113,9 @@ static void write_calls(const struct segment *seg, struct buf *b)
 		stat_read(seg, i, &st);
 		for (unsigned c = 0; c < CODES; c++)
 			if (st.by_code[c] > 0)
-				buf_printf(b, "pugd_calls_total{method=\"%s\",code=\"%s\"} %" PRIu64
-					"\n", name, metrics_code(c), st.by_code[c]);
+				buf_printf(b,
+					"pugd_calls_total{method=\"%s\",code=\"%s\"} %" PRIu64 "\n",
+					name, metrics_code(c), st.by_code[c]);
 	}
 }
 
@@ -113,11 +127,12 @@ static void write_histogram(const struct method_stat *st, const char *name, stru
 	for (int i = 0; i < LATENCY_BUCKETS; i++) {
 		sum += st->latency[i];
 		if (i < LATENCY_BUCKETS - 1)
-			buf_printf(b, "pugd_call_seconds_bucket{method=\"%s\",le=\"%.6f\"} %" PRIu64
-				"\n", name, (double)(1ULL << i) / 1e6, sum);
+			buf_printf(b,
+				"pugd_call_seconds_bucket{method=\"%s\",le=\"%.6f\"} %" PRIu64 "\n",
+				name, (double)(1ULL << i) / 1e6, sum);
 	}
-	buf_printf(b, "pugd_call_seconds_bucket{method=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name,
-		sum);
+	buf_printf(
+		b, "pugd_call_seconds_bucket{method=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name, sum);
 	buf_printf(b, "pugd_call_seconds_count{method=\"%s\"} %" PRIu64 "\n", name, sum);
 	buf_printf(b, "pugd_call_seconds_sum{method=\"%s\"} %.6f\n", name,
 		(double)st->latency_sum_us / 1e6);

@@ -49,7 +49,7 @@ void notify_open(struct notify *n)
 		un.sun_path[0] = '\0';
 	n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (n->fd >= 0 && connect(n->fd, (struct sockaddr *)&un,
-		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) != 0)
+				  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) != 0)
 		notify_close(n);
 }
 

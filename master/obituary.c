@@ -20,8 +20,16 @@
 const char *obituary_step_name(uint32_t step)
 {
 	static const char *const names[] = {
-		"none", "route", "authn", "limit", "decode", "validate", "authz", "handle",
-		"encode", "reply",
+		"none",
+		"route",
+		"authn",
+		"limit",
+		"decode",
+		"validate",
+		"authz",
+		"handle",
+		"encode",
+		"reply",
 	};
 
 	return step < sizeof(names) / sizeof(names[0]) ? names[step] : "?";

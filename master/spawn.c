@@ -27,9 +27,23 @@ enum { FD_HIGH = 200, ENV_MAX = 128 };
 #endif
 
 static const char *const env_kept[] = {
-	"PATH=", "HOME=", "LANG=", "LC_ALL=", "TZ=", "USER=", "LOGNAME=", "PG", "SSL_",
-	"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=",
-	"CREDENTIALS_DIRECTORY=", "JOURNAL_STREAM=", "LLVM_PROFILE_FILE=", "PUGD_TEST_",
+	"PATH=",
+	"HOME=",
+	"LANG=",
+	"LC_ALL=",
+	"TZ=",
+	"USER=",
+	"LOGNAME=",
+	"PG",
+	"SSL_",
+	"ASAN_OPTIONS=",
+	"UBSAN_OPTIONS=",
+	"LSAN_OPTIONS=",
+	"TSAN_OPTIONS=",
+	"CREDENTIALS_DIRECTORY=",
+	"JOURNAL_STREAM=",
+	"LLVM_PROFILE_FILE=",
+	"PUGD_TEST_",
 };
 
 static bool env_is_kept(const char *assignment)

@@ -50,7 +50,8 @@ static void write_head(const struct master *m, struct buf *b)
 	buf_printf(b, ",\"pid\":%d,\"uptime_ms\":%" PRIu64 ",\"time_ms\":%" PRIu64 ",",
 		(int)getpid(), clock_mono_ms() - m->started_ms, clock_mono_ms());
 	add_named(b, "state", phase(m));
-	buf_printf(b, ",\"generation\":%u,\"ready_workers\":%d,\"completed\":%" PRIu64
+	buf_printf(b,
+		",\"generation\":%u,\"ready_workers\":%d,\"completed\":%" PRIu64
 		",\"rejected\":%" PRIu64 ",\"deaths\":%" PRIu64 ",\"layout\":\"%016" PRIx64 "\",",
 		m->current ? m->current->number : 0, generation_ready_workers(m->current),
 		m->completed, m->rejected, m->deaths, segment_layout());
@@ -69,7 +70,8 @@ static void write_slot(struct slot *s, uint64_t now_ms, struct buf *b)
 {
 	uint64_t beat = atomic_load(&s->heartbeat_ms);
 
-	buf_printf(b, ",\"heartbeat_age_ms\":%" PRIu64 ",\"connections\":%u,\"in_flight\":%u"
+	buf_printf(b,
+		",\"heartbeat_age_ms\":%" PRIu64 ",\"connections\":%u,\"in_flight\":%u"
 		",\"memory\":%" PRIu64 ",\"db_up\":%u,\"degraded\":%u",
 		now_ms > beat ? now_ms - beat : 0, atomic_load(&s->connections),
 		atomic_load(&s->calls_in_flight), (uint64_t)atomic_load(&s->arena_bytes),
@@ -80,10 +82,11 @@ static void write_child(const struct child *c, uint64_t now_ms, struct buf *b)
 {
 	bool runs = child_has_process(c);
 
-	buf_printf(b, "{\"role\":\"%s\",\"generation\":%u,\"state\":\"%s\",\"slot\":%d,\"pid\":%d"
-		",\"state_ms\":%" PRIu64, child_role(c), c->gen->number,
-		child_state_name(c->state), runs ? c->slot_no : -1, runs ? (int)c->pid : 0,
-		now_ms - c->since_ms);
+	buf_printf(b,
+		"{\"role\":\"%s\",\"generation\":%u,\"state\":\"%s\",\"slot\":%d,\"pid\":%d"
+		",\"state_ms\":%" PRIu64,
+		child_role(c), c->gen->number, child_state_name(c->state), runs ? c->slot_no : -1,
+		runs ? (int)c->pid : 0, now_ms - c->since_ms);
 	if (runs && c->gen->seg)
 		write_slot(segment_slot(c->gen->seg, c->slot_no), now_ms, b);
 	buf_c(b, '}');
@@ -164,9 +167,11 @@ static void write_quarantine(const struct segment *seg, struct buf *b)
 
 	buf_z(b, ",\"quarantine\":[");
 	for (int i = 0; i < n; i++)
-		buf_printf(b, "%s{\"fingerprint\":\"%016" PRIx64 "\",\"deaths\":%u"
-			",\"remaining_ms\":%" PRIu64 "}", i ? "," : "", rows[i].fingerprint,
-			rows[i].deaths, rows[i].until_ms > now_ms ? rows[i].until_ms - now_ms : 0);
+		buf_printf(b,
+			"%s{\"fingerprint\":\"%016" PRIx64 "\",\"deaths\":%u"
+			",\"remaining_ms\":%" PRIu64 "}",
+			i ? "," : "", rows[i].fingerprint, rows[i].deaths,
+			rows[i].until_ms > now_ms ? rows[i].until_ms - now_ms : 0);
 	buf_c(b, ']');
 }
 

@@ -15,23 +15,43 @@
 #include "shm/base/str.h"
 
 enum pb_type {
-	PB_DOUBLE, PB_FLOAT,
-	PB_INT32, PB_SINT32, PB_SFIXED32, PB_UINT32, PB_FIXED32,
-	PB_INT64, PB_SINT64, PB_SFIXED64, PB_UINT64, PB_FIXED64,
-	PB_BOOL, PB_ENUM, PB_STRING, PB_BYTES, PB_MESSAGE
+	PB_DOUBLE,
+	PB_FLOAT,
+	PB_INT32,
+	PB_SINT32,
+	PB_SFIXED32,
+	PB_UINT32,
+	PB_FIXED32,
+	PB_INT64,
+	PB_SINT64,
+	PB_SFIXED64,
+	PB_UINT64,
+	PB_FIXED64,
+	PB_BOOL,
+	PB_ENUM,
+	PB_STRING,
+	PB_BYTES,
+	PB_MESSAGE
 };
 
 enum pb_label {
 	PB_IMPLICIT, /* proto3 without presence: only in google.protobuf.* */
 	PB_OPTIONAL, /* has_ member, or a pointer that may be NULL */
 	PB_REPEATED,
-	PB_MAP,      /* repeated entry messages with fields 1 (key) and 2 (value) */
-	PB_ONEOF     /* union member; the case enum lies at quantifier */
+	PB_MAP,  /* repeated entry messages with fields 1 (key) and 2 (value) */
+	PB_ONEOF /* union member; the case enum lies at quantifier */
 };
 
 enum pb_wkt {
-	PB_PLAIN, PB_TIMESTAMP, PB_DURATION, PB_STRUCT, PB_VALUE, PB_LIST_VALUE,
-	PB_FIELD_MASK, PB_ANY, PB_WRAPPER /* DoubleValue ... BytesValue: one field "value" */
+	PB_PLAIN,
+	PB_TIMESTAMP,
+	PB_DURATION,
+	PB_STRUCT,
+	PB_VALUE,
+	PB_LIST_VALUE,
+	PB_FIELD_MASK,
+	PB_ANY,
+	PB_WRAPPER /* DoubleValue ... BytesValue: one field "value" */
 };
 
 /* A regular expression compiled to a DFA by proto/gen: state 0 starts, row-major
@@ -47,19 +67,19 @@ struct pb_pattern {
 /* Field rules; a member that is 0/NULL/false does not apply. Scalar rules hold
  * for each element of a repeated field. Set only through proto options. */
 struct pb_rule {
-	bool required;     /* present and, for strings, not empty (D11) */
-	bool email;        /* auth.md 1.7 */
-	bool uuid;         /* 8-4-4-4-12, either case */
-	bool defined_only; /* enum: undefined numbers refused */
-	bool not_zero;     /* enum: the zero value refused */
-	bool finite;       /* double: no NaN or infinity */
-	bool unique;       /* repeated strings: no element twice */
-	bool https;        /* string: an https URL */
+	bool required;                 /* present and, for strings, not empty (D11) */
+	bool email;                    /* auth.md 1.7 */
+	bool uuid;                     /* 8-4-4-4-12, either case */
+	bool defined_only;             /* enum: undefined numbers refused */
+	bool not_zero;                 /* enum: the zero value refused */
+	bool finite;                   /* double: no NaN or infinity */
+	bool unique;                   /* repeated strings: no element twice */
+	bool https;                    /* string: an https URL */
 	uint32_t min_len, max_len;     /* code points */
 	uint32_t min_bytes, max_bytes; /* bytes */
 	uint32_t min_items, max_items; /* repeated, map */
 	bool has_range;
-	double min, max; /* numbers, inclusive */
+	double min, max;                      /* numbers, inclusive */
 	const struct pb_pattern *pattern;     /* string */
 	const struct pb_pattern *key_pattern; /* map keys */
 	uint32_t max_key_bytes;               /* map keys */
@@ -85,9 +105,9 @@ struct pb_field {
 	uint8_t type;  /* enum pb_type */
 	uint8_t label; /* enum pb_label */
 	uint8_t packed;
-	int8_t oneof;        /* index into pb_msg.oneofs, -1 outside oneofs */
-	uint32_t offset;     /* of the member (union member, pointer, array pointer) */
-	uint32_t quantifier; /* of has_, n_ or the oneof case; 0 when none */
+	int8_t oneof;               /* index into pb_msg.oneofs, -1 outside oneofs */
+	uint32_t offset;            /* of the member (union member, pointer, array pointer) */
+	uint32_t quantifier;        /* of has_, n_ or the oneof case; 0 when none */
 	const struct pb_msg *msg;   /* PB_MESSAGE and PB_MAP: the (entry) message */
 	const struct pb_enum *en;   /* PB_ENUM */
 	const struct pb_rule *rule; /* NULL: no rule */
@@ -129,7 +149,10 @@ enum pb_authz {
 enum pb_role { PB_ROLE_NONE, PB_ROLE_ADMIN = 1, PB_ROLE_MEMBER = 2, PB_ROLE_VIEWER = 3 };
 
 enum pb_rate { /* rate class: which limits a call is charged to (D8, D83) */
-	PB_RATE_READ = 1, PB_RATE_WRITE, PB_RATE_AUTH /* password, mail: strict */, PB_RATE_INGEST,
+	PB_RATE_READ = 1,
+	PB_RATE_WRITE,
+	PB_RATE_AUTH /* password, mail: strict */,
+	PB_RATE_INGEST,
 	PB_RATE_QUERY
 };
 
@@ -137,14 +160,14 @@ struct call;
 typedef int pb_handler(struct call *c, const void *in, void *out);
 
 struct pb_method {
-	const char *service; /* "auth.v1.AuthService" */
-	const char *name;    /* "SignIn" */
-	const char *path;    /* "/auth.v1.AuthService/SignIn" */
+	const char *service;        /* "auth.v1.AuthService" */
+	const char *name;           /* "SignIn" */
+	const char *path;           /* "/auth.v1.AuthService/SignIn" */
 	const char *const *aliases; /* further paths, NULL-terminated */
 	const struct pb_msg *in, *out;
-	uint8_t authz;     /* enum pb_authz */
-	uint8_t role;      /* lowest role that may call; PB_ROLE_NONE: any */
-	uint8_t rate;      /* enum pb_rate */
+	uint8_t authz;        /* enum pb_authz */
+	uint8_t role;         /* lowest role that may call; PB_ROLE_NONE: any */
+	uint8_t rate;         /* enum pb_rate */
 	bool no_side_effects; /* answers GET (D50) */
 	bool server_stream;
 	pb_handler *handler; /* NULL: not written yet, answers unimplemented */
@@ -157,7 +180,7 @@ struct pb_methods {
 	const struct pb_path {
 		const char *path;
 		uint16_t method;
-	} *paths;
+	} * paths;
 	uint16_t n_paths;
 };
 

@@ -9,8 +9,8 @@
 /* For words with one writer: half the price of an atomic addition. */
 static void bump(_Atomic uint64_t *word, uint64_t n)
 {
-	atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + n,
-		memory_order_relaxed);
+	atomic_store_explicit(
+		word, atomic_load_explicit(word, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
 static uint64_t peek(const _Atomic uint64_t *word)

@@ -46,7 +46,7 @@ static void set(_Atomic uint64_t *word, uint64_t value)
 static uint64_t set_of(const struct segment *seg, const uint64_t digest[KEY_DIGEST_WORDS])
 {
 	unsigned __int128 product = (unsigned __int128)(digest[0] ^ seg->head.seed[0]) *
-		(digest[1] ^ seg->head.seed[1]);
+				    (digest[1] ^ seg->head.seed[1]);
 
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
@@ -115,11 +115,11 @@ static bool feed_fresh(const struct segment *seg, uint64_t now_us)
 	uint64_t feed = atomic_load_explicit(&seg->head.feed_us, memory_order_acquire);
 
 	return feed != 0 && now_us < feed + FEED_FRESH_US && feed < now_us + FEED_FRESH_US &&
-		!get(&seg->head.retired);
+	       !get(&seg->head.retired);
 }
 
-enum key_found keycache_get(const struct segment *seg, const uint8_t digest[32],
-	struct key_entry *out)
+enum key_found keycache_get(
+	const struct segment *seg, const uint8_t digest[32], struct key_entry *out)
 {
 	uint64_t want[KEY_DIGEST_WORDS], copy[KEY_WORDS];
 	uint64_t now_us = clock_boot_us();
@@ -145,8 +145,8 @@ uint64_t keycache_epoch(const struct segment *seg)
  * The way to overwrite: the same key's, else the one that ends first (outdated
  * and empty ones end at 0). NULL when all are being written.
  */
-static _Atomic uint64_t *way_choose(const struct segment *seg, struct ways ways,
-	const uint64_t *digest)
+static _Atomic uint64_t *way_choose(
+	const struct segment *seg, struct ways ways, const uint64_t *digest)
 {
 	_Atomic uint64_t *best = NULL;
 	uint64_t best_end = UINT64_MAX, epoch = keycache_epoch(seg);
@@ -171,8 +171,9 @@ static void entry_write(_Atomic uint64_t *entry, int slot_no, const uint64_t *wo
 {
 	uint64_t lock = get(&entry[WORD_LOCK]);
 
-	if (lock & 0xff || !atomic_compare_exchange_strong_explicit(&entry[WORD_LOCK], &lock,
-		lock | (uint64_t)(slot_no + 1), memory_order_acquire, memory_order_relaxed))
+	if (lock & 0xff ||
+		!atomic_compare_exchange_strong_explicit(&entry[WORD_LOCK], &lock,
+			lock | (uint64_t)(slot_no + 1), memory_order_acquire, memory_order_relaxed))
 		return;
 	/* No payload store may become visible before the owner's number. */
 	atomic_thread_fence(memory_order_release);
@@ -222,7 +223,7 @@ void keycache_feed_since(struct segment *seg, uint64_t database_epoch, uint64_t 
 		keycache_bump(seg);
 	/* Two keepers overlap in a reload: the younger poll counts. */
 	while (last < asked_us && !atomic_compare_exchange_weak_explicit(&seg->head.feed_us, &last,
-		asked_us, memory_order_release, memory_order_relaxed))
+					  asked_us, memory_order_release, memory_order_relaxed))
 		;
 }
 
@@ -243,8 +244,8 @@ static int ways_repair(struct ways all, size_t entries, int slot_no)
 			continue;
 		for (unsigned w = WORD_DIGEST; w < all.payload; w++)
 			set(&entry[w], 0);
-		atomic_store_explicit(&entry[WORD_LOCK], ((lock >> 8) + 1) << 8,
-			memory_order_release);
+		atomic_store_explicit(
+			&entry[WORD_LOCK], ((lock >> 8) + 1) << 8, memory_order_release);
 		wiped++;
 	}
 	return wiped;
@@ -257,5 +258,5 @@ int keycache_repair(struct segment *seg, int slot_no)
 
 	must(slot_no >= 0 && slot_no < SLOTS_MAX);
 	return ways_repair(good, (size_t)KEY_SETS * KEY_WAYS, slot_no) +
-		ways_repair(denied, (size_t)DENIED_SETS * KEY_WAYS, slot_no);
+	       ways_repair(denied, (size_t)DENIED_SETS * KEY_WAYS, slot_no);
 }

@@ -14,20 +14,20 @@ struct segment;
 
 /* What a key gives access to; copied in and out as whole words. */
 struct key_entry {
-	char key_id[24];      /* xid, zero-padded */
+	char key_id[24]; /* xid, zero-padded */
 	char project_id[24];
 	char org_id[24];
 	char timezone[72];
-	int32_t project;      /* internal number */
-	uint32_t kind;        /* 1 public, 2 private */
+	int32_t project; /* internal number */
+	uint32_t kind;   /* 1 public, 2 private */
 };
 
 enum key_found { KEY_MISS, KEY_HIT, KEY_DENIED };
 
 /* digest = SHA-256 of the whole key text. A hit counts only if the entry's
  * epoch is current and the feed is younger than a second. */
-enum key_found keycache_get(const struct segment *seg, const uint8_t digest[32],
-	struct key_entry *out);
+enum key_found keycache_get(
+	const struct segment *seg, const uint8_t digest[32], struct key_entry *out);
 /* Read before the lookup in PostgreSQL; given to keycache_put afterwards. */
 uint64_t keycache_epoch(const struct segment *seg);
 /* Stores what the lookup found (entry == NULL: no such key, kept 5 s). `slot_no`

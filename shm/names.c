@@ -24,7 +24,7 @@ int segment_method_index(struct segment *seg, const char *name)
 	for (int i = 0; i < METHODS_MAX; i++) {
 		seen = 0;
 		if (!atomic_compare_exchange_strong(&seg->names[i].hash, &seen, hash) &&
-		    seen != hash)
+			seen != hash)
 			continue;
 		write_text(&seg->names[i], text);
 		return i;

@@ -14,11 +14,11 @@ enum { OPTIONS_SECRET_MAX = 128 };
 
 struct options {
 #define OPT_GROUP(title)
-#define OPT_TEXT(member, key, bytes, def, reloadable, help)        char member[bytes];
-#define OPT_INT(member, key, min, max, def, reloadable, help)      int64_t member;
-#define OPT_BOOL(member, key, def, reloadable, help)               bool member;
-#define OPT_MS(member, key, min, max, def, reloadable, help)       int64_t member;
-#define OPT_SIZE(member, key, min, max, def, reloadable, help)     int64_t member;
+#define OPT_TEXT(member, key, bytes, def, reloadable, help)    char member[bytes];
+#define OPT_INT(member, key, min, max, def, reloadable, help)  int64_t member;
+#define OPT_BOOL(member, key, def, reloadable, help)           bool member;
+#define OPT_MS(member, key, min, max, def, reloadable, help)   int64_t member;
+#define OPT_SIZE(member, key, min, max, def, reloadable, help) int64_t member;
 #include "shm/options.def"
 #undef OPT_GROUP
 #undef OPT_TEXT

@@ -10,8 +10,8 @@
 enum {
 	WINDOW_MS = 60 * 1000,
 	SENTENCE_MS = 10 * 60 * 1000,
-	SENTENCE_DOUBLINGS = 7,               /* at most 21 hours */
-	MEMORY_MS = 24 * 60 * 60 * 1000,      /* how long a repeat counts as one */
+	SENTENCE_DOUBLINGS = 7,          /* at most 21 hours */
+	MEMORY_MS = 24 * 60 * 60 * 1000, /* how long a repeat counts as one */
 };
 
 static uint64_t get64(const _Atomic uint64_t *word)
@@ -131,7 +131,7 @@ bool quarantine_has(const struct segment *seg, uint64_t fingerprint, uint64_t no
 		return false;
 	i = row_find(q, fingerprint);
 	return i >= 0 && get64(&q->row[i].until_ms) > now_ms &&
-		get64(&q->fingerprint[i]) == fingerprint;
+	       get64(&q->fingerprint[i]) == fingerprint;
 }
 
 void quarantine_clear(struct segment *seg)
@@ -143,8 +143,8 @@ void quarantine_clear(struct segment *seg)
 		row_clear(q, i);
 }
 
-int quarantine_list(const struct segment *seg, struct quarantine_row *rows, int max,
-	uint64_t now_ms)
+int quarantine_list(
+	const struct segment *seg, struct quarantine_row *rows, int max, uint64_t now_ms)
 {
 	const struct quarantine *q = &seg->quarantine;
 	int n = 0;

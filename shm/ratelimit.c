@@ -32,8 +32,8 @@ enum {
 	SCALE_BITS = 5,
 	TAT_BITS = 39,
 	SCALE_MAX = (1 << SCALE_BITS) - 1,
-	UNIT_TICKS = 512,       /* one unit is less than this many */
-	CLOCK_SHIFT = 6,        /* scale 0 ticks are 2^-6 ns */
+	UNIT_TICKS = 512, /* one unit is less than this many */
+	CLOCK_SHIFT = 6,  /* scale 0 ticks are 2^-6 ns */
 	RETRY_MAX_MS = 3600 * 1000,
 	SKEW_NS = 50 * 1000,
 };
@@ -92,7 +92,7 @@ static struct gcra gcra_of(struct segment *seg, uint64_t hash, struct limit lim)
 	g.set = &seg->limits[h % LIMIT_SETS * LIMIT_WAYS];
 	/* Tag 0 is not used, so that no bucket looks like an empty word. */
 	g.high = (h >> (64 - TAG_BITS) ? h >> (64 - TAG_BITS) : 1) << (64 - TAG_BITS) |
-		(uint64_t)g.scale << TAT_BITS;
+		 (uint64_t)g.scale << TAT_BITS;
 	return g;
 }
 
@@ -140,8 +140,8 @@ struct place {
  * One still in use passes its debt on (D83: the two share it): a full set gives
  * no one a fresh burst.
  */
-static struct place place_oldest(const struct gcra *g, const uint64_t seen[LIMIT_WAYS],
-	uint64_t now_ns)
+static struct place place_oldest(
+	const struct gcra *g, const uint64_t seen[LIMIT_WAYS], uint64_t now_ns)
 {
 	struct place best = {.used = UINT64_MAX, .now_ns = now_ns};
 
@@ -177,8 +177,8 @@ static struct place place_find(const struct gcra *g)
 	now_ns = clock_boot_ns();
 	for (int i = 0; i < LIMIT_WAYS; i++)
 		if ((seen[i] & ~tat_mask) == g->high)
-			return (struct place){&g->set[i], seen[i],
-				word_used(seen[i], g->burst, now_ns), now_ns};
+			return (struct place){
+				&g->set[i], seen[i], word_used(seen[i], g->burst, now_ns), now_ns};
 	return place_oldest(g, seen, now_ns);
 }
 
@@ -190,8 +190,8 @@ static uint64_t ticks_ms(uint64_t ticks, unsigned scale)
 	return (uint64_t)ceil(ns / 1e6);
 }
 
-static void state_fill(struct limit_state *state, const struct gcra *g, uint64_t used,
-	uint64_t short_by)
+static void state_fill(
+	struct limit_state *state, const struct gcra *g, uint64_t used, uint64_t short_by)
 {
 	if (!state)
 		return;
@@ -239,7 +239,7 @@ static bool admit(struct segment *seg, uint64_t hash, struct limit lim, uint64_t
 		}
 		/* A lost race read an older clock too: all of it again. */
 		if (charge && !atomic_compare_exchange_weak_explicit(p.word, &p.seen, g.high | tat,
-			memory_order_acq_rel, memory_order_relaxed))
+				      memory_order_acq_rel, memory_order_relaxed))
 			continue;
 		state_fill(state, &g, charge ? after : p.used, 0);
 		return true;

@@ -17,9 +17,9 @@ struct limit {
 };
 
 struct limit_state {
-	uint64_t remaining;   /* whole units that would be admitted now */
-	uint64_t reset_ms;    /* until the bucket is full again */
-	uint64_t retry_ms;    /* when refused: until `cost` would be admitted */
+	uint64_t remaining; /* whole units that would be admitted now */
+	uint64_t reset_ms;  /* until the bucket is full again */
+	uint64_t retry_ms;  /* when refused: until `cost` would be admitted */
 };
 
 /* Charges cost units to the bucket `hash`. False when over the limit: then nothing is charged. */

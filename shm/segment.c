@@ -29,6 +29,7 @@ enum { SEALS = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL };
  * By hand, because C cannot list members: what is forgotten here still moves
  * its neighbours or changes a size, unless it takes the place of padding.
  */
+/* clang-format off */
 static const uint64_t segment_shape[] = {
 	SEGMENT_FORMAT, SEGMENT_PAD, sizeof(struct segment), SLOTS_MAX, CRUMBS_PER_SLOT, COUNTERS,
 	METHODS_MAX, LATENCY_BUCKETS, CODES, LIMIT_WAYS, LIMIT_SETS, KEY_WAYS, KEY_SETS,
@@ -54,6 +55,7 @@ static const uint64_t segment_shape[] = {
 	AT(quarantine_cell, until_ms), AT(quarantine_cell, last_ms), AT(quarantine_cell, deaths),
 	AT(quarantine_cell, sentences),
 };
+/* clang-format on */
 
 /* Their order is their meaning: a row moved in counters.def is another layout. */
 static const char counter_names[] =
@@ -72,10 +74,20 @@ uint64_t segment_layout(void)
 	return hash_64(parts, sizeof(parts));
 }
 
-#define REGION(member) {#member, AT(segment, member)}
+#define REGION(member)                       \
+	{                                    \
+#member, AT(segment, member) \
+	}
 static const struct segment_region directory[] = {
-	REGION(head), REGION(slots), REGION(counters), REGION(keys), REGION(denied), REGION(limits),
-	REGION(quarantine), REGION(names), REGION(stats),
+	REGION(head),
+	REGION(slots),
+	REGION(counters),
+	REGION(keys),
+	REGION(denied),
+	REGION(limits),
+	REGION(quarantine),
+	REGION(names),
+	REGION(stats),
 };
 static_assert(sizeof(directory) / sizeof(directory[0]) <= REGIONS, "room in the directory");
 
@@ -128,7 +140,7 @@ int segment_create(void)
 static bool head_fits(const struct segment_head *head)
 {
 	return memcmp(head->magic, segment_magic, sizeof(head->magic)) == 0 &&
-		head->size == sizeof(struct segment) && head->layout == segment_layout();
+	       head->size == sizeof(struct segment) && head->layout == segment_layout();
 }
 
 struct segment *segment_map(int fd)

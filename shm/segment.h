@@ -60,7 +60,7 @@ struct quarantine_row {
 	uint32_t deaths;
 };
 /* Copies the active rows; returns how many. */
-int quarantine_list(const struct segment *seg, struct quarantine_row *rows, int max,
-	uint64_t now_ms);
+int quarantine_list(
+	const struct segment *seg, struct quarantine_row *rows, int max, uint64_t now_ms);
 
 #endif

@@ -23,15 +23,15 @@
 #endif
 
 enum {
-	LINE = 64,              /* a cache line */
-	LINES_PAIR = 128,       /* the prefetcher fetches lines in pairs */
+	LINE = 64,        /* a cache line */
+	LINES_PAIR = 128, /* the prefetcher fetches lines in pairs */
 	COUNTERS_ROOM = 64,
 	QUARANTINE_ROWS = 256,
 	LIMIT_WAYS = 8,
 	LIMIT_SETS = 8192,
 	KEY_WAYS = 8,
-	KEY_SETS = 512,         /* positive: 4096 entries */
-	DENIED_SETS = 128,      /* negative: 1024 entries */
+	KEY_SETS = 512,    /* positive: 4096 entries */
+	DENIED_SETS = 128, /* negative: 1024 entries */
 	KEY_DIGEST_WORDS = 4,
 	KEY_PAYLOAD_WORDS = sizeof(struct key_entry) / 8,
 	KEY_WORDS = 32,
@@ -40,7 +40,13 @@ enum {
 };
 
 /* Words of a key-cache entry; a denied one ends before WORD_ENTRY. */
-enum { WORD_LOCK, WORD_DIGEST, WORD_EPOCH = WORD_DIGEST + KEY_DIGEST_WORDS, WORD_EXPIRY, WORD_ENTRY };
+enum {
+	WORD_LOCK,
+	WORD_DIGEST,
+	WORD_EPOCH = WORD_DIGEST + KEY_DIGEST_WORDS,
+	WORD_EXPIRY,
+	WORD_ENTRY
+};
 
 /* Where each array is: for people and tools that look at a dump. */
 struct segment_region {
@@ -50,17 +56,17 @@ struct segment_region {
 
 struct segment_head {
 	char magic[8];
-	uint64_t layout;           /* segment_layout() of the creator */
-	uint64_t size;             /* of the whole segment */
-	int64_t created_us;        /* real time */
-	uint64_t seed[2];          /* random: whoever picks keys cannot pick sets */
-	uint64_t regions;          /* used entries of the directory */
+	uint64_t layout;    /* segment_layout() of the creator */
+	uint64_t size;      /* of the whole segment */
+	int64_t created_us; /* real time */
+	uint64_t seed[2];   /* random: whoever picks keys cannot pick sets */
+	uint64_t regions;   /* used entries of the directory */
 	struct segment_region region[REGIONS];
 	/* What every lookup reads; the keeper writes feed_us four times a second. */
 	_Alignas(LINES_PAIR) _Atomic uint64_t key_epoch;
-	_Atomic uint64_t feed_us;  /* boot clock of the last good poll; 0: never */
+	_Atomic uint64_t feed_us; /* boot clock of the last good poll; 0: never */
 	_Atomic uint64_t feed_epoch;
-	_Atomic uint64_t retired;  /* sticky: no poll counts any more */
+	_Atomic uint64_t retired; /* sticky: no poll counts any more */
 	/* Slots with statistics: reading the others would allocate their pages (7 MB). */
 	_Alignas(LINES_PAIR) _Atomic uint8_t counted[SLOTS_MAX];
 };
@@ -87,8 +93,8 @@ struct denied_cell {
 };
 
 struct quarantine_cell {
-	_Atomic uint64_t until_ms;  /* 0: not in quarantine yet */
-	_Atomic uint64_t last_ms;   /* of the last death */
+	_Atomic uint64_t until_ms; /* 0: not in quarantine yet */
+	_Atomic uint64_t last_ms;  /* of the last death */
 	_Atomic uint32_t deaths;
 	_Atomic uint32_t sentences; /* how often it has been quarantined */
 };

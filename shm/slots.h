@@ -20,15 +20,15 @@ struct crumb {
 	uint32_t step;         /* enum step of worker/call */
 	uint32_t method;       /* index into the method table + 1, 0 = unknown */
 	uint32_t pad;
-	uint64_t principal;    /* hash; before authn hash of the address /24 or /64 */
-	uint64_t body;         /* hash of the message; before decode hash of the head */
-	uint64_t start_ms;     /* CLOCK_MONOTONIC */
+	uint64_t principal; /* hash; before authn hash of the address /24 or /64 */
+	uint64_t body;      /* hash of the message; before decode hash of the head */
+	uint64_t start_ms;  /* CLOCK_MONOTONIC */
 	char call_id[40];
-	char method_name[64];  /* so that an obituary needs no method table */
+	char method_name[64]; /* so that an obituary needs no method table */
 };
 
 struct slot {
-	_Atomic uint32_t state;      /* enum slot_state */
+	_Atomic uint32_t state; /* enum slot_state */
 	_Atomic int32_t pid;
 	_Atomic uint32_t generation;
 	_Atomic uint32_t keeper;
@@ -37,7 +37,7 @@ struct slot {
 	_Atomic uint32_t connections, calls_in_flight, db_up, degraded;
 	_Atomic uint64_t arena_bytes;
 	struct crumb crumbs[CRUMBS_PER_SLOT];
-	_Atomic uint32_t panic_set;    /* panic text and signal are complete */
+	_Atomic uint32_t panic_set; /* panic text and signal are complete */
 	int32_t signal;
 	uint64_t address;
 	uint64_t backtrace[16];

@@ -56,8 +56,7 @@ static int connect_to(const char *address)
 		if (connect(fd, (struct sockaddr *)&a.sa, a.len) == 0)
 			return fd;
 	}
-	fprintf(stderr, "pugd: cannot reach a running pugd at %s: %s\n", address,
-		strerror(errno));
+	fprintf(stderr, "pugd: cannot reach a running pugd at %s: %s\n", address, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return -1;
@@ -81,8 +80,8 @@ bool client_ask(const char *address, const char *request, struct buf *b)
 	char head[256];
 	char *body;
 	int fd = connect_to(address);
-	int n = snprintf(head, sizeof(head), "%s HTTP/1.1\r\nHost: pugd\r\nPugd-Admin: 1\r\n\r\n",
-		request);
+	int n = snprintf(
+		head, sizeof(head), "%s HTTP/1.1\r\nHost: pugd\r\nPugd-Admin: 1\r\n\r\n", request);
 	bool ok;
 
 	if (fd < 0)

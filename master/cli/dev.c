@@ -97,7 +97,8 @@ bool dev_wait(pid_t pid)
 /* The master gets the socket by activation, so that --port 0 is known at once. */
 static bool open_listener(struct dev *d)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons((uint16_t)d->port),
+	struct sockaddr_in sa = {.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)d->port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(sa);
 	d->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -121,7 +122,8 @@ static bool open_notify(struct dev *d)
 	snprintf(d->notify_path, sizeof(d->notify_path), "@pugd-dev-%s", hex);
 	memcpy(sa.sun_path, d->notify_path, strlen(d->notify_path));
 	sa.sun_path[0] = '\0';
-	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(d->notify_path));
+	socklen_t len =
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(d->notify_path));
 	d->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (d->notify_fd < 0 || bind(d->notify_fd, (struct sockaddr *)&sa, len) != 0)
 		return dev_fail("cannot open the notify socket: %s", strerror(errno));
@@ -302,7 +304,8 @@ static bool parse_args(struct dev *d, int argc, char **argv, const char **data)
 			d->config = value;
 		else if (strcmp(argv[i], "--port") == 0 && parse_number(value, 65535, &port))
 			;
-		else if (strcmp(argv[i], "--seed") == 0 && parse_number(value, 1000000000, &d->seed))
+		else if (strcmp(argv[i], "--seed") == 0 &&
+			 parse_number(value, 1000000000, &d->seed))
 			;
 		else if (strcmp(argv[i], "-o") == 0 && d->n_overrides < MAX_OVERRIDES)
 			overrides[d->n_overrides++] = argv[i + 1];
@@ -354,7 +357,8 @@ static bool on_notify(struct dev *d)
 /* Until ^C, SIGTERM or the end of the master. Returns the exit code. */
 static int serve(struct dev *d, int signals)
 {
-	struct pollfd p[2] = {{.fd = signals, .events = POLLIN}, {.fd = d->notify_fd, .events = POLLIN}};
+	struct pollfd p[2] = {
+		{.fd = signals, .events = POLLIN}, {.fd = d->notify_fd, .events = POLLIN}};
 	bool told = false, stopping = false;
 	/* dev_wait() may have eaten the SIGCHLD of another child. */
 	if (!on_child(d, false))

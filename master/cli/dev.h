@@ -7,23 +7,23 @@
 #include <sys/types.h>
 
 struct dev {
-	char data[PATH_MAX];      /* --data, absolute */
-	char cluster[PATH_MAX];   /* PostgreSQL's data directory */
-	char sockets[96];         /* folder of its socket: sun_path is short */
-	char bin[PATH_MAX];       /* folder of initdb and postgres */
-	char exe[PATH_MAX];       /* this binary, for the children */
+	char data[PATH_MAX];    /* --data, absolute */
+	char cluster[PATH_MAX]; /* PostgreSQL's data directory */
+	char sockets[96];       /* folder of its socket: sun_path is short */
+	char bin[PATH_MAX];     /* folder of initdb and postgres */
+	char exe[PATH_MAX];     /* this binary, for the children */
 	char database_url[256];
-	char admin[128];          /* where `pugd status` finds the master */
+	char admin[128]; /* where `pugd status` finds the master */
 	char url[64];
 	int port;
 	long seed;
-	const char *config;       /* --config or NULL */
-	char **overrides;         /* further -o key=value, passed on */
+	const char *config; /* --config or NULL */
+	char **overrides;   /* further -o key=value, passed on */
 	int n_overrides;
-	uid_t pg_uid;             /* who runs PostgreSQL; 0 = we do */
+	uid_t pg_uid; /* who runs PostgreSQL; 0 = we do */
 	gid_t pg_gid;
 	int listen_fd, notify_fd;
-	char notify_path[64];     /* abstract name of the READY socket */
+	char notify_path[64]; /* abstract name of the READY socket */
 	pid_t postgres, master;
 };
 

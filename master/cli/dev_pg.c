@@ -60,7 +60,8 @@ static bool find_binaries(struct dev *d)
 		if (found)
 			return true;
 	}
-	return dev_fail("PostgreSQL is not installed: no initdb found (apt-get install postgresql)");
+	return dev_fail(
+		"PostgreSQL is not installed: no initdb found (apt-get install postgresql)");
 }
 
 /* The state directory of a root-run cluster: named after the data folder. */
@@ -155,9 +156,9 @@ static void launch(struct dev *d)
 	char *argv[] = {postgres, (char[]){"-D"}, d->cluster, (char[]){"-c"}, sockets,
 		(char[]){"-c"}, (char[]){"listen_addresses="}, (char[]){"-c"},
 		(char[]){"unix_socket_permissions=0700"}, (char[]){"-c"},
-		(char[]){"max_connections=200"}, (char[]){"-c"},
-		(char[]){"shared_buffers=128MB"}, (char[]){"-c"}, (char[]){"logging_collector=on"},
-		(char[]){"-c"}, (char[]){"log_directory=log"}, (char[]){"-c"},
+		(char[]){"max_connections=200"}, (char[]){"-c"}, (char[]){"shared_buffers=128MB"},
+		(char[]){"-c"}, (char[]){"logging_collector=on"}, (char[]){"-c"},
+		(char[]){"log_directory=log"}, (char[]){"-c"},
 		(char[]){"log_filename=postgresql.log"}, (char[]){"-c"}, (char[]){"port=5432"},
 		NULL};
 	d->postgres = dev_spawn(d, postgres, argv, true);

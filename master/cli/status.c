@@ -66,9 +66,9 @@ static void print_head(const char *now)
 	client_text(client_member(now, "state"), state, sizeof(state));
 	client_text(client_member(now, "last_error"), error, sizeof(error));
 	human_time(number(now, "uptime_ms"), up, sizeof(up));
-	printf("pugd %s (pid %" PRIu64 ") %s, generation %" PRIu64 ", %" PRIu64
-	       " workers, up %s\n", version, number(now, "pid"), state,
-		number(now, "generation"), number(now, "ready_workers"), up);
+	printf("pugd %s (pid %" PRIu64 ") %s, generation %" PRIu64 ", %" PRIu64 " workers, up %s\n",
+		version, number(now, "pid"), state, number(now, "generation"),
+		number(now, "ready_workers"), up);
 	printf("reloads: %" PRIu64 " completed, %" PRIu64 " rejected; deaths: %" PRIu64 "\n",
 		number(now, "completed"), number(now, "rejected"), number(now, "deaths"));
 	if (error[0])
@@ -96,8 +96,9 @@ static void print_worker(const char *w)
 		return;
 	}
 	printf("%4" PRIu64 " %8" PRIu64 " %4" PRIu64 " %-7s %-9s %6s %6s %6" PRIu64 " %6" PRIu64
-	       " %8s %s\n", number(w, "slot"), number(w, "pid"), number(w, "generation"), role,
-		state, age, beat, number(w, "connections"), number(w, "in_flight"), memory,
+	       " %8s %s\n",
+		number(w, "slot"), number(w, "pid"), number(w, "generation"), role, state, age,
+		beat, number(w, "connections"), number(w, "in_flight"), memory,
 		number(w, "db_up") ? "up" : "down");
 }
 
@@ -126,7 +127,7 @@ static int read_buckets(const char *method, uint64_t out[BUCKETS_MAX])
 	int n = 0;
 
 	for (const char *v = client_first(client_member(method, "latency")); v && n < BUCKETS_MAX;
-	     v = client_next(v))
+		v = client_next(v))
 		out[n++] = client_number(v);
 	return n;
 }
@@ -174,8 +175,8 @@ static void print_methods(const struct view *v)
 	double seconds = (double)(number(v->now, "time_ms") - number(v->before, "time_ms")) / 1e3;
 	const char *m = client_first(client_member(v->now, "methods"));
 
-	printf("\n%-52s %10s %9s %9s %8s %8s\n", "method", "calls", "calls/s", "failed", "p50 <=",
-		"p99 <=");
+	printf("\n%-52s %10s %9s %9s %8s %8s\n", "method", "calls", "calls/s", "failed",
+		"p50 <=", "p99 <=");
 	if (!m)
 		printf("(no calls yet)\n");
 	for (; m; m = client_next(m))
@@ -188,11 +189,12 @@ static void print_counters(const char *now)
 	uint64_t hits = number(c, "key_hits"), all = hits + number(c, "key_misses");
 
 	printf("\nkey cache: %" PRIu64 " hits, %" PRIu64 " misses (%.1f%% hits), %" PRIu64
-	       " known wrong\n", hits, number(c, "key_misses"),
-		all ? 100.0 * (double)hits / (double)all : 0.0, number(c, "key_denied"));
+	       " known wrong\n",
+		hits, number(c, "key_misses"), all ? 100.0 * (double)hits / (double)all : 0.0,
+		number(c, "key_denied"));
 	printf("limits: %" PRIu64 " refused; quarantine: %" PRIu64 " refused; "
-	       "shared slots repaired: %" PRIu64 "\n", number(c, "limited"),
-		number(c, "quarantined"), number(c, "repaired"));
+	       "shared slots repaired: %" PRIu64 "\n",
+		number(c, "limited"), number(c, "quarantined"), number(c, "repaired"));
 	printf("events: %" PRIu64 " accepted, %" PRIu64 " new, %" PRIu64 " dropped; "
 	       "database: %" PRIu64 " statements, %" PRIu64 " failed\n",
 		number(c, "events_accepted"), number(c, "events_created"),
@@ -203,7 +205,8 @@ static void print_quarantine(const char *now)
 {
 	char fingerprint[32], left[16];
 
-	for (const char *q = client_first(client_member(now, "quarantine")); q; q = client_next(q)) {
+	for (const char *q = client_first(client_member(now, "quarantine")); q;
+		q = client_next(q)) {
 		client_text(client_member(q, "fingerprint"), fingerprint, sizeof(fingerprint));
 		human_time(number(q, "remaining_ms"), left, sizeof(left));
 		printf("in quarantine: %s after %" PRIu64 " deaths, for another %s\n", fingerprint,
@@ -280,7 +283,8 @@ int cli_status(struct args *a)
 		else if (strcmp(a->rest[i], "--admin") == 0 && i + 1 < a->rest_count)
 			i++;
 		else {
-			fprintf(stderr, "usage: pugd status [--watch] [--json] [--admin ADDRESS]\n");
+			fprintf(stderr,
+				"usage: pugd status [--watch] [--json] [--admin ADDRESS]\n");
 			return 2;
 		}
 	}

@@ -186,8 +186,8 @@ void *arena_array(struct arena *a, size_t n, size_t size)
 }
 
 /* Moves the one allocation of chunk *link to a larger chunk. */
-static void *chunk_stretch(struct arena *a, struct arena_chunk **link, size_t old_take,
-	size_t take, size_t new_size)
+static void *chunk_stretch(
+	struct arena *a, struct arena_chunk **link, size_t old_take, size_t take, size_t new_size)
 {
 	struct arena_chunk *c = *link;
 
@@ -210,8 +210,8 @@ static void *chunk_stretch(struct arena *a, struct arena_chunk **link, size_t ol
  * Growth happens in place in two cases: at the end of the head, and in a chunk
  * of its own that was the last one made. Both are found without a search.
  */
-static void *grow_in_place(struct arena *a, void *old, size_t old_take, size_t take,
-	size_t new_size)
+static void *grow_in_place(
+	struct arena *a, void *old, size_t old_take, size_t take, size_t new_size)
 {
 	struct arena_chunk *head = a->chunk, **link = &a->chunk;
 

@@ -90,8 +90,8 @@ static uint64_t fold(uint64_t a, uint64_t b)
 uint64_t hash_64(const void *p, size_t n)
 {
 	/* Odd, half of the bits set: fractional digits of pi and e. */
-	static const uint64_t c[3] = {0x243f6a8885a308d3u, 0xb7e151628aed2a6bu,
-		0xa4093822299f31d1u};
+	static const uint64_t c[3] = {
+		0x243f6a8885a308d3u, 0xb7e151628aed2a6bu, 0xa4093822299f31d1u};
 	const unsigned char *s = p;
 	uint64_t h = c[0] ^ n;
 	size_t i = 0;
@@ -128,7 +128,7 @@ static void crc_setup(void)
 	for (int lane = 1; lane < CRC_LANES; lane++)
 		for (uint32_t i = 0; i < 256; i++)
 			crc_table[lane][i] = crc_table[lane - 1][i] >> 8 ^
-				crc_table[0][crc_table[lane - 1][i] & 255];
+					     crc_table[0][crc_table[lane - 1][i] & 255];
 }
 
 /* Eight bytes a step, for processors without the instruction. */
@@ -152,8 +152,8 @@ static uint32_t crc_soft(uint32_t crc, const unsigned char *p, size_t n)
 
 /* Compiled for SSE 4.2 whatever the rest is compiled for; called only where it exists. */
 #if defined(__x86_64__)
-__attribute__((target("sse4.2")))
-static uint32_t crc_hard(uint32_t crc, const unsigned char *p, size_t n)
+__attribute__((target("sse4.2"))) static uint32_t crc_hard(
+	uint32_t crc, const unsigned char *p, size_t n)
 {
 	uint64_t wide = crc;
 

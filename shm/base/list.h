@@ -14,13 +14,13 @@ struct list {
 };
 
 /* The item that holds node `ptr` as its `member`. */
-#define list_item(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define list_item(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Visits every node; the body must not unlink the current one. */
 #define list_each(node, head) \
 	for (struct list *node = (head)->next; node != (head); node = node->next)
 /* As list_each, but the body may unlink or free the current item (not its neighbours). */
-#define list_each_safe(node, head)                                                  \
+#define list_each_safe(node, head)                                                        \
 	for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
 		node = node##_next, node##_next = node->next)
 

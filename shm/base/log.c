@@ -214,8 +214,8 @@ static void put_format(struct line *l, const char *f, int error, va_list *ap)
 
 static const char *level_name(int level)
 {
-	static const char *const names[] = {"emerg", "alert", "crit", "error", "warn",
-		"notice", "info", "debug"};
+	static const char *const names[] = {
+		"emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"};
 
 	return level >= 0 && level <= LOG_LEVEL_DEBUG ? names[level] : "?";
 }

@@ -22,9 +22,9 @@ void log_line(int level, const char *fmt, ...) __attribute__((format(printf, 2, 
 _Noreturn void panic(const char *file, int line, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Stays on in production. */
-#define must(cond)                                                  \
-	do {                                                        \
-		if (!(cond))                                        \
+#define must(cond)                                                    \
+	do {                                                          \
+		if (!(cond))                                          \
 			panic(__FILE__, __LINE__, "must: %s", #cond); \
 	} while (0)
 /* Called by panic() with the text; set by the worker to fill its slot. */

@@ -78,8 +78,10 @@ static void answer(int listen_fd, const struct fake *f)
 	if (fd < 0)
 		return;
 	if (recv(fd, text, sizeof(text), 0) > 0) {
-		int n = snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
-			"X-Pid: %d\r\nConnection: close\r\n\r\nok", (int)getpid());
+		int n = snprintf(text, sizeof(text),
+			"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+			"X-Pid: %d\r\nConnection: close\r\n\r\nok",
+			(int)getpid());
 		(void)!send(fd, text, (size_t)n, MSG_NOSIGNAL);
 	}
 	stat_call(f->seg, f->slot_no,

@@ -23,11 +23,11 @@
 #include "shm/segment_priv.h"
 
 enum {
-	KEYS = 6000,          /* more than fit: eviction is part of the storm */
+	KEYS = 6000, /* more than fit: eviction is part of the storm */
 	WORKERS_MAX = 32,
 	RATE = 1000,
-	BURST = 100,          /* 0.1 s: the workers may all be off the CPU for a while */
-	PAUSE_US = 10000,     /* between two kills, at most */
+	BURST = 100,      /* 0.1 s: the workers may all be off the CPU for a while */
+	PAUSE_US = 10000, /* between two kills, at most */
 	FEED_EVERY_US = 100000,
 };
 
@@ -208,12 +208,12 @@ static int storm_report(struct storm *s, double seconds)
 	uint64_t unusable = unusable_keys(s);
 	/* A grant whose taker died before counting it is lost: allow for one in a hundred kills. */
 	bool limit_ok = (double)sum.granted <= RATE * seconds * 1.01 + BURST &&
-		(double)sum.granted >= RATE * seconds * 0.99 - (double)s->kills * 0.01;
+			(double)sum.granted >= RATE * seconds * 0.99 - (double)s->kills * 0.01;
 	bool ok = sum.torn == 0 && s->stuck == 0 && unusable == 0 && s->repaired > 0 &&
-		sum.hits > 0 && limit_ok;
+		  sum.hits > 0 && limit_ok;
 
 	printf("kills=%lu seconds=%.1f reads=%lu hits=%lu writes=%lu torn=%lu stuck=%lu "
-		"repaired=%lu unusable=%lu granted/s=%.1f configured/s=%d burst=%d %s\n",
+	       "repaired=%lu unusable=%lu granted/s=%.1f configured/s=%d burst=%d %s\n",
 		(unsigned long)s->kills, seconds, (unsigned long)sum.reads, (unsigned long)sum.hits,
 		(unsigned long)sum.writes, (unsigned long)sum.torn, (unsigned long)s->stuck,
 		(unsigned long)s->repaired, (unsigned long)unusable, rate, RATE, BURST,

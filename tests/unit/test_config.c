@@ -62,7 +62,8 @@ Test(config, every_default_parses)
 Test(config, values)
 {
 	cr_assert_str_eq(parse("  workers=3 \r\n\n# c\nmax_head = 64K\t# c\nhang_timeout = 2m\n"
-			       "access_log = OFF\nlimit_key_rate = 0\nidle_timeout = 1h"), "");
+			       "access_log = OFF\nlimit_key_rate = 0\nidle_timeout = 1h"),
+		"");
 	cr_assert_eq(opt.workers, 3);
 	cr_assert_eq(opt.max_head, 65536);
 	cr_assert_eq(opt.hang_timeout, 120000);
@@ -74,7 +75,8 @@ Test(config, values)
 Test(config, quotes_and_comments)
 {
 	cr_assert_str_eq(parse("jwt_issuer = \"a # b\" # c\njwt_audience = x#y\nuser = \"\"\n"
-			       "database_url = host=/x password=a=b"), "");
+			       "database_url = host=/x password=a=b"),
+		"");
 	cr_assert_str_eq(opt.jwt_issuer, "a # b");
 	cr_assert_str_eq(opt.jwt_audience, "x#y");
 	cr_assert_str_eq(opt.user, "");
@@ -89,17 +91,22 @@ static const struct {
 	{"workers = -1", "f:1: workers: -1 is outside 0..60\n"},
 	{"workers = 1x", "f:1: workers: '1x' is not a whole number\n"},
 	{"workers =", "f:1: workers: '' is not a whole number\n"},
-	{"workers = 99999999999999999999", "f:1: workers: '99999999999999999999' is not a whole number\n"},
+	{"workers = 99999999999999999999",
+		"f:1: workers: '99999999999999999999' is not a whole number\n"},
 	{"no_such = 1", "f:1: no_such: unknown option\n"},
 	{"= 1", "f:1: : unknown option\n"},
 	{"workers = 1\nworkers = 1", "f:2: workers: given twice\n"},
 	{"access_log = y", "f:1: access_log: 'y' is not yes or no\n"},
-	{"hang_timeout = 10", "f:1: hang_timeout: '10' is not a duration such as 500ms, 10s, 2m, 1h or 90d\n"},
-	{"hang_timeout = 10 s", "f:1: hang_timeout: '10 s' is not a duration such as 500ms, 10s, 2m, 1h or 90d\n"},
+	{"hang_timeout = 10",
+		"f:1: hang_timeout: '10' is not a duration such as 500ms, 10s, 2m, 1h or 90d\n"},
+	{"hang_timeout = 10 s",
+		"f:1: hang_timeout: '10 s' is not a duration such as 500ms, 10s, 2m, 1h or 90d\n"},
 	{"hang_timeout = 1ms", "f:1: hang_timeout: 1ms is outside 500..600000 ms\n"},
-	{"hang_timeout = 9223372036854775807d", "f:1: hang_timeout: '9223372036854775807d' is not a duration such as 500ms, 10s, 2m, 1h or 90d\n"},
+	{"hang_timeout = 9223372036854775807d",
+		"f:1: hang_timeout: '9223372036854775807d' is not a duration such as 500ms, 10s, 2m, 1h or 90d\n"},
 	{"max_body = 4m", "f:1: max_body: '4m' is not a size such as 1024, 32K, 4M or 1G\n"},
-	{"max_body = 18446744073709551615", "f:1: max_body: '18446744073709551615' is not a size such as 1024, 32K, 4M or 1G\n"},
+	{"max_body = 18446744073709551615",
+		"f:1: max_body: '18446744073709551615' is not a size such as 1024, 32K, 4M or 1G\n"},
 	{"jwt_issuer = \"x", "f:1: jwt_issuer: quotes do not match\n"},
 	{"jwt_issuer = \"x\" y", "f:1: jwt_issuer: quotes do not match\n"},
 	{"jwt_issuer = \xff", "f:1: jwt_issuer: not valid UTF-8\n"},
@@ -114,7 +121,8 @@ Test(config, complaints)
 
 Test(config, all_problems_are_told)
 {
-	cr_assert_str_eq(parse("a = 1\nb = 1\nworkers = x\n"), "f:1: a: unknown option\n"
+	cr_assert_str_eq(parse("a = 1\nb = 1\nworkers = x\n"),
+		"f:1: a: unknown option\n"
 		"f:2: b: unknown option\nf:3: workers: 'x' is not a whole number\n");
 }
 
@@ -171,14 +179,13 @@ Test(config, cross_checks)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		cr_expect_eq(cross_problems(cases[i].text), cases[i].problems, "%s",
-			cases[i].text);
+		cr_expect_eq(cross_problems(cases[i].text), cases[i].problems, "%s", cases[i].text);
 }
 
 Test(config, arguments)
 {
-	char *argv[] = {"pugd", "check", "--config=x", "-o", "workers=2", "--json", "-o=user=",
-		NULL};
+	char *argv[] = {
+		"pugd", "check", "--config=x", "-o", "workers=2", "--json", "-o=user=", NULL};
 	struct args a;
 
 	unsetenv("PUGD_CONFIG");
@@ -234,8 +241,8 @@ Test(config, page_is_sealed)
 	cr_assert(fd >= 0);
 	cr_assert_lt(write(fd, "x", 1), 0);
 	cr_assert_lt(ftruncate(fd, 0), 0);
-	cr_assert_eq(mmap(NULL, sizeof(opt), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0),
-		MAP_FAILED);
+	cr_assert_eq(
+		mmap(NULL, sizeof(opt), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
 	page = mmap(NULL, sizeof(opt), PROT_READ, MAP_SHARED, fd, 0);
 	cr_assert_neq(page, MAP_FAILED);
 	cr_assert_eq(memcmp(page, &opt, sizeof(opt)), 0);

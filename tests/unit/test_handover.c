@@ -33,7 +33,8 @@ static const char *good(const char *extra)
 		"listen 0 1 unix:/a b\nadmin 0 127.0.0.1:1\nfuture words\n"
 		"gen 9 current 0 0 %d 2 0 20000 30000 5000 2\n"
 		"child 9 0 ready 4 123 0 0 0 11 18446744073709551615 0 0\n"
-		"child 9 1 waiting -1 0 -1 0 1 12 13 3 2\n%send\n", segment_create(), extra);
+		"child 9 1 waiting -1 0 -1 0 1 12 13 3 2\n%send\n",
+		segment_create(), extra);
 	return text;
 }
 
@@ -70,7 +71,10 @@ Test(handover, segment_of_another_layout_is_not_mapped)
 Test(handover, refuses_what_makes_no_sense)
 {
 	static const char *const broken[] = {
-		"", "x", "pugd-handover 2\nend\n", "pugd-handover 1\nend\n",
+		"",
+		"x",
+		"pugd-handover 2\nend\n",
+		"pugd-handover 1\nend\n",
 		"pugd-handover 1\nlisten 0 0 x\ngen 1 current 0 0 0 1 0 1 1 1 1\n",
 		"pugd-handover 1\nlisten 0 0 x\ngen 1 current 0 0 0 1 0 1 1 1 62\nend\n",
 		"pugd-handover 1\nlisten 0 0 x\ngen 1 current 0 0 0 1 0 1 1 1 0\nend\n",

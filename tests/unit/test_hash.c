@@ -22,8 +22,11 @@ Test(hash, siphash)
 		size_t n;
 		uint64_t want;
 	} rows[] = {
-		{0, 0x726fdb47dd0e0e31}, {1, 0x74f839c593dc67fd}, {7, 0xab0200f58b01d137},
-		{8, 0x93f5f5799a932462}, {15, 0xa129ca6149be45e5},
+		{0, 0x726fdb47dd0e0e31},
+		{1, 0x74f839c593dc67fd},
+		{7, 0xab0200f58b01d137},
+		{8, 0x93f5f5799a932462},
+		{15, 0xa129ca6149be45e5},
 	};
 	uint8_t key[16], message[16];
 
@@ -67,7 +70,8 @@ Test(hash, crc32c)
 	cr_expect_eq(hash_crc32c(0, "", 0), 0);
 	whole = hash_crc32c(0, bytes, 100);
 	for (size_t cut = 0; cut <= 100; cut++)
-		cr_expect_eq(hash_crc32c(hash_crc32c(0, bytes, cut), bytes + cut, 100 - cut), whole);
+		cr_expect_eq(
+			hash_crc32c(hash_crc32c(0, bytes, cut), bytes + cut, 100 - cut), whole);
 }
 
 Test(hash, sha256_hmac)
@@ -75,17 +79,17 @@ Test(hash, sha256_hmac)
 	uint8_t d[32];
 
 	hash_sha256("abc", 3, d);
-	cr_expect_str_eq(hex32(d),
-		"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	cr_expect_str_eq(
+		hex32(d), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 	hash_sha256("", 0, d);
-	cr_expect_str_eq(hex32(d),
-		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	cr_expect_str_eq(
+		hex32(d), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 	hash_hmac("Jefe", 4, "what do ya want for nothing?", 28, d);
-	cr_expect_str_eq(hex32(d),
-		"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	cr_expect_str_eq(
+		hex32(d), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 	hash_hmac("", 0, "", 0, d);
-	cr_expect_str_eq(hex32(d),
-		"b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
+	cr_expect_str_eq(
+		hex32(d), "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
 
 /* RFC 5869, test case 3 (no salt, no info), and that labels separate. */
@@ -98,7 +102,7 @@ Test(hash, hkdf)
 	hash_hkdf(secret, sizeof(secret), "", okm, sizeof(okm));
 	str_hex(okm, sizeof(okm), text);
 	cr_expect_str_eq(text, "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
-		"9d201395faa4b61a96c8");
+			       "9d201395faa4b61a96c8");
 	hash_hkdf(secret, sizeof(secret), "jwt", a, 64);
 	hash_hkdf(secret, sizeof(secret), "page", b, 64);
 	cr_expect_neq(memcmp(a, b, 32), 0);

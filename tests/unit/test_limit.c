@@ -154,8 +154,12 @@ Test(limit, only_wrong_guesses_of_keys_are_charged)
 	cr_assert_eq(c.code, CODE_RESOURCE_EXHAUSTED);
 	cr_assert_eq(limit_guess_take(&other), 0);
 	/* Public calls have their own bucket. */
-	cr_assert_eq(call_limit(&(struct call){.w = &worker, .rq = &rq, .arena = &arena,
-			.method = methods, .address_hash = 21}), 0);
+	cr_assert_eq(call_limit(&(struct call){.w = &worker,
+			     .rq = &rq,
+			     .arena = &arena,
+			     .method = methods,
+			     .address_hash = 21}),
+		0);
 }
 
 Test(limit, headers)

@@ -12,7 +12,7 @@ static int list_sum(struct list *head)
 {
 	int sum = 0;
 
-	list_each(p, head)
+	list_each (p, head)
 		sum = sum * 10 + list_item(p, struct item, node)->value;
 	return sum;
 }
@@ -51,7 +51,7 @@ Test(list, unlink_all_while_visiting)
 	list_init(&head);
 	for (int i = 0; i < 5; i++)
 		list_add(&head, &items[i].node);
-	list_each_safe(p, &head) {
+	list_each_safe (p, &head) {
 		list_del(p);
 		visited++;
 	}

@@ -35,10 +35,10 @@ static char *captured(void)
 Test(log, values, .init = capture)
 {
 	log_setup("t", LOG_LEVEL_INFO);
-#define LINE(want, ...)                                    \
-	do {                                               \
-		log_info(__VA_ARGS__);                     \
-		cr_expect_str_eq(captured(), want "\n");   \
+#define LINE(want, ...)                                  \
+	do {                                             \
+		log_info(__VA_ARGS__);                   \
+		cr_expect_str_eq(captured(), want "\n"); \
 	} while (0)
 	LINE("plain", "plain");
 	LINE("a=1 b=-2 c=3 d=ff", "a=%d b=%ld c=%zu d=%x", 1, -2L, (size_t)3, 255);
@@ -108,7 +108,8 @@ Test(log, journal_prefix, .init = capture)
 static void hook(const char *text)
 {
 	/* Exits with success only when the text is the one expected. */
-	_exit(strncmp(text, "panic at test_log.c:", 20) == 0 && strstr(text, "must: 1 == 2") ? 7 : 8);
+	_exit(strncmp(text, "panic at test_log.c:", 20) == 0 && strstr(text, "must: 1 == 2") ? 7
+											     : 8);
 }
 
 Test(log, panic_calls_the_hook, .exit_code = 7)

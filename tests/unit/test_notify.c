@@ -20,7 +20,8 @@ static int manager(void)
 	n = snprintf(name, sizeof(name), "@pugd-test-%d", (int)getpid());
 	memcpy(un.sun_path + 1, name + 1, (size_t)n - 1);
 	cr_assert_eq(bind(fd, (struct sockaddr *)&un,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n)), 0);
+			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n)),
+		0);
 	setenv("NOTIFY_SOCKET", name, 1);
 	return fd;
 }

@@ -26,7 +26,11 @@ static struct slot *prepare(void)
 	cr_assert_not_null(g.seg);
 	s = segment_slot(g.seg, 3);
 	atomic_store(&s->state, SLOT_READY);
-	s->crumbs[2] = (struct crumb){.busy = 1, .step = 7, .method = 5, .principal = 1, .body = 2,
+	s->crumbs[2] = (struct crumb){.busy = 1,
+		.step = 7,
+		.method = 5,
+		.principal = 1,
+		.body = 2,
 		.start_ms = clock_mono_ms()};
 	memcpy(s->crumbs[2].call_id, "id-1", 5);
 	memcpy(s->crumbs[2].method_name, "/a.v1.A/B", 10);
@@ -64,7 +68,8 @@ Test(obituary, names_the_call)
 	cr_assert(strstr(text, "worker died role=worker slot=3 pid=4711 generation=7 state=ready "
 			       "signal=11 name=SIGSEGV panic=\"must: x..y.\" address=0x1234 "
 			       "backtrace=0xabc thread=2 step=handle method=\"/a.v1.A/B\" "
-			       "call=\"id-1\" call_ms="), "%s", text);
+			       "call=\"id-1\" call_ms="),
+		"%s", text);
 	cr_assert_eq(strchr(text, '\n')[1], '\0', "one line");
 	cr_assert_eq(atomic_load(&s->state), SLOT_FREE);
 	cr_assert_eq(counter_sum(g.seg, CTR_panics), 1);

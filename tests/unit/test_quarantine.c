@@ -24,7 +24,8 @@ Test(quarantine, second_death_within_a_minute)
 	static const struct {
 		uint64_t gap;
 		bool convicted;
-	} rows[] = {{0, true}, {SECOND, true}, {MINUTE, true}, {MINUTE + 1, false}, {10 * MINUTE, false}};
+	} rows[] = {{0, true}, {SECOND, true}, {MINUTE, true}, {MINUTE + 1, false},
+		{10 * MINUTE, false}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		uint64_t fp = 1000 + i, now = 5 * MINUTE;

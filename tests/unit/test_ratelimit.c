@@ -75,9 +75,9 @@ Test(ratelimit, accuracy)
 			boot_ns += rows[i].step_ns;
 		}
 		want = (double)rows[i].burst +
-			(double)(boot_ns - start) / 1e9 * (double)rows[i].rate_1000 / 1000;
+		       (double)(boot_ns - start) / 1e9 * (double)rows[i].rate_1000 / 1000;
 		cr_expect(granted > want * 0.99 - (double)rows[i].cost &&
-			granted < want * 1.01 + (double)rows[i].cost,
+				  granted < want * 1.01 + (double)rows[i].cost,
 			"row %zu: granted %lu, want %f", i, (unsigned long)granted, want);
 	}
 }
@@ -97,8 +97,9 @@ Test(ratelimit, burst_is_exact)
 				n++;
 				cr_assert_eq(s.remaining, bursts[b] - n);
 			}
-			cr_expect_eq(n, bursts[b], "rate %lu burst %lu: %lu", (unsigned long)rates[r],
-				(unsigned long)bursts[b], (unsigned long)n);
+			cr_expect_eq(n, bursts[b], "rate %lu burst %lu: %lu",
+				(unsigned long)rates[r], (unsigned long)bursts[b],
+				(unsigned long)n);
 			cr_expect_eq(s.remaining, 0);
 		}
 }
@@ -121,7 +122,8 @@ Test(ratelimit, retry_is_enough)
 		/* A little early is too early; a tick is at most 1/256 of a unit's time. */
 		boot_ns += s.retry_ms * 980000;
 		if (s.retry_ms > 50)
-			cr_expect_not(ratelimit_peek(seg, i, limits[i], cost, NULL), "limit %zu", i);
+			cr_expect_not(
+				ratelimit_peek(seg, i, limits[i], cost, NULL), "limit %zu", i);
 		boot_ns += s.retry_ms * 20000;
 		cr_expect(ratelimit_take(seg, i, limits[i], cost, NULL), "limit %zu", i);
 	}
@@ -168,8 +170,8 @@ Test(ratelimit, peek_charges_nothing)
  */
 Test(ratelimit, idle)
 {
-	static const struct limit limits[] = {{500000, 2000}, {50000000, 500000},
-		{100000000000, 100000000}, {166, 10}};
+	static const struct limit limits[] = {
+		{500000, 2000}, {50000000, 500000}, {100000000000, 100000000}, {166, 10}};
 	uint64_t random = 88172645463325252u;
 	int refused = 0;
 
@@ -183,7 +185,8 @@ Test(ratelimit, idle)
 			if (!ratelimit_take(seg, i, limits[i], 1, NULL)) {
 				refused++;
 				boot_ns += 100000;
-				cr_assert(ratelimit_take(seg, i, limits[i], 1, NULL), "limit %zu", i);
+				cr_assert(
+					ratelimit_take(seg, i, limits[i], 1, NULL), "limit %zu", i);
 			}
 		}
 	}

@@ -85,15 +85,15 @@ Test(str, utf8)
 		{"\xe2\x82\xac", true, 1},
 		{"\xf0\x9f\x98\x80", true, 1},
 		{"\xf4\x8f\xbf\xbf", true, 1},
-		{"\xf4\x90\x80\x80", false, 0},     /* U+110000 */
-		{"\xed\xa0\x80", false, 0},         /* a surrogate */
+		{"\xf4\x90\x80\x80", false, 0}, /* U+110000 */
+		{"\xed\xa0\x80", false, 0},     /* a surrogate */
 		{"\xed\x9f\xbf", true, 1},
-		{"\xc0\xaf", false, 0},             /* overlong */
+		{"\xc0\xaf", false, 0}, /* overlong */
 		{"\xc1\xbf", false, 0},
 		{"\xe0\x9f\xbf", false, 0},
 		{"\xf0\x8f\xbf\xbf", false, 0},
 		{"\x80", false, 0},
-		{"\xe2\x82", false, 0},             /* cut off */
+		{"\xe2\x82", false, 0}, /* cut off */
 		{"12345678\xff", false, 0},
 		{"\xf8\x88\x80\x80\x80", false, 0},
 	};
@@ -124,9 +124,13 @@ Test(str, hex)
 Test(str, uuid)
 {
 	static const char *const bad[] = {
-		"", "0190163d-8694-739b-aea5-966c26f8ad9", "0190163d8694739baea5966c26f8ad91",
-		"0190163d-8694-739b-aea5-966c26f8ad9g", "{0190163d-8694-739b-aea5-966c26f8ad}",
-		"0190163d-8694-739b-aea5_966c26f8ad91", "0190163-d8694-739b-aea5-966c26f8ad91",
+		"",
+		"0190163d-8694-739b-aea5-966c26f8ad9",
+		"0190163d8694739baea5966c26f8ad91",
+		"0190163d-8694-739b-aea5-966c26f8ad9g",
+		"{0190163d-8694-739b-aea5-966c26f8ad}",
+		"0190163d-8694-739b-aea5_966c26f8ad91",
+		"0190163-d8694-739b-aea5-966c26f8ad91",
 	};
 	uint8_t uuid[16];
 	char text[37];

@@ -19,18 +19,18 @@ struct weighted {
 
 static const struct weighted countries[] = {{"US", 34}, {"DE", 16}, {"GB", 11}, {"IN", 10},
 	{"FR", 8}, {"BR", 7}, {"JP", 5}, {"CA", 5}, {"AU", 4}};
-static const struct weighted browsers[] = {{"Google Chrome", 58}, {"Safari", 22},
-	{"Firefox", 9}, {"Microsoft Edge", 8}, {"Samsung Internet", 3}};
-static const struct weighted systems[] = {{"Windows", 40}, {"macOS", 22}, {"Android", 20},
-	{"iOS", 14}, {"Linux", 4}};
-static const struct weighted sources[] = {{"", 52}, {"google", 24}, {"newsletter", 10},
-	{"twitter", 8}, {"producthunt", 6}};
+static const struct weighted browsers[] = {{"Google Chrome", 58}, {"Safari", 22}, {"Firefox", 9},
+	{"Microsoft Edge", 8}, {"Samsung Internet", 3}};
+static const struct weighted systems[] = {
+	{"Windows", 40}, {"macOS", 22}, {"Android", 20}, {"iOS", 14}, {"Linux", 4}};
+static const struct weighted sources[] = {
+	{"", 52}, {"google", 24}, {"newsletter", 10}, {"twitter", 8}, {"producthunt", 6}};
 static const struct weighted plans[] = {{"free", 62}, {"pro", 28}, {"business", 10}};
 static const struct weighted pages[] = {{"/", 30}, {"/features", 16}, {"/pricing", 14},
 	{"/docs", 14}, {"/blog/hello", 9}, {"/blog/retention", 8}, {"/about", 5},
 	{"/changelog", 4}};
-static const struct weighted features[] = {{"export", 5}, {"dashboard", 12}, {"invite", 3},
-	{"search", 9}, {"report", 6}};
+static const struct weighted features[] = {
+	{"export", 5}, {"dashboard", 12}, {"invite", 3}, {"search", 9}, {"report", 6}};
 
 #define PICK(table, r) pick(table, sizeof(table) / sizeof((table)[0]), r)
 
@@ -130,8 +130,11 @@ static void common_props(struct model *m, const struct demo_person *p, const cha
 static void emit(struct model *m, struct demo_person *p, const char *kind,
 	const uint8_t session[16], int64_t t)
 {
-	struct event ev = {.time_ms = t, .kind = str_of(kind), .has_session = true,
-		.props = m->props, .n_props = m->n_props};
+	struct event ev = {.time_ms = t,
+		.kind = str_of(kind),
+		.has_session = true,
+		.props = m->props,
+		.n_props = m->n_props};
 	char id[64], anon[37];
 	if (m->left == 0 || m->stopped)
 		return;
@@ -159,9 +162,12 @@ static struct demo_person *new_person(struct model *m, int64_t t)
 		m->cap_people = cap;
 	}
 	struct demo_person *p = &m->people[m->n_people++];
-	*p = (struct demo_person){.number = 1000 + (uint32_t)m->n_people, .first_ms = t,
-		.country = PICK(countries, roll(m)), .browser = PICK(browsers, roll(m)),
-		.source = PICK(sources, roll(m)), .plan = PICK(plans, roll(m))};
+	*p = (struct demo_person){.number = 1000 + (uint32_t)m->n_people,
+		.first_ms = t,
+		.country = PICK(countries, roll(m)),
+		.browser = PICK(browsers, roll(m)),
+		.source = PICK(sources, roll(m)),
+		.plan = PICK(plans, roll(m))};
 	uuid(m, t, p->anon);
 	return p;
 }
@@ -189,8 +195,8 @@ static void sign_up(struct model *m, struct demo_person *p, const uint8_t sessio
 		m->stopped = true;
 }
 
-static void use_product(struct model *m, struct demo_person *p, const uint8_t session[16],
-	int64_t *t)
+static void use_product(
+	struct model *m, struct demo_person *p, const uint8_t session[16], int64_t *t)
 {
 	unsigned uses = 1 + (unsigned)(roll(m) % 4);
 	for (unsigned i = 0; i < uses; i++) {
@@ -260,7 +266,8 @@ bool demo_generate(struct demo_sink *s, uint64_t events, int64_t end_ms)
 		uint64_t leave = d == DEMO_DAYS - 1 ? 0 : events - events * sum / total;
 		int64_t day = start + (int64_t)d * DAY_MS;
 		while (m.left > leave && ok && !m.stopped)
-			ok = run_session(&m, day + (int64_t)(roll(&m) % (DAY_MS - HOUR_MS)), end_ms);
+			ok = run_session(
+				&m, day + (int64_t)(roll(&m) % (DAY_MS - HOUR_MS)), end_ms);
 	}
 	free(m.people);
 	return ok && !m.stopped;

@@ -9,9 +9,9 @@
 #include "worker/store/event.h"
 
 struct demo_person {
-	uint8_t anon[16];       /* distinct_id before sign-up: "anon-<uuid>" */
+	uint8_t anon[16]; /* distinct_id before sign-up: "anon-<uuid>" */
 	bool signed_up;
-	uint32_t number;        /* external id after sign-up: "user-<number>" */
+	uint32_t number;                        /* external id after sign-up: "user-<number>" */
 	uint8_t plan, country, browser, source; /* indexes into demo.c's tables */
 	int64_t first_ms, signup_ms;
 };

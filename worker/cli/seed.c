@@ -28,8 +28,8 @@ struct seed {
 	struct demo_sink sink; /* first: the callbacks get a pointer to it */
 	const struct options *opt;
 	struct db db;
-	struct arena arena;   /* of one batch */
-	char file[PATH];      /* DIR/demo.conf */
+	struct arena arena; /* of one batch */
+	char file[PATH];    /* DIR/demo.conf */
 	uint64_t events;
 	int64_t end_ms;
 	int32_t project;
@@ -124,8 +124,8 @@ static int make_private_key(struct seed *s, struct demo_keys *k)
 {
 	struct q_seed_project_row project;
 	struct q_api_key_create_row row;
-	if (q_seed_project(&s->db, &(struct q_seed_project_args){.id = str_of(k->project)},
-		    &project) != 1)
+	if (q_seed_project(
+		    &s->db, &(struct q_seed_project_args){.id = str_of(k->project)}, &project) != 1)
 		return fail("the demo project", &s->db);
 	apikey_make(&k->prv, APIKEY_PRIVATE);
 	struct q_api_key_create_args args = {

@@ -14,7 +14,7 @@ enum { HTTP_MAX_HEADERS = 100 };
 struct conn;
 
 struct http_header {
-	struct str name; /* as sent; compare with str_case_eq */
+	struct str name;  /* as sent; compare with str_case_eq */
 	struct str value; /* trimmed */
 };
 
@@ -28,13 +28,13 @@ struct http_request {
 	struct str query;    /* after '?', raw; empty if none */
 	struct http_header headers[HTTP_MAX_HEADERS];
 	unsigned n_headers;
-	struct str peer;     /* text of the client's address ("unix" for a Unix socket) */
+	struct str peer;       /* text of the client's address ("unix" for a Unix socket) */
 	uint8_t peer_addr[16]; /* IPv6 or v4-mapped; zero for a Unix socket */
-	bool has_length;     /* Content-Length present */
-	uint64_t length;     /* its value */
-	bool has_body;       /* Content-Length > 0 or chunked */
-	bool keep_alive;     /* what the client asked for */
-	uint64_t start_ns;   /* CLOCK_MONOTONIC when the head was complete */
+	bool has_length;       /* Content-Length present */
+	uint64_t length;       /* its value */
+	bool has_body;         /* Content-Length > 0 or chunked */
+	bool keep_alive;       /* what the client asked for */
+	uint64_t start_ns;     /* CLOCK_MONOTONIC when the head was complete */
 };
 
 /* First header of that name (case-insensitive); {NULL, 0} if absent. */

@@ -24,8 +24,8 @@ static int wrong_credentials(struct call *c, const char *email)
 		"invalid credentials: the e-mail or the password is wrong");
 }
 
-int rpc_auth_sign_up(struct call *c, const Auth__V1__SignUpRequest *in,
-	Auth__V1__SignUpResponse *out)
+int rpc_auth_sign_up(
+	struct call *c, const Auth__V1__SignUpRequest *in, Auth__V1__SignUpResponse *out)
 {
 	struct refresh r;
 	struct apikey key;
@@ -69,25 +69,24 @@ int rpc_auth_sign_up(struct call *c, const Auth__V1__SignUpRequest *in,
 }
 
 /* A bcrypt hash that just verified becomes yescrypt; failing to is no failure of the call. */
-static void upgrade_hash(struct call *c, const struct q_auth_customer_by_email_row *row,
-	const char *password)
+static void upgrade_hash(
+	struct call *c, const struct q_auth_customer_by_email_row *row, const char *password)
 {
 	const char *fresh = password_hash(c, password);
 	if (fresh)
-		(void)q_auth_upgrade_hash(&c->db, &(struct q_auth_upgrade_hash_args){
-							  .id = row->id,
+		(void)q_auth_upgrade_hash(&c->db, &(struct q_auth_upgrade_hash_args){.id = row->id,
 							  .old_hash = row->password_hash,
 							  .new_hash = str_of(fresh)});
 }
 
-int rpc_auth_sign_in(struct call *c, const Auth__V1__SignInRequest *in,
-	Auth__V1__SignInResponse *out)
+int rpc_auth_sign_in(
+	struct call *c, const Auth__V1__SignInRequest *in, Auth__V1__SignInResponse *out)
 {
 	struct q_auth_customer_by_email_row row = {0};
 	if (limit_signin_check(c, str_of(in->email)) != 0)
 		return -1;
-	int n = q_auth_customer_by_email(&c->db,
-		&(struct q_auth_customer_by_email_args){.email = str_of(in->email)}, &row);
+	int n = q_auth_customer_by_email(
+		&c->db, &(struct q_auth_customer_by_email_args){.email = str_of(in->email)}, &row);
 	if (n < 0)
 		return call_fail_db(c, &c->db);
 	/* Also without an account: the time must not tell (D5). */
@@ -158,8 +157,8 @@ int rpc_auth_refresh_token(struct call *c, const Auth__V1__RefreshTokenRequest *
 	return session_tokens(c, id, &next, &out->token, &out->refresh_token);
 }
 
-int rpc_auth_sign_out(struct call *c, const Auth__V1__SignOutRequest *in,
-	Auth__V1__SignOutResponse *out)
+int rpc_auth_sign_out(
+	struct call *c, const Auth__V1__SignOutRequest *in, Auth__V1__SignOutResponse *out)
 {
 	struct refresh r;
 	(void)out;

@@ -53,14 +53,14 @@ int rpc_orgs_get(struct call *c, const Orgs__V1__GetRequest *in, Orgs__V1__GetRe
 	if (n < 0)
 		return call_fail_db(c, &c->db);
 	if (n == 0)
-		return call_fail_resource(c, "ORG_NOT_FOUND", "org", in->org_id,
-			"org_id: no such organisation");
+		return call_fail_resource(
+			c, "ORG_NOT_FOUND", "org", in->org_id, "org_id: no such organisation");
 	out->org = org_message(c, row.id, row.display_name, row.role);
 	return out->org ? 0 : -1;
 }
 
-int rpc_orgs_create(struct call *c, const Orgs__V1__CreateRequest *in,
-	Orgs__V1__CreateResponse *out)
+int rpc_orgs_create(
+	struct call *c, const Orgs__V1__CreateRequest *in, Orgs__V1__CreateResponse *out)
 {
 	struct q_org_create_row row;
 	struct apikey key;

@@ -56,12 +56,12 @@ static int failed_name(struct call *c)
 	return call_fail_db(c, &c->db);
 }
 
-int rpc_projects_list(struct call *c, const Projects__V1__ListRequest *in,
-	Projects__V1__ListResponse *out)
+int rpc_projects_list(
+	struct call *c, const Projects__V1__ListRequest *in, Projects__V1__ListResponse *out)
 {
 	struct q_project_list_row *rows;
-	int n = q_project_list(&c->db,
-		&(struct q_project_list_args){.org_id = str_of(in->org_id)}, &rows);
+	int n = q_project_list(
+		&c->db, &(struct q_project_list_args){.org_id = str_of(in->org_id)}, &rows);
 	if (n < 0)
 		return call_fail_db(c, &c->db);
 	out->projects = call_alloc(c, ((size_t)n + 1) * sizeof(*out->projects));
@@ -78,8 +78,8 @@ int rpc_projects_list(struct call *c, const Projects__V1__ListRequest *in,
 	return 0;
 }
 
-int rpc_projects_get(struct call *c, const Projects__V1__GetRequest *in,
-	Projects__V1__GetResponse *out)
+int rpc_projects_get(
+	struct call *c, const Projects__V1__GetRequest *in, Projects__V1__GetResponse *out)
 {
 	struct q_project_get_row row;
 	(void)in;
@@ -89,13 +89,13 @@ int rpc_projects_get(struct call *c, const Projects__V1__GetRequest *in,
 		return call_fail_db(c, &c->db);
 	if (n == 0)
 		return project_gone(c);
-	out->project = project_message(c,
-		&(struct project_row){row.id, row.org_id, row.display_name, row.reporting_timezone});
+	out->project = project_message(c, &(struct project_row){row.id, row.org_id,
+						  row.display_name, row.reporting_timezone});
 	return out->project ? 0 : -1;
 }
 
-int rpc_projects_create(struct call *c, const Projects__V1__CreateRequest *in,
-	Projects__V1__CreateResponse *out)
+int rpc_projects_create(
+	struct call *c, const Projects__V1__CreateRequest *in, Projects__V1__CreateResponse *out)
 {
 	struct q_project_create_row row;
 	struct apikey key;
@@ -119,18 +119,17 @@ int rpc_projects_create(struct call *c, const Projects__V1__CreateRequest *in,
 	if (n == 0)
 		return call_fail(c, CODE_PERMISSION_DENIED, "ORG_ADMIN_REQUIRED",
 			"only an admin of the organisation may create projects");
-	out->project = project_message(c,
-		&(struct project_row){args.project_id, args.org_id, args.display_name,
-			args.reporting_timezone});
+	out->project = project_message(c, &(struct project_row){args.project_id, args.org_id,
+						  args.display_name, args.reporting_timezone});
 	return out->project ? 0 : -1;
 }
 
-int rpc_projects_update(struct call *c, const Projects__V1__UpdateRequest *in,
-	Projects__V1__UpdateResponse *out)
+int rpc_projects_update(
+	struct call *c, const Projects__V1__UpdateRequest *in, Projects__V1__UpdateResponse *out)
 {
 	struct q_project_update_row row;
-	struct q_project_update_args args = {.project = c->who.project,
-		.display_name = str_of(in->display_name)};
+	struct q_project_update_args args = {
+		.project = c->who.project, .display_name = str_of(in->display_name)};
 	if (in->reporting_timezone &&
 		zone_checked(c, in->reporting_timezone, &args.reporting_timezone) != 0)
 		return -1;
@@ -141,8 +140,8 @@ int rpc_projects_update(struct call *c, const Projects__V1__UpdateRequest *in,
 		return project_gone(c);
 	/* Cached keys carry the zone of their project. */
 	keycache_bump(c->w->seg);
-	out->project = project_message(c,
-		&(struct project_row){row.id, row.org_id, row.display_name, row.reporting_timezone});
+	out->project = project_message(c, &(struct project_row){row.id, row.org_id,
+						  row.display_name, row.reporting_timezone});
 	return out->project ? 0 : -1;
 }
 
@@ -172,8 +171,7 @@ static Projects__V1__ApiKey *key_message(struct call *c, const struct key_row *r
 	if (row->kind == APIKEY_PUBLIC)
 		k->key = arena_str(c->arena, row->key);
 	k->masked = arena_str(c->arena, row->hint);
-	if (!k->id || !k->display_name || !k->masked ||
-		(row->kind == APIKEY_PUBLIC && !k->key)) {
+	if (!k->id || !k->display_name || !k->masked || (row->kind == APIKEY_PUBLIC && !k->key)) {
 		(void)no_memory(c);
 		return NULL;
 	}
@@ -202,9 +200,9 @@ int rpc_projects_create_api_key(struct call *c, const Projects__V1__CreateApiKey
 	if (n == 0)
 		return project_gone(c);
 	out->key = arena_str(c->arena, str_of(key.text));
-	out->api_key = key_message(c,
-		&(struct key_row){args.key_id, args.key, args.hint,
-			str_of(in->display_name ? in->display_name : ""), args.kind, row.create_time});
+	out->api_key = key_message(c, &(struct key_row){args.key_id, args.key, args.hint,
+					      str_of(in->display_name ? in->display_name : ""),
+					      args.kind, row.create_time});
 	return out->key && out->api_key ? 0 : no_memory(c);
 }
 
