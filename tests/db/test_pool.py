@@ -231,6 +231,14 @@ def test_host_names(_):
                 assert p.ask("5 read 0").get("OK") == 5, hosts
 
 
+def test_names_that_cannot_be_found_are_not_left_to_libpq(_):
+    # PQconnectStart would look them up itself, on the loop: seconds without a heartbeat.
+    done = subprocess.run([PROBE, "postgresql://pugd@nosuch.invalid/postgres"], input=b"wait 500\n",
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60, check=True)
+    assert b"cannot resolve database host" in done.stderr, done.stderr
+    assert b"could not translate host name" not in done.stderr, done.stderr
+
+
 if __name__ == "__main__":
     with pg.Postgres() as S:
         sys.exit(pug.main([(n, f) for n, f in list(globals().items()) if n.startswith("test_")]))

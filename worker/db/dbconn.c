@@ -138,6 +138,12 @@ static void dbconn_connect(struct dbconn *conn)
 		keys[n] = "port", values[n++] = hosts_ports(lane->hosts);
 	}
 	conn->state = CONN_CONNECTING;
+	/* libpq would look the name up itself, here on the loop, for as long as a
+	 * dead name server takes: longer than a heartbeat may be late. */
+	if (lane->hosts && !hosts_addresses(lane->hosts)) {
+		dbconn_lost(conn, "its host name was not found");
+		return;
+	}
 	conn->pg = PQconnectStartParams(keys, values, 1);
 	if (!conn->pg || PQstatus(conn->pg) == CONNECTION_BAD) {
 		dbconn_lost(conn, conn->pg ? PQerrorMessage(conn->pg) : "out of memory");
