@@ -1,6 +1,21 @@
 -- What the scan threads read (worker/store/reader.c): streamed row by row on a
 -- connection of their own, inside one snapshot.
 
+-- name: wal_position :one
+-- lane: ingest
+-- columns: position text
+-- Everything acknowledged so far lies before it. Asked before a scan on another
+-- server than the one that events are written to (D21).
+SELECT pg_catalog.pg_current_wal_insert_lsn()::text;
+
+-- name: wal_reached :one
+-- lane: slow
+-- params: position text
+-- columns: reached bool
+-- Whether the analytics server has replayed that far; a primary always has.
+SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
+  THEN coalesce(pg_catalog.pg_last_wal_replay_lsn() >= $1::pg_lsn, false) ELSE true END;
+
 -- name: scan_inbox :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8

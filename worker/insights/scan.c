@@ -2,8 +2,10 @@
  * See scan.h. The call's coroutine is parked meanwhile; a timer on the loop looks
  * whether the client is still there, because a thread cannot.
  */
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include "q.h"
 #include "shm/base/clock.h"
 #include "shm/base/list.h"
 #include "shm/base/log.h"
@@ -19,7 +21,9 @@
 enum {
 	LOOK_MS = 200,            /* how often the client's presence is checked */
 	RECYCLE_BYTES = 64 << 20, /* libpq's buffer never shrinks: connect anew after so much */
-	SEGMENT_SHARE = 4         /* one segment's decoding may take a quarter of the memory */
+	SEGMENT_SHARE = 4,        /* one segment's decoding may take a quarter of the memory */
+	REPLAY_MS = 1000, /* how long a standby may take to catch up, before the primary is asked */
+	REPLAY_STEP_MS = 5
 };
 
 /* Each scan thread keeps one connection; it dies with its thread. */
@@ -87,6 +91,22 @@ static bool on_enough(struct reader *r, int64_t tmax)
 	return s->enough(s, tmax);
 }
 
+/* Waits until the server behind `kept` has what was acknowledged before the call. */
+static bool caught_up(struct scan *s, struct db *db)
+{
+	uint64_t end = clock_mono_ms() + REPLAY_MS;
+	struct q_wal_reached_row row;
+
+	while (q_wal_reached(db, &(struct q_wal_reached_args){s->position}, &row) == 1) {
+		if (row.reached)
+			return true;
+		if (clock_mono_ms() >= end || clock_mono_ms() >= s->deadline_ms)
+			return false;
+		poll(NULL, 0, REPLAY_STEP_MS);
+	}
+	return false;
+}
+
 /* A connection inside a snapshot, made anew once if the kept one turns out dead. */
 static bool begin(struct scan *s, struct db *db)
 {
@@ -105,6 +125,14 @@ static bool begin(struct scan *s, struct db *db)
 			return false;
 		}
 		db_blocking(db, kept, &s->a);
+		if (s->position.p && !caught_up(s, db)) {
+			/* read-your-writes before load balancing (D21) */
+			s->position.p = NULL;
+			s->url = s->primary_url;
+			attempt = -1;
+			forget();
+			continue;
+		}
 		if (db_blocking_begin(db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, left) ==
 			0)
 			return true;
@@ -183,7 +211,9 @@ static void run_scan(void *arg)
 	s->events = run.reader.n_events;
 	if (PQtransactionStatus(kept) != PQTRANS_ACTIVE)
 		db_rollback(&db); /* nothing was written */
-	if (PQtransactionStatus(kept) != PQTRANS_IDLE || s->bytes > RECYCLE_BYTES)
+	/* a connection to the primary was for this query only */
+	if (PQtransactionStatus(kept) != PQTRANS_IDLE || s->bytes > RECYCLE_BYTES ||
+		s->url != s->home_url)
 		forget();
 	reader_free(&run.reader);
 }
@@ -213,7 +243,8 @@ void scan_init(struct scan *s, struct call *c)
 	size_t memory = (size_t)o->insight_memory;
 
 	*s = (struct scan){.project = c->who.project};
-	s->url = o->analytics_url[0] ? o->analytics_url : o->database_url;
+	s->home_url = s->url = o->analytics_url[0] ? o->analytics_url : o->database_url;
+	s->primary_url = o->ingest_url[0] ? o->ingest_url : o->database_url;
 	s->deadline_ms = clock_mono_ms() + (left < budget ? left : budget);
 	s->segment_memory = memory / SEGMENT_SHARE;
 	arena_init(&s->a, memory - s->segment_memory);
@@ -248,8 +279,14 @@ static int fail(struct call *c, enum scan_end end)
 int scan_run(struct scan *s, struct call *c)
 {
 	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
+	struct q_wal_position_row row;
 	int refused;
 
+	if (strcmp(s->url, s->primary_url) != 0) {
+		if (q_wal_position(&c->db, &row) != 1)
+			return call_fail_db(c, &c->db);
+		s->position = row.position;
+	}
 	loop_timer_set(c->w->loop, &look.timer, LOOK_MS);
 	refused = offload_run(c->w->offload, OFFLOAD_SCAN, run_scan, s);
 	loop_timer_stop(c->w->loop, &look.timer);

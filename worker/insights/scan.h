@@ -32,7 +32,8 @@ struct scan {
 	uint64_t bytes, segments, events;
 
 	/* below: scan.c's own */
-	const char *url;
+	const char *url, *home_url, *primary_url;
+	struct str position; /* WAL that the answer must include; p == NULL: any */
 	uint64_t deadline_ms;
 	size_t segment_memory;
 	_Atomic int asked_to_stop;
