@@ -74,7 +74,8 @@ define variant
 build/$(1)/%.o: %.c | $(PROTO_STAMP) $(SQL_STAMP)
 	@mkdir -p $$(@D)
 	@echo "  CC $(1) $$<"
-	@$$(CC_$(1)) $$(COMMON) $$(WARN) $$(CFLAGS_$(1)) $$(FLAGS_$$<) -c -o $$@ $$<
+	@$$(CC_$(1)) $$(COMMON) $$(WARN) $$(CFLAGS_$(1)) $$(FLAGS_$$<) \
+		$$(if $$(filter tests/unit/%,$$<),-Wno-discarded-qualifiers) -c -o $$@ $$<
 build/$(1)/gen/%.o: $(GEN)/%.c | $(PROTO_STAMP) $(SQL_STAMP)
 	@mkdir -p $$(@D)
 	@echo "  CC $(1) $$<"

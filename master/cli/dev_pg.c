@@ -107,10 +107,8 @@ static bool user_cluster(struct dev *d)
 	if (!join(d->cluster, sizeof(d->cluster), d->data, "/postgres"))
 		return false;
 	/* "<folder>/.s.PGSQL.5432" must fit 107 bytes; a deep data folder needs another. */
-	if (strlen(d->data) < 80) {
-		snprintf(d->sockets, sizeof(d->sockets), "%s", d->data);
-		return true;
-	}
+	if (strlen(d->data) < 80)
+		return join(d->sockets, sizeof(d->sockets), d->data, "");
 	snprintf(d->sockets, sizeof(d->sockets), "/tmp/pugd-dev-%u-%016llx", getuid(),
 		(unsigned long long)hash_64(d->data, strlen(d->data)));
 	return make_dir(d->sockets, 0700);
