@@ -1,0 +1,279 @@
+/*
+ * Load generator of tests/bench/run.py: so many clients send one template again
+ * and again for a while, each waiting for its answer, over HTTP keep-alive or as
+ * COPY into PostgreSQL. Both get the same events, with fresh ids of the same kind,
+ * so that their rates may be divided.
+ *
+ *   bench_main http HOST:PORT CLIENTS MILLISECONDS TEMPLATE
+ *   bench_main copy CONNINFO  CLIENTS MILLISECONDS TEMPLATE STATEMENT
+ *
+ * A template is a line "EVENTS OFFSET..." and then the bytes to send; at each offset
+ * the 36 characters of a UUID are replaced. The answer is one line of JSON.
+ */
+#include <errno.h>
+#include <libpq-fe.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shm/base/clock.h"
+#include "shm/base/hash.h"
+#include "shm/base/str.h"
+
+enum { ANSWER_MAX = 65536, SAMPLES_MAX = 1 << 20, CLIENTS_MAX = 1024, UUID_TEXT = 36 };
+
+struct bench {
+	const char *target, *statement;
+	char *data;
+	size_t n;
+	size_t *offsets;
+	unsigned events;
+	uint64_t end_ns;
+	bool copy;
+	pthread_barrier_t start;
+	uint64_t duration_ms;
+};
+
+struct client {
+	struct bench *b;
+	pthread_t thread;
+	char *data; /* its own copy of the template, ids change in place */
+	int fd;
+	PGconn *db;
+	uint32_t *micros;
+	size_t n;
+};
+
+static void die(const char *what, const char *detail)
+{
+	fprintf(stderr, "bench: %s: %s\n", what, detail);
+	exit(1);
+}
+
+static void *need(void *p)
+{
+	if (!p)
+		die("memory", "exhausted");
+	return p;
+}
+
+/* ---- template ---- */
+
+static void read_template(struct bench *b, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	long at, size;
+
+	if (!f || fscanf(f, "%u", &b->events) != 1 || b->events > 100000)
+		die(path, "not a template");
+	b->offsets = need(calloc(b->events + 1, sizeof(*b->offsets)));
+	for (unsigned i = 0; i < b->events; i++)
+		if (fscanf(f, "%zu", &b->offsets[i]) != 1)
+			die(path, "offsets are missing");
+	if (fgetc(f) != '\n' || (at = ftell(f)) < 0 || fseek(f, 0, SEEK_END) ||
+		(size = ftell(f)) <= at || fseek(f, at, SEEK_SET))
+		die(path, "no bytes");
+	b->n = (size_t)(size - at);
+	b->data = need(malloc(b->n));
+	if (fread(b->data, 1, b->n, f) != b->n)
+		die(path, "cannot be read");
+	fclose(f);
+	for (unsigned i = 0; i < b->events; i++)
+		if (b->offsets[i] + UUID_TEXT > b->n)
+			die(path, "offset beyond the end");
+}
+
+static void fresh_ids(struct client *c)
+{
+	uint8_t id[16];
+	char text[UUID_TEXT + 1];
+
+	for (unsigned i = 0; i < c->b->events; i++) {
+		hash_uuid7(id);
+		str_uuid_text(id, text);
+		memcpy(c->data + c->b->offsets[i], text, UUID_TEXT);
+	}
+}
+
+/* ---- HTTP ---- */
+
+static void http_open(struct client *c)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	const char *colon = strrchr(c->b->target, ':');
+	char host[64] = "";
+	int one = 1;
+
+	if (!colon || (size_t)(colon - c->b->target) >= sizeof(host))
+		die(c->b->target, "not HOST:PORT");
+	memcpy(host, c->b->target, (size_t)(colon - c->b->target));
+	a.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (inet_pton(AF_INET, host, &a.sin_addr) != 1 || c->fd < 0 ||
+		connect(c->fd, (struct sockaddr *)&a, sizeof(a)))
+		die(c->b->target, strerror(errno));
+	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+static void http_send(struct client *c)
+{
+	for (size_t sent = 0; sent < c->b->n;) {
+		ssize_t n = send(c->fd, c->data + sent, c->b->n - sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EINTR)
+			die("send", strerror(errno));
+		sent += n > 0 ? (size_t)n : 0;
+	}
+}
+
+/* Length of the whole answer once its head is there, else 0. */
+static size_t answer_length(const char *z)
+{
+	const char *body = strstr(z, "\r\n\r\n"), *field = strcasestr(z, "\r\ncontent-length:");
+
+	if (!body)
+		return 0;
+	if (!field || field > body)
+		die("answer without a length", z);
+	return (size_t)(body + 4 - z) + strtoul(field + 17, NULL, 10);
+}
+
+static void http_answer(struct client *c)
+{
+	char z[ANSWER_MAX + 1];
+	size_t n = 0, want = 0;
+
+	while (!want || n < want) {
+		ssize_t got = recv(c->fd, z + n, ANSWER_MAX - n, 0);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			die("recv", got ? strerror(errno) : "closed");
+		n += (size_t)got;
+		z[n] = '\0';
+		if (!want)
+			want = answer_length(z);
+	}
+	if (strncmp(z, "HTTP/1.1 200 ", 13) != 0)
+		die("answer", z);
+}
+
+/* ---- COPY ---- */
+
+static void copy_once(struct client *c)
+{
+	PGresult *r = PQexec(c->db, c->b->statement);
+
+	if (PQresultStatus(r) != PGRES_COPY_IN)
+		die("COPY", PQerrorMessage(c->db));
+	PQclear(r);
+	if (PQputCopyData(c->db, c->data, (int)c->b->n) != 1 || PQputCopyEnd(c->db, NULL) != 1)
+		die("COPY", PQerrorMessage(c->db));
+	while ((r = PQgetResult(c->db))) {
+		if (PQresultStatus(r) != PGRES_COMMAND_OK)
+			die("COPY", PQerrorMessage(c->db));
+		PQclear(r);
+	}
+}
+
+/* ---- clients ---- */
+
+static void client_open(struct client *c)
+{
+	c->data = need(malloc(c->b->n));
+	memcpy(c->data, c->b->data, c->b->n);
+	c->micros = need(calloc(SAMPLES_MAX, sizeof(*c->micros)));
+	if (!c->b->copy) {
+		http_open(c);
+		return;
+	}
+	c->db = PQconnectdb(c->b->target);
+	if (PQstatus(c->db) != CONNECTION_OK)
+		die("connect", PQerrorMessage(c->db));
+}
+
+static void *client_run(void *arg)
+{
+	struct client *c = arg;
+	uint64_t end;
+
+	client_open(c);
+	pthread_barrier_wait(&c->b->start);
+	end = clock_mono_ns() + c->b->duration_ms * 1000000;
+	for (uint64_t now = clock_mono_ns(), next; now < end && c->n < SAMPLES_MAX; now = next) {
+		fresh_ids(c);
+		now = clock_mono_ns();
+		if (c->b->copy) {
+			copy_once(c);
+		} else {
+			http_send(c);
+			http_answer(c);
+		}
+		next = clock_mono_ns();
+		c->micros[c->n++] = (uint32_t)((next - now) / 1000);
+	}
+	return NULL;
+}
+
+static int by_value(const void *x, const void *y)
+{
+	uint32_t a = *(const uint32_t *)x, b = *(const uint32_t *)y;
+
+	return a < b ? -1 : a > b;
+}
+
+static void report(struct bench *b, struct client *clients, size_t n, double seconds)
+{
+	size_t total = 0, at = 0;
+	uint32_t *all;
+
+	for (size_t i = 0; i < n; i++)
+		total += clients[i].n;
+	all = need(calloc(total + 1, sizeof(*all)));
+	for (size_t i = 0; i < n; at += clients[i].n, i++)
+		memcpy(all + at, clients[i].micros, clients[i].n * sizeof(*all));
+	qsort(all, total, sizeof(*all), by_value);
+	printf("{\"requests\": %zu, \"events\": %zu, \"seconds\": %.6f, \"p50_us\": %u, "
+	       "\"p99_us\": %u}\n",
+		total, total * b->events, seconds, total ? all[total / 2] : 0,
+		total ? all[total - 1 - total / 100] : 0);
+	free(all);
+}
+
+int main(int argc, char **argv)
+{
+	static struct client clients[CLIENTS_MAX];
+	struct bench b = {0};
+	unsigned long n;
+	uint64_t begin;
+
+	if (argc < 6 || (strcmp(argv[1], "copy") == 0) != (argc == 7))
+		die("usage", "see bench_main.c");
+	b.copy = argc == 7;
+	b.target = argv[2];
+	b.statement = argv[6];
+	n = strtoul(argv[3], NULL, 10);
+	b.duration_ms = strtoul(argv[4], NULL, 10);
+	if (n < 1 || n > CLIENTS_MAX)
+		die("clients", argv[3]);
+	read_template(&b, argv[5]);
+	pthread_barrier_init(&b.start, NULL, (unsigned)n + 1);
+	for (size_t i = 0; i < n; i++) {
+		clients[i].b = &b;
+		if (pthread_create(&clients[i].thread, NULL, client_run, &clients[i]))
+			die("thread", "cannot be made");
+	}
+	pthread_barrier_wait(&b.start);
+	begin = clock_mono_ns();
+	for (size_t i = 0; i < n; i++)
+		pthread_join(clients[i].thread, NULL);
+	report(&b, clients, n, (double)(clock_mono_ns() - begin) / 1e9);
+	return 0;
+}
