@@ -8,19 +8,15 @@
 #include "worker/jobs/jobs.h"
 #include "worker/worker.h"
 
-/* An answer that took longer says what was, not what is: caches would count as fresh
- * for a second from now on although the epoch may have moved meanwhile. */
-enum { FEED_LATE_MS = 400 };
-
+/* The answer is as old as the question: counted from its arrival, caches would be
+ * fresh for longer than a second after the epoch has moved. */
 int job_key_feed(struct job_run *r)
 {
 	struct q_key_epoch_row row;
-	uint64_t start = clock_mono_ms();
+	uint64_t asked_us = clock_boot_us();
 
 	if (q_key_epoch(&r->db, &row) != 1)
 		return -1;
-	if (clock_mono_ms() - start > FEED_LATE_MS)
-		return 0;
-	keycache_feed(r->w->seg, (uint64_t)row.epoch);
+	keycache_feed_since(r->w->seg, (uint64_t)row.epoch, asked_us);
 	return 0;
 }
