@@ -143,7 +143,8 @@ void net_abort(struct net *n)
 	accept_stop(n);
 	for (c = n->conns; c; c = next) {
 		next = c->next;
-		conn_end(c, "worker stops");
+		/* A running call keeps its connection's memory until it ends. */
+		conn_vanished(c, "worker stops");
 	}
 }
 
