@@ -377,8 +377,10 @@ int worker_main(int argc, char **argv)
 		return 1;
 	}
 	loop_run(w->loop, tick, w);
-	/* In a hurry nothing is put in order: threads may be busy for long. */
-	if (self.stop_now)
+	/* In a hurry nothing is put in order: threads may be busy for long. Nor while a
+	 * coroutine is left (a job, a look-up of the database's address): a thread may
+	 * be working for it on what would be freed. */
+	if (self.stop_now || coro_count() > 0)
 		_exit(EXIT_DRAINED);
 	tear_down(w);
 	log_info("drained");
