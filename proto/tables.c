@@ -46,7 +46,9 @@ const struct pb_field *pb_field_find(const struct pb_msg *m, uint32_t number)
 
 const struct pb_field *pb_field_named(const struct pb_msg *m, struct str name)
 {
-	for (const struct pb_field *f = m->fields; f < m->fields + m->n_fields; f++) {
+	for (size_t i = 0; i < m->n_fields; i++) {
+		const struct pb_field *f = &m->fields[i];
+
 		if (str_eq(name, str_of(f->json_name)) || str_eq(name, str_of(f->name)))
 			return f;
 	}
