@@ -2,6 +2,7 @@
 # Builds and tests the committed tree in a fresh Debian 13 made with debootstrap.
 # Needs root. Everything happens in a temporary folder and a mount namespace of
 # its own, so nothing stays behind. Usage: debian13.sh [make target...]
+# SUITE=bookworm does the same in Debian 12.
 set -eu
 
 [ "$(id -u)" = 0 ] || { echo "debian13: needs root (debootstrap and chroot)" >&2; exit 1; }
@@ -16,8 +17,9 @@ root=$work/root
 # The mirror that this machine itself uses.
 mirror=$(awk '$1 == "URIs:" { print $2; exit } $1 == "deb" { print $2; exit }' \
 	/etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null || true)
-echo "debian13: bootstrapping"
-debootstrap --variant=minbase trixie "$root" $mirror >"$work/log" 2>&1 || {
+suite=${SUITE:-trixie}
+echo "debian13: bootstrapping $suite"
+debootstrap --variant=minbase "$suite" "$root" $mirror >"$work/log" 2>&1 || {
 	tail -20 "$work/log"
 	exit 1
 }
@@ -25,6 +27,8 @@ cp /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
 for f in /etc/apt/apt.conf.d/*proxy*; do
 	[ -e "$f" ] && cp "$f" "$root/etc/apt/apt.conf.d/"
 done
+# What this machine trusts (a registry mirror of its own, for example).
+cp /etc/ssl/certs/ca-certificates.crt "$root/etc/host-ca.crt" 2>/dev/null || : >"$root/etc/host-ca.crt"
 mkdir -p "$root/work"
 git -C "$top" archive --prefix=main/ HEAD | tar -x -C "$root/work"
 export WORK_ROOT=$root TARGETS="${*:-test}"
@@ -38,11 +42,12 @@ unshare --mount --pid --fork sh -eu -c '
 	mount -t tmpfs tmpfs "$WORK_ROOT/tmp"
 	exec chroot "$WORK_ROOT" env -i HOME=/root LANG=C.UTF-8 CI="${CI:-}" \
 		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-		npm_config_registry="$NPM_CONFIG_REGISTRY" DEBIAN_FRONTEND=noninteractive sh -eu -c "
+		npm_config_registry="$NPM_CONFIG_REGISTRY" NODE_EXTRA_CA_CERTS=/etc/host-ca.crt \
+		DEBIAN_FRONTEND=noninteractive sh -eu -c "
 			apt-get update -qq
 			apt-get install -y -qq --no-install-recommends make git ca-certificates >/dev/null
 			cd /work/main
 			# The shape checks ask git which files there are.
 			git init -q . && git add -A
 			make --no-print-directory $TARGETS"'
-echo "debian13: ok"
+echo "debian13: ok ($suite)"
