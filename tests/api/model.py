@@ -151,7 +151,8 @@ class Event:
         v = self.props.get(name)
         if name == "$mobile":
             return "true" if mobile(v) else "false"
-        return "" if v is None else value_text(v)
+        # An instant does not render in a promoted slot (events-profiles.md 3.2).
+        return "" if v is None or name in PROMOTED and isinstance(v, Instant) else value_text(v)
 
     def number(self, name):
         return None if name == "$mobile" or name not in self.props else value_number(self.props[name])

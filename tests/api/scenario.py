@@ -24,8 +24,8 @@ KINDS = ["view", "buy", "a", "B", "a.b", "a-b", "_x", "view2", "Z9"]
 USERS = ["u1", "u2", "u3", "anon-1", "anon 2", "ü", "日本", "$others", "U1", "u1 ", "mail@x.example", "9"]
 COOKIELESS = ["cookieles~-1", "cookieles~-2", "cookieles~-3"]
 KEYS = ["p", "q", "a.b", "x-y", "$country", "$city", "$x", "$browser", "$mobile", "absent", "$bot_score"]
-WORDS = ["", "a", "b", "A", "ab", "b%", "_", "\\", "true", "false", "$others", "é", "😀", "\u00ff", "\u007f",
-         "\uffff", "Zz", "a b", "'", "\"", "null"]
+WORDS = ["", "a", "b", "A", "ab", "b%", "_", "\\", "true", "false", "$others", "é", "😀", "\u00ff",
+         "\u007f", "\uffff", "Zz", "a b", "'", "\"", "null"]
 NUMBERISH = ["42", "42.0", "1e2", "1E5", "1e+5", "+5", "-5", ".5", "5.", "00012", "0", "-0", "1e-7",
              "0.30000000000000004", "9007199254740993", "123456789012345678901234567890", "1e-400"]
 NOT_NUMBERS = ["1e400", "-1e400", "inf", "nan", "-Infinity", "NaN", " 5", "5 ", "0x10", "1,000", "e5", ".",
@@ -81,9 +81,11 @@ class Maker:
         self.zone_name = r.choice(ZONES)
         self.zone = model.Zone(self.zone_name)
         self.granularity = r.choice(list(CAPS))
+        # Now and then enough to need wide dictionary codes and several batches.
+        self.big = r.random() < 0.01
         self.pick_times()
         self.kinds = self.some(KINDS, 1, 5)
-        self.users = self.some(USERS, 1, 7)
+        self.users = self.some(USERS, 1, 7) + [f"many-{i}" for i in range(400 if self.big else 0)]
         self.keys = self.some(KEYS, 1, 4)
         self.sessions = [str(uuid.UUID(int=r.getrandbits(128))) for _ in range(3)]
         profiles, aliases = self.people()
@@ -101,7 +103,7 @@ class Maker:
         anchor = anchor or r.choice([r.randrange(946684800000, self.now), self.now - span,
                                      r.randrange(2000, 2026) * 31556952000 - 1970 * 31556952000])
         self.times = []
-        for _ in range(r.randint(3, 14)):
+        for _ in range(200 if self.big else r.randint(3, 14)):
             near = anchor + r.choice([0, r.randrange(-span, span), r.randrange(-span, span),
                                       r.randrange(-3 * HOUR, 3 * HOUR), r.randrange(-48, 48) * 30 * 60000])
             if r.random() < 0.4:
@@ -124,7 +126,7 @@ class Maker:
             profiles.append({"id": self.xid(), "external_id": external, "properties": self.traits(),
                              "deleted": dead})
         for p in profiles:
-            for alias in self.some(self.users, 0, 3):
+            for alias in self.some(self.users, 0, 30 if self.big else 3):
                 aliases.setdefault(alias, p["id"])
         for p in profiles:
             self.users += [u for u in self.some([p["id"], p["external_id"]], 0, 2) if u]
@@ -144,8 +146,8 @@ class Maker:
             return self.typed(r.choice([1, 2, 3, 0.25, 2.5, -1, -0.5, 7.0, "7", "abc", "", "1e1", "+2", True,
                                         "inf", ".5", 0, 100]))
         if key == "$mobile":
-            return self.typed(r.choice([True, False, "true", "false", "1", "0", ""]))
-        if r.random() < 0.06 and key not in model.PROMOTED:
+            return self.typed(r.choice([True, False, "true", "false", "1", "0", "", "yes", 1, 0.0]))
+        if r.random() < 0.06:
             return {"timestampValue": rfc3339(r, r.choice(self.times))}
         return self.typed(r.choice(self.values))
 
@@ -178,12 +180,12 @@ class Maker:
         r = self.r
         pool = r.choice([WORDS, NUMBERISH + NOT_NUMBERS, INTS + NUMBERISH, DOUBLES + NUMBERISH + NOT_NUMBERS,
                          WORDS + INTS + DOUBLES + [True, False], ["a", "b", "c", "d"]])
-        self.values = self.some(pool, 2, 12)
-        n = r.choice([0, 1, 3, 10, 20, 40, 80])
+        self.values = self.some(pool, 2, 12) + [f"v{i}" for i in range(500 if self.big else 0)]
+        n = 1500 if self.big else r.choice([0, 3, 10, 20, 40, 40, 80])
         events = [self.event() for _ in range(n)]
         out = []
         while events:
-            size = r.choice([1, 5, len(events)])
+            size = min(1000, r.choice([1, 5, len(events)]))
             out.append(events[:size])
             events = events[size:]
         for batch in list(out):
@@ -244,8 +246,8 @@ class Maker:
         r = self.r
         out = {}
         if r.random() < 0.75:
-            out["kind"] = r.choice(self.kinds + ["never"])
-        if r.random() < 0.3 or not (out or may_be_empty):
+            out["kind"] = r.choice(self.kinds if r.random() < 0.95 else ["never"])
+        if r.random() < 0.25 or not (out or may_be_empty):
             out["filters"] = [self.filter() for _ in range(r.randint(1, 2))]
         return out
 
@@ -254,7 +256,7 @@ class Maker:
         for _ in range(100):
             a, b = (r.choice([r.choice(self.times) + r.choice([-1, 0, 1]), self.anchor - self.span,
                               self.anchor + self.span, self.anchor]) for _ in range(2))
-            if r.random() < 0.4:
+            if r.random() < 0.6:
                 a, b = min(self.times), max(self.times) + 1
             if a < b and b - a <= CAPS[granularity] * HOUR:
                 return {"from": rfc3339(r, a), "to": rfc3339(r, b)}
@@ -271,11 +273,11 @@ class Maker:
         if r.random() < 0.95:
             spec["events"] = self.event_queries(trends)
         if trends and r.random() < 0.6:
-            names = self.some(self.keys + ["absent", "p"], 1, 3)
+            names = self.some(self.keys + ["absent", "p", "$os"], 1, r.choice([1, 2, 3, 5]))
             spec["breakdowns"] = [{"property": k} for k in dict.fromkeys(names)]
             if r.random() < 0.8:
                 spec["breakdownLimit"] = r.choice([0, 1, 1, 2, 2, 3, 5, 100])
-        if r.random() < 0.3:
+        if r.random() < 0.25:
             spec["filterGroups"] = [
                 {"filters": [self.filter() for _ in range(r.randint(1, 3))],
                  "operator": "LOGICAL_OPERATOR_" + r.choice(["AND", "OR", "UNSPECIFIED"])}

@@ -359,7 +359,35 @@ def test_random_scenarios(_):
     assert not failures, f"{failures} scenarios of seed {ARGS.seed}"
 
 
-REGRESSIONS = []
+def fixed(zone, events, *queries):
+    """A scenario written by hand: (who, when, properties) of kind `e`."""
+    batch = [{"eventId": str(uuid.UUID(int=i + 1)), "name": "e", "distinctId": who, "timestamp": when,
+              "properties": props} for i, (who, when, props) in enumerate(events)]
+    return {"zone": zone, "profiles": [], "aliases": {}, "batches": [batch], "queries": list(queries)}
+
+
+def trend(start, end, granularity, *names):
+    return {"spec": {"insightType": "INSIGHT_TYPE_TRENDS", "breakdowns": [{"property": n} for n in names]},
+            "granularity": "GRANULARITY_" + granularity, "timeRange": {"from": start, "to": end}}
+
+
+# Asked whatever the seed: corners of D70 and D71, and what random runs have found.
+REGRESSIONS = [
+    # Two midnights, and a midnight that the clocks jump over.
+    fixed("America/Havana", [("u", f"2024-11-03T{h}:30:00Z", {}) for h in ("03", "04", "05", "06")],
+          trend("2024-11-01T00:00:00Z", "2024-11-05T00:00:00Z", "DAY"),
+          trend("2024-11-01T00:00:00Z", "2024-11-05T00:00:00Z", "HOUR")),
+    fixed("America/Sao_Paulo", [("u", f"2018-11-04T{h}:00:00Z", {}) for h in ("02", "03", "04")],
+          trend("2018-11-01T00:00:00Z", "2018-11-06T00:00:00Z", "WEEK")),
+    # A day that was left out, and the week that it is missing from.
+    fixed("Pacific/Apia", [("u", f"2011-12-{d}T09:59:59.999Z", {}) for d in (29, 30, 31)],
+          trend("2011-12-01T00:00:00Z", "2012-01-15T00:00:00Z", "DAY"),
+          trend("2011-12-01T00:00:00Z", "2012-01-15T00:00:00Z", "WEEK")),
+    # Whole doubles have all their digits only below 1e21, and no more than the shortest.
+    fixed("", [("u", "2024-01-01T00:00:00Z", {"x": x}) for x in
+               (1.7976931348623157e308, 123456789012345680000.0, 9.999999e20, 1e21, -0.0, 1e-6, 1e-7)],
+          trend("2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z", "HOUR", "x")),
+]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
