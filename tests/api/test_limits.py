@@ -113,6 +113,16 @@ def test_waiters_keep_their_deadline(_):
             assert f.result()[0] in (503, 504), f.result()
 
 
+def test_hasty_guesses_are_charged(_):
+    """The database's answer is not waited for, so nobody knows that the key was wrong."""
+    quick = {"connect-timeout-ms": "20"}
+    with stopped_database():
+        time.sleep(0.2)
+        got = [P.call(BATCH, {"events": []}, key="pub_" + secrets.token_hex(20), headers=quick)[0]
+               for _ in range(140)]
+    assert got.count(504) <= 130 and got[-1] == 429, got
+
+
 def test_health_pages_hold_nothing_up(_):
     assert P.call("/readyz", method="GET")[0] == 200
     with stopped_database(), contextlib.ExitStack() as stack:

@@ -14,7 +14,7 @@
 #include "worker/worker.h"
 
 /* AGAIN: who asked ran out of time, which says nothing to those who waited. */
-enum outcome { FOUND, UNKNOWN, FAILED, LIMITED, AGAIN };
+enum outcome { FOUND, UNKNOWN, FAILED, LIMITED, AGAIN, LATE };
 
 /* A call that waits for somebody else's lookup; lives on its own stack. */
 struct waiter {
@@ -90,7 +90,7 @@ static void too_late(struct loop_timer *t)
 	struct waiter *wt = list_item(t, struct waiter, timer);
 
 	list_del(&wt->node);
-	wt->outcome = FAILED;
+	wt->outcome = LATE;
 	coro_resume(wt->co);
 }
 
@@ -145,7 +145,8 @@ static enum outcome look_up(
 	o = ask_database(c, digest, out, err);
 	if (o != FAILED)
 		keycache_put(w->seg, w->slot_no, digest, me.epoch, o == FOUND ? out : NULL);
-	if (o != UNKNOWN)
+	/* Nor to a guesser who hangs up before the answer comes. */
+	if (o == FOUND || (o == FAILED && err->kind != DB_TIMEOUT))
 		limit_guess_give(c);
 	land(w, &me, o == FAILED && call_time_left(c) == 0 ? AGAIN : o, out);
 	return o;
@@ -190,9 +191,11 @@ int apikey_find(struct call *c, struct str key, struct key_entry *out)
 		return -1;
 	case FAILED:
 	case AGAIN:
+	case LATE:
 		break;
 	}
-	if (call_time_left(c) == 0)
+	/* A timer may be early by what the loop's clock lags behind. */
+	if (o == LATE || call_time_left(c) == 0)
 		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL, "the deadline has passed");
 	/* Never unauthenticated: clients take that as final (D3). */
 	return call_fail(c, CODE_UNAVAILABLE, NULL, "the API key could not be checked, try again");
