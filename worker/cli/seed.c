@@ -232,7 +232,7 @@ static bool store_batch(struct seed *s)
 	return ok;
 }
 
-/* The strings of an event live as long as its batch. */
+/* An event and its strings live as long as its batch. */
 static struct str keep(struct seed *s, struct str text)
 {
 	char *p = arena_str(&s->arena, text);
@@ -242,18 +242,19 @@ static struct str keep(struct seed *s, struct str text)
 static bool on_event(struct demo_sink *sink, const struct event *ev)
 {
 	struct seed *s = (struct seed *)sink;
-	struct event copy = *ev;
+	struct event *copy = arena_alloc(&s->arena, sizeof(*copy));
 	struct prop *props = arena_array(&s->arena, ev->n_props ? ev->n_props : 1, sizeof(*props));
 	if (!s->enc)
 		s->enc = encoder_new(&s->arena);
-	if (!props || !s->enc)
+	if (!copy || !props || !s->enc)
 		return false;
-	copy.kind = keep(s, ev->kind);
-	copy.distinct_id = keep(s, ev->distinct_id);
+	*copy = *ev;
+	copy->kind = keep(s, ev->kind);
+	copy->distinct_id = keep(s, ev->distinct_id);
 	for (uint32_t i = 0; i < ev->n_props; i++)
 		props[i] = ev->props[i]; /* demo.c's tables: static strings */
-	copy.props = props;
-	if (!copy.distinct_id.p || !encoder_add(s->enc, &copy))
+	copy->props = props;
+	if (!copy->distinct_id.p || !encoder_add(s->enc, copy))
 		return false;
 	memcpy(s->ids[s->n], ev->id, 16);
 	s->days[s->n] = (int32_t)(ev->time_ms / 86400000);
