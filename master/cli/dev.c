@@ -386,8 +386,7 @@ static bool bring_up(struct dev *d)
 {
 	char seed[24];
 	snprintf(seed, sizeof(seed), "%ld", d->seed);
-	/* A socket's path is short; a deep data folder uses the database's folder. */
-	const char *folder = strlen(d->data) < 80 ? d->data : d->sockets;
+	const char *folder = dev_plain_folder(d) ? d->data : d->sockets;
 	if ((size_t)snprintf(d->admin, sizeof(d->admin), "unix:%s/admin.sock", folder) >=
 		sizeof(d->admin))
 		return dev_fail("path too long: %s", folder);

@@ -27,6 +27,9 @@ struct dev {
 	pid_t postgres, master;
 };
 
+/* True when the data folder's name may stand in a socket's path, a URL and a shell line;
+ * else the sockets go elsewhere. */
+bool dev_plain_folder(const struct dev *d);
 /* Finds the binaries, makes folders and the cluster where they are missing. false after
  * printing why. */
 bool dev_pg_prepare(struct dev *d);

@@ -102,12 +102,19 @@ static bool root_cluster(struct dev *d)
 	return true;
 }
 
+bool dev_plain_folder(const struct dev *d)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789/._-+@";
+	/* "<folder>/.s.PGSQL.5432" must fit 107 bytes. */
+	return strlen(d->data) < 80 && d->data[strspn(d->data, plain)] == '\0';
+}
+
 static bool user_cluster(struct dev *d)
 {
 	if (!join(d->cluster, sizeof(d->cluster), d->data, "/postgres"))
 		return false;
-	/* "<folder>/.s.PGSQL.5432" must fit 107 bytes; a deep data folder needs another. */
-	if (strlen(d->data) < 80)
+	if (dev_plain_folder(d))
 		return join(d->sockets, sizeof(d->sockets), d->data, "");
 	snprintf(d->sockets, sizeof(d->sockets), "/tmp/pugd-dev-%u-%016llx", getuid(),
 		(unsigned long long)hash_64(d->data, strlen(d->data)));
