@@ -28,6 +28,7 @@ class Standby(pg.Postgres):
         with pg.connect(self.url()) as db:
             db.query(f"ALTER SYSTEM SET recovery_min_apply_delay = '{text}'")
             db.query("SELECT pg_reload_conf()")
+        time.sleep(0.5)  # the process that replays reads its settings when it likes
 
 
 def serve(binary, folder, options):

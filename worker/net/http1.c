@@ -305,8 +305,11 @@ static int run_llhttp(const char *head, size_t n, struct http_request *rq, struc
 		return refuse(fr, 431, "Too many header fields.");
 	if (rc == HPE_INVALID_METHOD)
 		return refuse(fr, 501, "Unknown method.");
+	/* llhttp 9 says so of "chunked" after a Content-Length, too: that is ambiguous. */
 	if (rc == HPE_INVALID_TRANSFER_ENCODING)
-		return refuse(fr, 501, no_coding);
+		return http_header_count(rq, STR("content-length")) > 0
+			       ? refuse(fr, 400, "Ambiguous message length.")
+			       : refuse(fr, 501, no_coding);
 	if (rc != HPE_PAUSED || !g.whole || !str_eq(g.url, rq->target))
 		return refuse(fr, 400, "Malformed request head.");
 	return 0;
