@@ -208,6 +208,7 @@ install: build/pugd
 	install -D -m 644 systemd/pugd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pugd.conf
 	install -D -m 644 systemd/pugd.8 $(DESTDIR)$(PREFIX)/share/man/man8/pugd.8
 	install -D -m 644 systemd/pugd.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/pugd.conf.5
+	sed -i 's|/usr/sbin/pugd|$(PREFIX)/sbin/pugd|' $(DESTDIR)$(PREFIX)/lib/systemd/system/pugd.service
 	test -e $(DESTDIR)/etc/pugd/pugd.conf || \
 		install -D -m 644 systemd/pugd.conf $(DESTDIR)/etc/pugd/pugd.conf
 
