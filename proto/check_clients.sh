@@ -110,7 +110,7 @@ ts_v2() {
 python() {
 	generate buf.gen.python.yaml "$out/python"
 	cd "$out/python/gen"
-	/usr/bin/python3 -B - <<-'EOF'
+	/usr/bin/python3 -EB - <<-'EOF'
 		import glob, importlib
 		modules = [p[:-3].replace("/", ".") for p in sorted(glob.glob("**/*_pb2.py", recursive=True))]
 		for module in modules:
