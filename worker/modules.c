@@ -42,6 +42,7 @@ bool worker_modules_jobs(struct worker *w)
 
 void worker_modules_stop(struct worker *w)
 {
+	jobs_free(w);
 	ingest_free(w->ingest);
 	w->ingest = NULL;
 	db_pool_free(w->db);

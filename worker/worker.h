@@ -22,7 +22,7 @@ struct pb_methods;
 struct key_flight;
 
 struct worker {
-	int slot_no;               /* 0..; the keeper has its own slot */
+	int slot_no; /* 0..; the keeper has its own slot */
 	uint32_t generation;
 	bool keeper;
 	bool draining;             /* stop accepting, Connection: close on every reply */
@@ -33,15 +33,16 @@ struct worker {
 	struct db_pool *db;
 	struct offload *offload;
 	struct net *net;
-	struct ingest *ingest;     /* group commit */
+	struct ingest *ingest;  /* group commit */
+	struct job_state *jobs; /* of the keeper, jobs/jobs.c; else NULL */
 	const struct pb_methods *methods;
-	int ctl_fd;                /* to the master; EOF means the master died */
+	int ctl_fd;                     /* to the master; EOF means the master died */
 	struct key_flight *key_flights; /* API keys being looked up (worker/call/apikey.c) */
-	int16_t stat_index[160];   /* per method: segment_method_index() + 2, 0 = not asked yet */
+	int16_t stat_index[160]; /* per method: segment_method_index() + 2, 0 = not asked yet */
 	struct {
 		bool asking, writer, reader;
-	} ready;                   /* what /readyz found last (worker/call/health.c) */
-	bool bare_errors;          /* conformance suite: errors hold the handler's details only */
+	} ready;          /* what /readyz found last (worker/call/health.c) */
+	bool bare_errors; /* conformance suite: errors hold the handler's details only */
 };
 
 struct worker *worker_self(void);

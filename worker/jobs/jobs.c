@@ -81,8 +81,7 @@ static void run(struct loop_timer *t)
 
 bool jobs_start(struct worker *w)
 {
-	/* Lives as long as the process: timers point into it. */
-	struct job_state *all = calloc(JOBS, sizeof(*all));
+	struct job_state *all = w->jobs = calloc(JOBS, sizeof(*all));
 
 	if (!all)
 		return false;
@@ -91,4 +90,12 @@ bool jobs_start(struct worker *w)
 		loop_timer_set(w->loop, &all[i].timer, 0);
 	}
 	return true;
+}
+
+void jobs_free(struct worker *w)
+{
+	for (int i = 0; w->jobs && i < (int)JOBS; i++)
+		loop_timer_stop(w->loop, &w->jobs[i].timer);
+	free(w->jobs);
+	w->jobs = NULL;
 }

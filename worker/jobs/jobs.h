@@ -26,5 +26,7 @@ int job_sessions(struct job_run *r);   /* sessions.c */
 
 /* Starts all jobs; the first runs come at once. Only in the keeper. False without memory. */
 bool jobs_start(struct worker *w);
+/* When no job runs any more. */
+void jobs_free(struct worker *w);
 
 #endif
