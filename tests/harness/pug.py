@@ -86,7 +86,18 @@ class Pug:
             raise
 
     def __exit__(self, *_):
+        self.stop()
+        finding = self.finding()
         self.clean()
+        if finding:
+            raise AssertionError("the sanitizers found something:\n" + finding)
+
+    def finding(self):
+        """What a sanitizer wrote into the log; workers report leaks as they leave."""
+        text = self.log()
+        at = min((i for i in (text.find("ERROR: AddressSanitizer"), text.find("runtime error:"),
+                              text.find("ERROR: LeakSanitizer")) if i >= 0), default=-1)
+        return text[at:at + 4000] if at >= 0 else ""
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
