@@ -323,7 +323,8 @@ def test_bombs_side_by_side(_):
         bombs = [pool.submit(post, small, limit=30, **{"content-encoding": "gzip"})
                  for _ in range(24)]
         good = [pool.submit(post, b"{}", limit=30) for _ in range(24)]
-        assert {b.result()[0] for b in bombs} == {429}
+        # 504: so many megabytes may take longer than body_timeout on a busy machine.
+        assert {b.result()[0] for b in bombs} - {504} == {429}
         assert {g.result()[0] for g in good} == {200}
 
 
@@ -444,7 +445,7 @@ def test_slow_heads(_):
                  [b"X: y\r\n"] * 8):
         start = time.monotonic()
         refused_pieces(data, 0.15, 408)
-        assert time.monotonic() - start < 6, data
+        assert time.monotonic() - start < 8, data
     with concurrent.futures.ThreadPoolExecutor(60) as pool:
         slow = [pool.submit(refused_pieces, [b"GET / HTTP/1.1\r\n"] + [b"X: y\r\n"] * 5, 0.2, 408)
                 for _ in range(60)]
@@ -461,15 +462,15 @@ def refused_pieces(pieces, pause, *statuses):
 
 
 def test_slow_bodies(_):
-    """body_timeout is 700 ms here."""
+    """body_timeout is 2 s here."""
     for data in ([head(Content_Length=100) + b"{"], [head(Transfer_Encoding="chunked") + b"2\r\n{"],
-                 [head(Content_Length=100)] + [b" "] * 12,
-                 [head(Transfer_Encoding="chunked")] + [b"1\r\n \r\n"] * 12):
+                 [head(Content_Length=100)] + [b" "] * 25,
+                 [head(Transfer_Encoding="chunked")] + [b"1\r\n \r\n"] * 25):
         start = time.monotonic()
         answers, closed = talk(data, pause=0.1, timeout=5)
         assert closed and [a[0] for a in answers] == [504], (data, answers)
         assert json.loads(answers[0][2])["code"] == "deadline_exceeded", answers
-        assert time.monotonic() - start < 6, data
+        assert time.monotonic() - start < 8, data
 
 
 def test_bodies_that_stay(_):
@@ -565,7 +566,7 @@ def test_server_is_unharmed(_):
 if __name__ == "__main__":
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and callable(f)]
     variant = "asan" if "asan" in sys.argv else "test"
-    with pug.Pug(variant, options=["workers=2", "head_timeout=500ms", "body_timeout=700ms"]) as P:
+    with pug.Pug(variant, options=["workers=2", "head_timeout=500ms", "body_timeout=2s"]) as P:
         START["pids"] = {w["pid"] for w in P.admin()["workers"]}
         START["memory"] = memory()
         sys.exit(pug.main(tests))

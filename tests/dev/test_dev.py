@@ -165,6 +165,21 @@ def banner(p):
     assert done.returncode == 0 and "worker" in done.stdout, done
 
 
+def test_readme(variant):
+    """The commands of README.md's first steps, with nothing but address and folder changed."""
+    with open(os.path.join(pug.TOP, "README.md"), encoding="utf-8") as f:
+        text = f.read().split("## First event")[1].split("\n## ")[0]
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    with pug.Pug(variant) as p:
+        script = "\n".join(lines).replace("localhost:8080", f"localhost:{p.port}")
+        assert script.count("curl") == 2 and ".pug/dev.json" in script, script
+        done = subprocess.run(["sh", "-e", "-c", script.replace(".pug/", p.data + "/")],
+                              capture_output=True, text=True, timeout=60)
+        first, at = json.JSONDecoder().raw_decode(done.stdout)
+        assert first == {"accepted": 1, "dropped": 0, "eventsCreated": 1}, done
+        assert json.loads(done.stdout[at:])["segmentation"]["total"] == 12.5, done
+
+
 def test_again_keeps_everything(variant):
     with folder() as data:
         first = pug.Pug(variant, seed=300, data=data).start()
