@@ -4,6 +4,7 @@
 usage: test_master.py [--variant V | --binary PATH --other PATH --future PATH] [NAME...]
 Without binaries they are built (build_fake.sh).
 """
+import contextlib
 import os
 import pwd
 import random
@@ -383,7 +384,8 @@ def storm_step(m, chance):
     else:
         pids = [w["pid"] for w in m.status()["workers"] if w["pid"]]
         if pids:
-            os.kill(chance.choice(pids), chance.choice((9, 9, 12, 15)))
+            with contextlib.suppress(ProcessLookupError):  # it may just have ended
+                os.kill(chance.choice(pids), chance.choice((9, 9, 12, 15)))
     time.sleep(chance.random() * 0.15)
 
 

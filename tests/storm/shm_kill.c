@@ -271,5 +271,7 @@ int main(int argc, char **argv)
 		worker_kill(&s, i);
 	seconds = (double)(clock_boot_ns() - start) / 1e9;
 	s.stuck = locked_entries(s.seg);
-	return storm_report(&s, seconds);
+	int code = storm_report(&s, seconds);
+	free(s.digest);
+	return code;
 }
