@@ -294,7 +294,7 @@ static bool parse_args(struct dev *d, int argc, char **argv, const char **data)
 	long port = 8080;
 	d->seed = 50000;
 	d->overrides = overrides;
-	for (int i = 0; i < argc; i++) {
+	for (int i = 0; i < argc; i += 2) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
 		if (!value)
 			return dev_fail("%s needs a value", argv[i]);
@@ -313,7 +313,6 @@ static bool parse_args(struct dev *d, int argc, char **argv, const char **data)
 			return dev_fail("bad option %s %s; usage: pugd dev [--data DIR] [--port N] "
 					"[--seed EVENTS] [--config FILE] [-o KEY=VALUE]...",
 				argv[i], value);
-		i++;
 	}
 	d->port = (int)port;
 	if (!d->config)

@@ -125,7 +125,7 @@ static void crc_setup(void)
 			crc = crc >> 1 ^ (crc & 1 ? (uint32_t)CRC_POLY : 0);
 		crc_table[0][i] = crc;
 	}
-	for (int lane = 1; lane < CRC_LANES; lane++)
+	for (int lane = 1; lane < (int)CRC_LANES; lane++)
 		for (uint32_t i = 0; i < 256; i++)
 			crc_table[lane][i] = crc_table[lane - 1][i] >> 8 ^
 					     crc_table[0][crc_table[lane - 1][i] & 255];

@@ -1,7 +1,8 @@
 /*
  * Step 3: who calls too much is refused before anything is decoded (D8, D83).
  * Public methods are charged to the client's address, API keys to the key and
- * its project, people to the person (by authn), guesses to who guesses. Buckets are per host, in shared memory.
+ * its project, people to the person (by authn), guesses to who guesses. Buckets are per host, in
+ * shared memory.
  */
 #include "shm/base/hash.h"
 #include "shm/options.h"
@@ -67,8 +68,8 @@ static struct limit address_limit(const struct call *c)
 static int charge_address(struct call *c)
 {
 	return charge(c, "address",
-		bucket(BUCKET_ADDRESS, &c->address_hash, sizeof(c->address_hash)),
-		address_limit(c), 1);
+		bucket(BUCKET_ADDRESS, &c->address_hash, sizeof(c->address_hash)), address_limit(c),
+		1);
 }
 
 int limit_customer(struct call *c)
