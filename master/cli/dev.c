@@ -75,6 +75,7 @@ pid_t dev_spawn(struct dev *d, const char *path, char *const argv[], bool as_pg)
 bool dev_wait(pid_t pid)
 {
 	int status = 0;
+	bool asked = false;
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
@@ -85,10 +86,12 @@ bool dev_wait(pid_t pid)
 	for (;;) {
 		pid_t got = waitpid(pid, &status, WNOHANG);
 		if (got == pid)
-			return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+			return WIFEXITED(status) && WEXITSTATUS(status) == 0 && !asked;
 		if (got < 0 && errno != EINTR)
 			return false;
 		int sig = sigtimedwait(&set, NULL, &(struct timespec){0, 100000000});
+		/* It may succeed all the same; that must not lose the ^C. */
+		asked = asked || sig == SIGINT || sig == SIGTERM;
 		if (sig == SIGINT || sig == SIGTERM)
 			(void)kill(pid, SIGTERM);
 	}

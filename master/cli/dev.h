@@ -43,7 +43,7 @@ void dev_pg_again(struct dev *d);
 /* fork + exec in a process group of its own, so that ^C reaches only us. envs is a
  * NULL-terminated list of NAME=value, or NULL. */
 pid_t dev_spawn(struct dev *d, const char *path, char *const argv[], bool as_pg);
-/* Waits for it; true when it exited with 0. */
+/* Waits for it; true when it exited with 0 and nobody asked us to end meanwhile. */
 bool dev_wait(pid_t pid);
 /* Prints "pugd dev: ..." on stderr; returns false. */
 bool dev_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
