@@ -325,13 +325,17 @@ def test_interrupted_start(variant):
     """^C while it creates, migrates or seeds: everything ends, and it can start again."""
     binary = os.path.join(pug.TOP, "build", variant, "pugd")
     with folder() as data:
-        for wait in (0.1, 0.5, 1.0, 1.5, 2.5):
+        for wait in (0.1, 0.5, 0.7, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5, 2.5):
             with tempfile.TemporaryFile() as out:
                 child = subprocess.Popen([binary, "dev", "--data", data, "--port", "0", "--seed",
                                           "3000000"], stdout=out, stderr=out, cwd=pug.TOP)
-                time.sleep(wait)
-                child.send_signal(signal.SIGINT)
-                child.wait(60)
+                try:
+                    time.sleep(wait)
+                    child.send_signal(signal.SIGINT)
+                    assert child.wait(60) in (1, -signal.SIGINT)
+                finally:
+                    child.kill()
+                    child.wait()
             no_trace(places(data))
         p = pug.Pug(variant, data=data).start()
         try:
