@@ -223,11 +223,15 @@ static void on_accept(struct master *m, struct watch *w, uint32_t events)
 void admin_open(struct master *m)
 {
 	struct address a, bound = {.len = sizeof(bound.sa)};
+	mode_t mask;
 	int fd;
 
 	if (m->opt.admin_listen[0] == '\0' || !address_parse(str_of(m->opt.admin_listen), &a))
 		return;
+	/* Never open to more for a moment, whatever the umask that we inherited. */
+	mask = umask(0117);
 	fd = listen_bind(&a, ADMIN_BACKLOG);
+	umask(mask);
 	if (fd < 0) {
 		log_warn("no admin socket addr=%s error=%s", m->opt.admin_listen, strerror(-fd));
 		return;
