@@ -26,7 +26,9 @@ static struct str take_part(struct str *s, char separator)
 	struct str part = {s->p, at < 0 ? s->n : (size_t)at};
 	size_t used = part.n + (at >= 0);
 
-	s->p += used;
+	/* A header that is absent has no bytes to point to. */
+	if (used > 0)
+		s->p += used;
 	s->n -= used;
 	return str_trim(part);
 }
