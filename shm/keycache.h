@@ -17,7 +17,6 @@ struct key_entry {
 	char key_id[24]; /* xid, zero-padded */
 	char project_id[24];
 	char org_id[24];
-	char timezone[72];
 	int32_t project; /* internal number */
 	uint32_t kind;   /* 1 public, 2 private */
 };

@@ -48,7 +48,7 @@ static const uint64_t segment_shape[] = {
 	AT(crumb, principal), AT(crumb, body), AT(crumb, start_ms), AT(crumb, call_id),
 	AT(crumb, method_name),
 	sizeof(struct key_entry), AT(key_entry, key_id), AT(key_entry, project_id),
-	AT(key_entry, org_id), AT(key_entry, timezone), AT(key_entry, project), AT(key_entry, kind),
+	AT(key_entry, org_id), AT(key_entry, project), AT(key_entry, kind),
 	sizeof(struct stat_cell), AT(stat_cell, calls), AT(stat_cell, by_code),
 	AT(stat_cell, latency), AT(stat_cell, latency_sum_us),
 	AT(quarantine, until_ms), AT(quarantine, fingerprint), AT(quarantine, row),

@@ -4,10 +4,10 @@
 -- name: authn_key :one
 -- lane: fast
 -- params: digest bytea
--- columns: key_id text, project_id text, org_id text, timezone text, project int4, kind int4
+-- columns: key_id text, project_id text, org_id text, project int4, kind int4
 -- What an API key gives access to, by api_keys_digest_key. At most one row; no
 -- row for a key whose project was deleted.
-SELECT k.id, p.id, p.org_id, p.reporting_timezone, k.project, k.kind::int4
+SELECT k.id, p.id, p.org_id, k.project, k.kind::int4
 FROM pugd.api_keys k JOIN pugd.projects p ON p.num = k.project
 WHERE k.digest = $1 AND p.deleted_at IS NULL;
 
@@ -21,15 +21,14 @@ SELECT email FROM pugd.customers WHERE id = $1;
 -- name: authn_customer_project :one
 -- lane: fast
 -- params: customer_id text, project_id text
--- columns: email text, project int4, org_id text, timezone text, role int4
+-- columns: email text, project int4, org_id text, role int4
 -- The person and what x-project-id means to them, in one round trip. By primary
 -- and unique keys, one row per known person; project 0 when the project is
 -- unknown or foreign, which nobody outside may tell apart (D52).
-SELECT c.email, coalesce(m.num, 0), coalesce(m.org_id, ''), coalesce(m.reporting_timezone, ''),
-       coalesce(m.role, 0)
+SELECT c.email, coalesce(m.num, 0), coalesce(m.org_id, ''), coalesce(m.role, 0)
 FROM pugd.customers c
 LEFT JOIN (
-  SELECT p.num, p.org_id, p.reporting_timezone, om.role::int4 AS role, om.customer_id
+  SELECT p.num, p.org_id, om.role::int4 AS role, om.customer_id
   FROM pugd.projects p JOIN pugd.org_members om ON om.org_id = p.org_id
   WHERE p.id = $2 AND p.deleted_at IS NULL
 ) m ON m.customer_id = c.id

@@ -15,6 +15,12 @@ LIMIT 10000;
 SELECT id, org_id, display_name, reporting_timezone
 FROM pugd.projects WHERE num = $1 AND deleted_at IS NULL;
 
+-- name: project_zone :one
+-- params: project int4
+-- columns: reporting_timezone text
+-- For insights; not cached with the API key, so that a change counts at once everywhere.
+SELECT reporting_timezone FROM pugd.projects WHERE num = $1 AND deleted_at IS NULL;
+
 -- name: project_create :one
 -- params: project_id text, org_id text, display_name text, reporting_timezone text, customer_id text, key_id text, key text, key_digest bytea, key_hint text
 -- columns: id text

@@ -282,6 +282,9 @@ def test_zones(_):
                               ("WEEK", "2026-06-06T18:30:00Z"), ("MONTH", "2026-05-31T18:30:00Z")):
         got = p.trends(start, end, ask("e"), granularity=granularity)[0][2][0][0]
         assert got == want, (granularity, got)
+    # A changed zone counts for the next query, with a key as well.
+    P.ok(PROJECTS + "Update", {"reportingTimezone": "UTC"}, token=p.token, project=p.id)
+    assert p.trends(start, end, ask("e"))[0][2][0][0] == "2026-06-09T00:00:00Z"
     q = Project("America/New_York")
     q.send([event("e", "u", datetime.datetime(2024, 11, 3, h, 30, tzinfo=UTC)) for h in (5, 6)])
     start = datetime.datetime(2024, 11, 2, tzinfo=UTC)

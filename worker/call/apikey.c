@@ -74,7 +74,6 @@ static enum outcome ask_database(
 	copy(out->key_id, sizeof(out->key_id), row.key_id);
 	copy(out->project_id, sizeof(out->project_id), row.project_id);
 	copy(out->org_id, sizeof(out->org_id), row.org_id);
-	copy(out->timezone, sizeof(out->timezone), row.timezone);
 	out->project = row.project;
 	out->kind = (uint32_t)row.kind;
 	return FOUND;

@@ -115,7 +115,6 @@ static int with_key(struct call *c, struct str key)
 	put(who->key_id, sizeof(who->key_id), str_of(e.key_id));
 	put(who->project_id, sizeof(who->project_id), str_of(e.project_id));
 	put(who->org_id, sizeof(who->org_id), str_of(e.org_id));
-	put(who->timezone, sizeof(who->timezone), str_of(e.timezone));
 	who->project = e.project;
 	principal_hash(who);
 	if (c->method->authz != PB_AUTHZ_SDK &&
@@ -162,7 +161,6 @@ static int load_customer_project(struct call *c, struct str project)
 		return wrong_project(c);
 	put(who->project_id, sizeof(who->project_id), project);
 	put(who->org_id, sizeof(who->org_id), row.org_id);
-	put(who->timezone, sizeof(who->timezone), row.timezone);
 	who->project = row.project;
 	who->role = (enum pb_role)row.role;
 	return 0;

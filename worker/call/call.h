@@ -58,7 +58,6 @@ struct principal {
 	int32_t project;      /* internal number of the project, 0 = none */
 	char org_id[21];      /* of the project, or of the request's org_id after authz */
 	enum pb_role role;    /* in org_id; PB_ROLE_NONE for keys */
-	char timezone[65];    /* reporting time zone of the project, "" = UTC */
 	uint64_t hash;        /* for limits and quarantine; never 0 once authenticated */
 };
 

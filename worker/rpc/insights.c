@@ -2,6 +2,7 @@
  * InsightsService: compiles the question, runs it on a scan thread, writes the
  * answer down. The counting itself is in worker/insights.
  */
+#include "q.h"
 #include "rpc.h"
 #include "worker/insights/compile.h"
 #include "worker/insights/scan.h"
@@ -155,10 +156,17 @@ static int run_segmentation(struct call *c, struct scan *s, Insights__V1__QueryR
 static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
 	Insights__V1__QueryResponse *out)
 {
+	struct q_project_zone_row zone;
 	struct plan plan;
 	const char *why;
+	int n = q_project_zone(
+		&c->db, &(struct q_project_zone_args){.project = c->who.project}, &zone);
 
-	if (compile_query(&plan, in, str_of(c->who.timezone), &s->a, &why) < 0) {
+	if (n < 0)
+		return call_fail_db(c, &c->db);
+	if (n == 0)
+		return call_fail(c, CODE_UNAUTHENTICATED, NULL, "the project was deleted");
+	if (compile_query(&plan, in, zone.reporting_timezone, &s->a, &why) < 0) {
 		if (!why)
 			return no_memory(c);
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);

@@ -138,8 +138,6 @@ int rpc_projects_update(
 		return failed_name(c);
 	if (n == 0)
 		return project_gone(c);
-	/* Cached keys carry the zone of their project. */
-	keycache_bump(c->w->seg);
 	out->project = project_message(c, &(struct project_row){row.id, row.org_id,
 						  row.display_name, row.reporting_timezone});
 	return out->project ? 0 : -1;
@@ -234,15 +232,15 @@ int rpc_projects_revoke_api_key(struct call *c, const Projects__V1__RevokeApiKey
 {
 	struct q_api_key_revoke_args args = {.key_id = str_of(in->id), .project = c->who.project};
 	(void)out;
-	/* Before, so that a lookup that started earlier cannot be cached as current; after, so
-	 * that one that ran meanwhile cannot either (D85). */
-	keycache_bump(c->w->seg);
 	int n = q_api_key_revoke(&c->db, &args);
-	keycache_bump(c->w->seg);
-	if (n < 0)
-		return call_fail_db(c, &c->db);
 	if (n == 0)
 		return call_fail_resource(c, "API_KEY_NOT_FOUND", "api_key", in->id,
 			"id: the project has no such API key");
+	/* A look-up that read the key before the COMMIT carries an older epoch, and one that
+	 * began afterwards does not find it: moving the epoch here is enough, and only a real
+	 * revocation may empty the cache for everybody. Also when the outcome is unknown. */
+	keycache_bump(c->w->seg);
+	if (n < 0)
+		return call_fail_db(c, &c->db);
 	return 0;
 }
