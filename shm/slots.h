@@ -34,7 +34,8 @@ struct slot {
 	_Atomic uint32_t keeper;
 	_Atomic uint64_t heartbeat_ms; /* CLOCK_MONOTONIC, by the loop's tick */
 	_Atomic uint64_t started_ms;
-	_Atomic uint32_t connections, calls_in_flight, db_up, degraded;
+	_Atomic uint32_t connections, calls_in_flight;
+	_Atomic uint32_t db_up, degraded; /* 1: PostgreSQL answers; 1: it does not */
 	_Atomic uint64_t arena_bytes;
 	struct crumb crumbs[CRUMBS_PER_SLOT];
 	_Atomic uint32_t panic_set; /* panic text and signal are complete */

@@ -81,7 +81,7 @@ struct call {
 	char id[65]; /* request id (D10, D51) */
 	const struct pb_method *method;
 	bool get; /* Connect GET */
-	bool unary_gzip_in, gzip_out;
+	bool gzip_out;
 	enum codec codec;
 	uint64_t deadline_ms; /* CLOCK_MONOTONIC; 0 = none asked for */
 	struct principal who;
@@ -138,6 +138,7 @@ int call_sleep(struct call *c, uint64_t ms);
 struct call *call_self(void);
 /* Arena shorthands that fail the call with resource_exhausted at the cap. */
 void *call_alloc(struct call *c, size_t size);
+char *call_str(struct call *c, struct str s); /* a NUL-terminated copy */
 
 int call_route(struct call *c);
 int call_authn(struct call *c);

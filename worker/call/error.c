@@ -166,6 +166,15 @@ void *call_alloc(struct call *c, size_t size)
 	return p;
 }
 
+char *call_str(struct call *c, struct str s)
+{
+	char *z = call_alloc(c, s.n + 1);
+
+	if (z && s.n > 0)
+		memcpy(z, s.p, s.n);
+	return z;
+}
+
 static struct detail *own_detail(struct call *c, const char *type, struct str one, struct str two)
 {
 	struct detail *d = arena_zalloc(c->arena, sizeof(*d));

@@ -81,7 +81,6 @@ static void dbconn_is_up(struct dbconn *conn)
 		wake_others(lane);
 	lane->down_ms = 0;
 	pool_count(pool, CTR_db_connects);
-	pool_gauge(pool);
 	dbconn_watch(conn, EPOLLIN);
 	lane_dispatch(lane);
 }
@@ -231,7 +230,6 @@ void dbconn_close(struct dbconn *conn)
 	free(conn->prepared);
 	conn->prepared = NULL;
 	conn->prepared_n = 0;
-	pool_gauge(conn->lane->pool);
 }
 
 /* Newest first, so that what is sent again keeps its order at the lane's front. */

@@ -143,7 +143,6 @@ void lane_dispatch(struct lane *lane);
 void lane_fail(struct lane *lane, enum db_kind kind);
 void pool_wake(struct db_pool *pool);
 void pool_count(struct db_pool *pool, enum counter c);
-void pool_gauge(struct db_pool *pool);
 
 /* dbconn.c */
 void dbconn_init(struct dbconn *conn, struct lane *lane);

@@ -28,16 +28,6 @@ void pool_count(struct db_pool *pool, enum counter c)
 		counter_add(pool->w->seg, pool->w->slot_no, c, 1);
 }
 
-void pool_gauge(struct db_pool *pool)
-{
-	int up = 0;
-
-	for (int i = 0; i < LANES; i++)
-		up += pool->lanes[i].up;
-	if (pool->w->slot)
-		atomic_store_explicit(&pool->w->slot->db_up, (uint32_t)up, memory_order_relaxed);
-}
-
 /* ---- jobs ---- */
 
 void job_finish(struct job *job, enum db_kind kind)

@@ -255,6 +255,12 @@ void scan_free(struct scan *s)
 	arena_free(&s->a);
 }
 
+int scan_no_memory(struct call *c)
+{
+	return call_fail(
+		c, CODE_RESOURCE_EXHAUSTED, NULL, "the query needs more memory than it may use");
+}
+
 static int fail(struct call *c, enum scan_end end)
 {
 	switch (end) {
@@ -266,8 +272,7 @@ static int fail(struct call *c, enum scan_end end)
 	case SCAN_GONE:
 		return call_fail(c, CODE_CANCELED, NULL, "the client went away");
 	case SCAN_MEMORY:
-		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
-			"the query needs more memory than it may use");
+		return scan_no_memory(c);
 	case SCAN_DB:
 		return call_fail(c, CODE_UNAVAILABLE, NULL, "the database cannot be reached now");
 	case SCAN_BROKEN:

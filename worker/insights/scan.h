@@ -28,7 +28,7 @@ struct scan {
 	void *kernel;
 	struct arena a; /* of the query: plan, people, kernel, results */
 	struct people people;
-	/* for status and `pugd explain` */
+	/* what was read: bytes go to a counter, the rest is for tests */
 	uint64_t bytes, segments, events;
 
 	/* below: scan.c's own */
@@ -45,5 +45,7 @@ void scan_init(struct scan *s, struct call *c);
 void scan_free(struct scan *s);
 /* Runs it on a thread while the call is parked. 0, or -1 after call_fail(). */
 int scan_run(struct scan *s, struct call *c);
+/* The failure of a query whose arena is full; returns -1. */
+int scan_no_memory(struct call *c);
 
 #endif

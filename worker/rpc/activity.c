@@ -28,12 +28,6 @@ static bool enough(struct scan *s, int64_t tmax)
 	return feed_full(s->kernel, tmax);
 }
 
-static int no_memory(struct call *c)
-{
-	return call_fail(
-		c, CODE_RESOURCE_EXHAUSTED, NULL, "the query needs more memory than it may use");
-}
-
 static int start_after(struct call *c, struct feed *feed, struct plan *plan, const char *token)
 {
 	struct cursor cursor;
@@ -93,12 +87,12 @@ static int list(struct call *c, struct scan *s, const Activity__V1__ListRequest 
 
 	if (compile_list(&plan, in, &s->a, &why) < 0) {
 		if (!why)
-			return no_memory(c);
+			return scan_no_memory(c);
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_ACTIVITY_FILTER", "%s", why);
 	}
 	/* one more than the page shows whether something follows */
 	if (!feed_init(&feed, size + 1, &s->a))
-		return no_memory(c);
+		return scan_no_memory(c);
 	if (start_after(c, &feed, &plan, in->page_token) < 0)
 		return -1;
 	s->plan = &plan;

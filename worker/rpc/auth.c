@@ -100,9 +100,9 @@ int rpc_auth_sign_in(
 		return -1;
 	if (match == PASSWORD_RIGHT_OLD)
 		upgrade_hash(c, &row, in->password);
-	char *id = arena_str(c->arena, row.id);
+	char *id = call_str(c, row.id);
 	if (!id)
-		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the call is out of memory");
+		return -1;
 	return session_open(c, id, &out->token, &out->refresh_token);
 }
 
@@ -151,9 +151,9 @@ int rpc_auth_refresh_token(struct call *c, const Auth__V1__RefreshTokenRequest *
 		return refresh_refused(c);
 	if (row.outcome == REFRESH_REPEATED && repeated_successor(c, &used, &next) != 0)
 		return -1;
-	char *id = arena_str(c->arena, row.customer_id);
+	char *id = call_str(c, row.customer_id);
 	if (!id)
-		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the call is out of memory");
+		return -1;
 	return session_tokens(c, id, &next, &out->token, &out->refresh_token);
 }
 

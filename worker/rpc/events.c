@@ -21,13 +21,12 @@ static int put_dropped(struct call *c, uint32_t n, Events__V1__BatchCreateRespon
 	if (!e || !out->dropped_by_reason)
 		return -1;
 	events__v1__batch_create_response__dropped_by_reason_entry__init(e);
-	e->key = arena_str(c->arena, STR(no_salt));
+	e->key = call_str(c, STR(no_salt));
 	e->has_value = true;
 	e->value = n;
 	out->dropped_by_reason[0] = e;
 	out->n_dropped_by_reason = 1;
-	return e->key ? 0
-		      : call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the call is out of memory");
+	return e->key ? 0 : -1;
 }
 
 static void count(struct call *c, uint32_t accepted, uint32_t created, uint32_t dropped)

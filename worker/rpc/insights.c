@@ -21,24 +21,7 @@ static bool fold_segmentation(struct scan *s, const struct frame *f, const struc
 	return segmentation_fold(s->kernel, f);
 }
 
-static int no_memory(struct call *c)
-{
-	return call_fail(
-		c, CODE_RESOURCE_EXHAUSTED, NULL, "the query needs more memory than it may use");
-}
-
 /* ---- the answer of trends ---- */
-
-static char *copy_text(struct call *c, struct str s)
-{
-	char *z = call_alloc(c, s.n + 1);
-
-	if (z) {
-		memcpy(z, s.p, s.n);
-		z[s.n] = '\0';
-	}
-	return z;
-}
 
 static int put_points(
 	struct call *c, Insights__V1__TrendSeries *out, const struct trend_series *series)
@@ -79,8 +62,8 @@ static int put_breakdown(struct call *c, Insights__V1__TrendSeries *out, const s
 		return -1;
 	for (uint32_t i = 0; i < p->n_breakdowns; i++) {
 		insights__v1__trend_series__breakdown_entry__init(&v[i]);
-		v[i].key = copy_text(c, p->names[i]);
-		v[i].value = copy_text(c, series->values[i]);
+		v[i].key = call_str(c, p->names[i]);
+		v[i].value = call_str(c, series->values[i]);
 		if (!v[i].key || !v[i].value)
 			return -1;
 		out->breakdown[i] = &v[i];
@@ -98,7 +81,7 @@ static int put_trends(
 	uint32_t n;
 
 	if (!trends_finish(t, &series, &n))
-		return no_memory(c);
+		return scan_no_memory(c);
 	all = call_alloc(c, (n + 1) * sizeof(*all));
 	if (!result || !all)
 		return -1;
@@ -108,7 +91,7 @@ static int put_trends(
 		return -1;
 	for (uint32_t i = 0; i < n; i++) {
 		insights__v1__trend_series__init(&all[i]);
-		all[i].event_kind = copy_text(c, series[i].kind);
+		all[i].event_kind = call_str(c, series[i].kind);
 		if (!all[i].event_kind || put_points(c, &all[i], &series[i]) < 0 ||
 			put_breakdown(c, &all[i], p, &series[i]) < 0)
 			return -1;
@@ -127,7 +110,7 @@ static int run_trends(struct call *c, struct scan *s, Insights__V1__QueryRespons
 	s->kernel = trends_new(s->plan);
 	s->fold = fold_trends;
 	if (!s->kernel)
-		return no_memory(c);
+		return scan_no_memory(c);
 	if (scan_run(s, c) < 0)
 		return -1;
 	return put_trends(c, s->kernel, s->plan, out);
@@ -168,7 +151,7 @@ static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__Q
 		return call_fail(c, CODE_UNAUTHENTICATED, NULL, "the project was deleted");
 	if (compile_query(&plan, in, zone.reporting_timezone, &s->a, &why) < 0) {
 		if (!why)
-			return no_memory(c);
+			return scan_no_memory(c);
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
 	}
 	s->plan = &plan;

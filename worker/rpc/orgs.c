@@ -13,15 +13,11 @@ static Orgs__V1__Org *org_message(struct call *c, struct str id, struct str name
 	if (!org)
 		return NULL;
 	orgs__v1__org__init(org);
-	org->id = arena_str(c->arena, id);
-	org->display_name = arena_str(c->arena, name);
+	org->id = call_str(c, id);
+	org->display_name = call_str(c, name);
 	org->has_role = 1;
 	org->role = (Orgs__V1__OrgRole)role;
-	if (!org->id || !org->display_name) {
-		(void)call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the call is out of memory");
-		return NULL;
-	}
-	return org;
+	return org->id && org->display_name ? org : NULL;
 }
 
 int rpc_orgs_list(struct call *c, const Orgs__V1__ListRequest *in, Orgs__V1__ListResponse *out)

@@ -15,11 +15,6 @@ struct project_row {
 	struct str id, org_id, name, zone;
 };
 
-static int no_memory(struct call *c)
-{
-	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the call is out of memory");
-}
-
 /* NULL after call_fail(). */
 static Projects__V1__Project *project_message(struct call *c, const struct project_row *row)
 {
@@ -27,17 +22,15 @@ static Projects__V1__Project *project_message(struct call *c, const struct proje
 	if (!p)
 		return NULL;
 	projects__v1__project__init(p);
-	p->id = arena_str(c->arena, row->id);
-	p->org_id = arena_str(c->arena, row->org_id);
-	p->display_name = arena_str(c->arena, row->name);
-	p->reporting_timezone = arena_str(c->arena, row->zone);
+	p->id = call_str(c, row->id);
+	p->org_id = call_str(c, row->org_id);
+	p->display_name = call_str(c, row->name);
+	p->reporting_timezone = call_str(c, row->zone);
 	/* Released clients expect the field; push credentials are not kept (D56). */
-	p->fcm_service_json = arena_str(c->arena, STR(""));
+	p->fcm_service_json = call_str(c, STR(""));
 	if (!p->id || !p->org_id || !p->display_name || !p->reporting_timezone ||
-		!p->fcm_service_json) {
-		(void)no_memory(c);
+		!p->fcm_service_json)
 		return NULL;
-	}
 	return p;
 }
 
@@ -161,18 +154,16 @@ static Projects__V1__ApiKey *key_message(struct call *c, const struct key_row *r
 	t->seconds = row->create_us / 1000000;
 	t->nanos = (int32_t)(row->create_us % 1000000) * 1000;
 	k->create_time = t;
-	k->id = arena_str(c->arena, row->id);
-	k->display_name = arena_str(c->arena, row->name);
+	k->id = call_str(c, row->id);
+	k->display_name = call_str(c, row->name);
 	k->has_kind = 1;
 	k->kind = (Projects__V1__ApiKeyKind)row->kind;
 	/* Public keys are shown in full, private ones never again (D4). */
 	if (row->kind == APIKEY_PUBLIC)
-		k->key = arena_str(c->arena, row->key);
-	k->masked = arena_str(c->arena, row->hint);
-	if (!k->id || !k->display_name || !k->masked || (row->kind == APIKEY_PUBLIC && !k->key)) {
-		(void)no_memory(c);
+		k->key = call_str(c, row->key);
+	k->masked = call_str(c, row->hint);
+	if (!k->id || !k->display_name || !k->masked || (row->kind == APIKEY_PUBLIC && !k->key))
 		return NULL;
-	}
 	return k;
 }
 
@@ -197,11 +188,11 @@ int rpc_projects_create_api_key(struct call *c, const Projects__V1__CreateApiKey
 		return call_fail_db(c, &c->db);
 	if (n == 0)
 		return project_gone(c);
-	out->key = arena_str(c->arena, str_of(key.text));
+	out->key = call_str(c, str_of(key.text));
 	out->api_key = key_message(c, &(struct key_row){args.key_id, args.key, args.hint,
 					      str_of(in->display_name ? in->display_name : ""),
 					      args.kind, row.create_time});
-	return out->key && out->api_key ? 0 : no_memory(c);
+	return out->key && out->api_key ? 0 : -1;
 }
 
 int rpc_projects_list_api_keys(struct call *c, const Projects__V1__ListApiKeysRequest *in,

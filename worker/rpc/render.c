@@ -4,17 +4,6 @@
  */
 #include "worker/rpc/render.h"
 
-static char *copy_text(struct call *c, struct str s)
-{
-	char *z = call_alloc(c, s.n + 1);
-
-	if (z) {
-		memcpy(z, s.p, s.n);
-		z[s.n] = '\0';
-	}
-	return z;
-}
-
 static char *uuid_text(struct call *c, const uint8_t id[16])
 {
 	char *z = call_alloc(c, 37);
@@ -27,7 +16,7 @@ static char *uuid_text(struct call *c, const uint8_t id[16])
 static int put_text(struct call *c, Google__Protobuf__Value *out, struct str s)
 {
 	out->kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
-	out->string_value = copy_text(c, s);
+	out->string_value = call_str(c, s);
 	return out->string_value ? 1 : -1;
 }
 
@@ -94,7 +83,7 @@ static Google__Protobuf__Struct *properties(
 		shown = put_value(c, &f->value, ev->props[i].key, &ev->props[i].value);
 		if (shown == 0)
 			continue;
-		f->entry.key = copy_text(c, ev->props[i].key);
+		f->entry.key = call_str(c, ev->props[i].key);
 		f->entry.value = &f->value;
 		if (shown < 0 || !f->entry.key)
 			return NULL;
@@ -110,8 +99,8 @@ int render_event(struct call *c, const struct feed_event *ev, Activity__V1__Acti
 	activity__v1__activity_event__init(out);
 	out->event_id = uuid_text(c, ev->id);
 	out->session_id = uuid_text(c, ev->session);
-	out->kind = copy_text(c, ev->kind);
-	out->distinct_id = copy_text(c, ev->distinct_id);
+	out->kind = call_str(c, ev->kind);
+	out->distinct_id = call_str(c, ev->distinct_id);
 	out->occur_time = call_alloc(c, sizeof(*out->occur_time));
 	out->auto_properties = properties(c, ev, SCOPE_AUTO);
 	out->custom_properties = properties(c, ev, SCOPE_CUSTOM);
