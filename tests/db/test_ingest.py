@@ -127,7 +127,7 @@ def test_dead_project(p):
 
 
 def test_only_the_culprit_fails(p):
-    """A group commit that fails is repeated call by call (D91)."""
+    """A group commit that fails is repeated project by project (D91)."""
     bad, good = account(p), account(p)
     p.psql(f"""CREATE FUNCTION pugd.test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
                BEGIN RAISE EXCEPTION 'refused'; END $$;
@@ -310,10 +310,60 @@ def test_budgets(variant):
         budget(p)
 
 
+def impatient(p):
+    """Nobody waits for a group commit beyond the own deadline, nor for every repetition of one."""
+    bad, others = account(p), [account(p) for _ in range(6)]
+
+    def send(key, **kw):
+        begin = time.monotonic()
+        status, body, _ = p.call(BATCH, {"events": [event("k", f"u{i}") for i in range(3)]}, key=key, **kw)
+        return status, body, time.monotonic() - begin
+    for a in [bad] + others:
+        assert send(a[2])[0] == 200
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        lock = pool.submit(p.psql, "BEGIN; LOCK TABLE pugd.inbox IN EXCLUSIVE MODE; SELECT pg_sleep(1.8); COMMIT")
+        while p.psql("SELECT count(*) FROM pg_locks WHERE relation = 'pugd.inbox'::regclass AND "
+                     "mode = 'ExclusiveLock' AND granted") == [["0"]]:
+            time.sleep(0.02)
+        # the first is in the commit, the others wait for the next one
+        patient = pool.submit(send, others[0][2])
+        hasty = [pool.submit(send, a[2], headers={"connect-timeout-ms": "500"}) for a in others[:3] * 2]
+        for status, body, took in (j.result() for j in hasty):
+            assert status == 504 and body["code"] == "deadline_exceeded" and took < 1.3, (status, body, took)
+        assert patient.result()[0] == 200
+        lock.result()
+    p.psql(f"""CREATE FUNCTION pugd.test_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+               BEGIN IF NEW.project = {bad[3]} THEN RAISE EXCEPTION 'refused'; END IF;
+               PERFORM pg_sleep(30); RETURN NEW; END $$;
+               CREATE TRIGGER test_refuse BEFORE INSERT ON pugd.inbox FOR EACH ROW
+               WHEN (NEW.project <> {others[0][3]}) EXECUTE FUNCTION pugd.test_refuse()""")
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        lock = pool.submit(p.psql, "BEGIN; LOCK TABLE pugd.inbox IN EXCLUSIVE MODE; SELECT pg_sleep(1); COMMIT")
+        time.sleep(0.4)
+        first = pool.submit(send, others[0][2])
+        time.sleep(0.2)
+        jobs = [pool.submit(send, a[2]) for a in [bad] + others[1:]]
+        assert first.result()[0] == 200
+        answers = [j.result() for j in jobs]
+        lock.result()
+    p.psql("DROP TRIGGER test_refuse ON pugd.inbox; DROP FUNCTION pugd.test_refuse()")
+    assert answers[0][0] == 500, answers[0]
+    for status, body, took in answers[1:]:
+        # one db_timeout in the only repetition, not five in a row
+        assert status == 503 and body["code"] == "unavailable" and took < 6, (status, body, took)
+    assert send(bad[2])[0] == 200
+
+
+def test_impatient(variant):
+    with pug.Pug(variant=variant, options=["db_timeout=2s", "workers=1", "db_ingest=1"]) as p:
+        impatient(p)
+
+
 def main():
-    tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and f != test_budgets]
+    alone = [("test_budgets", test_budgets), ("test_impatient", test_impatient)]
+    tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and f not in (test_budgets, test_impatient)]
     with pug.Pug(variant="asan" if "asan" in sys.argv else "test") as p:
-        return pug.main([(n, lambda _, f=f: f(p)) for n, f in tests] + [("test_budgets", test_budgets)])
+        return pug.main([(n, lambda _, f=f: f(p)) for n, f in tests] + alone)
 
 
 if __name__ == "__main__":

@@ -21,18 +21,23 @@ enum {
 	ATTEMPTS = 3 /* against deadlocks and missing partitions */
 };
 
-/* A call that waits; lives on its stack. */
+/* A call that waits; lives on its stack, so it is gone once the call was resumed. */
 struct waiter {
-	struct waiter *next;
+	struct list node;      /* in ingest->waiting, until it is taken */
+	struct waiter **place; /* in the group that took it; NULL before and afterwards */
+	uint64_t no;           /* order of arrival */
 	struct ingest_batch *batch;
+	struct loop_timer timer; /* the call's own deadline */
+	struct ingest *in;
 	struct coro *co;
 	struct db_error err; /* out */
-	bool done, dead;
+	bool done, dead, late;
 };
 
 struct ingest {
 	struct worker *w;
-	struct waiter *head, **tail;
+	struct list waiting;
+	uint64_t arrived;
 	struct loop_chore chore;
 	int flying, flying_max;
 };
@@ -46,7 +51,7 @@ struct ingest *ingest_new(struct worker *w)
 	if (!in)
 		return NULL;
 	in->w = w;
-	in->tail = &in->head;
+	list_init(&in->waiting);
 	in->chore.run = start_commits;
 	in->flying_max = (int)w->opt->db_ingest;
 	return in;
@@ -57,31 +62,52 @@ void ingest_free(struct ingest *in)
 	free(in);
 }
 
+static void release(struct waiter *wt)
+{
+	list_del(&wt->node);
+	wt->place = NULL;
+	wt->done = true;
+	loop_timer_stop(wt->in->w->loop, &wt->timer);
+	coro_resume(wt->co);
+}
+
+/* Leaves a hole in its group: what the commit needs of the batch, it has copied. */
+static void too_late(struct loop_timer *t)
+{
+	struct waiter *wt = list_item(t, struct waiter, timer);
+
+	if (wt->place)
+		*wt->place = NULL;
+	wt->late = true;
+	release(wt);
+}
+
 /* Takes waiters off the head until the group is full; returns how many. */
 static uint32_t take_group(struct ingest *in, struct waiter **group)
 {
 	uint32_t n = 0, events = 0;
 	size_t bytes = 0;
 
-	while (in->head && n < GROUP_BATCHES) {
-		const struct ingest_batch *b = in->head->batch;
+	while (!list_empty(&in->waiting) && n < GROUP_BATCHES) {
+		struct waiter *wt = list_item(in->waiting.next, struct waiter, node);
+		const struct ingest_batch *b = wt->batch;
 
 		if (n > 0 && (events + b->n > GROUP_EVENTS || bytes + b->bytes > GROUP_BYTES))
 			break;
 		events += b->n;
 		bytes += b->bytes;
-		group[n++] = in->head;
-		in->head = in->head->next;
+		list_del(&wt->node);
+		wt->place = &group[n];
+		group[n++] = wt;
 	}
-	if (!in->head)
-		in->tail = &in->head;
 	return n;
 }
 
 static void fail_all(struct waiter **v, uint32_t n, const struct db_error *err)
 {
 	for (uint32_t i = 0; i < n; i++)
-		v[i]->err = *err;
+		if (v[i])
+			v[i]->err = *err;
 }
 
 /* "no partition of relation found for row": not a constraint of ours. */
@@ -117,52 +143,121 @@ static int claim(struct db *db, struct group *g)
 	}
 }
 
-static void mark_dead(const struct group *g, struct waiter **v, uint32_t n)
+/* What the group found out, to the waiters that are still there. */
+static void hand_out(const struct group *g, const struct ingest_batch *copies, struct waiter **v)
 {
-	for (uint32_t i = 0; i < g->n_batches; i++)
-		for (uint32_t k = 0; g->dead[i] && k < n; k++)
-			if (v[k]->batch == g->batches[i])
-				v[k]->dead = true;
+	for (uint32_t i = 0; i < g->n_batches; i++) {
+		struct waiter *wt = v[g->batches[i] - copies];
+
+		if (!wt)
+			continue;
+		wt->err = (struct db_error){.kind = DB_OK};
+		wt->batch->created = g->batches[i]->created;
+		wt->dead = g->dead[i];
+	}
 }
 
-/* One statement for these waiters. True when it failed for a reason that may lie in
- * one of them. */
-static bool commit(struct ingest *in, struct waiter **v, uint32_t n)
+/* The batches as group_make() wants them. Copies, because a waiter may leave while the
+ * statement is under way; its events are not looked at after they were encoded. */
+static bool make(struct group *g, struct ingest_batch **copies, struct waiter **v, uint32_t n,
+	struct arena *a)
 {
-	struct ingest_batch **batches;
+	struct ingest_batch **batches = arena_array(a, n, sizeof(struct ingest_batch *));
+
+	*copies = arena_array(a, n, sizeof(**copies));
+	if (!batches || !*copies)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		(*copies)[i] = *v[i]->batch;
+		batches[i] = &(*copies)[i];
+	}
+	return group_make(g, batches, n, a);
+}
+
+/* One statement for these waiters, who are all there when it begins. */
+static enum db_kind commit(struct ingest *in, struct waiter **v, uint32_t n)
+{
+	struct ingest_batch *copies;
 	struct arena a;
 	struct group g = {0};
 	struct db db;
-	bool suspect = false;
 
 	arena_init(&a, GROUP_MEMORY);
 	db_pooled(&db, in->w->db, &a, 0);
 	db.err = (struct db_error){.kind = DB_MEMORY};
-	batches = arena_array(&a, n, sizeof(struct ingest_batch *));
-	for (uint32_t i = 0; batches && i < n; i++)
-		batches[i] = v[i]->batch;
-	if (!batches || !group_make(&g, batches, n, &a) || claim(&db, &g) < 0) {
+	if (!make(&g, &copies, v, n, &a) || claim(&db, &g) < 0) {
 		if (db.err.kind == DB_OK)
 			db.err.kind = DB_BUG;
-		suspect = db.err.kind != DB_DOWN && db.err.kind != DB_TIMEOUT &&
-			  db.err.kind != DB_BUSY;
 		fail_all(v, n, &db.err);
 	} else {
-		mark_dead(&g, v, n);
+		hand_out(&g, copies, v);
 		if (in->w->seg)
 			counter_add(in->w->seg, in->w->slot_no, CTR_ingest_groups, 1);
+		db.err.kind = DB_OK;
 	}
 	arena_free(&a);
-	return suspect;
+	return db.err.kind;
 }
 
-/* One by one: only the culprit's project fails (D91). */
+/* True when the failure may lie in one of the batches. The others lie in the database:
+ * each repetition would only fail again, and as late as the first. */
+static bool suspicious(enum db_kind kind)
+{
+	return kind != DB_OK && kind != DB_DOWN && kind != DB_TIMEOUT && kind != DB_BUSY;
+}
+
+static int by_project(const void *x, const void *y)
+{
+	const struct waiter *a = *(struct waiter *const *)x, *b = *(struct waiter *const *)y;
+
+	if (a->batch->project != b->batch->project)
+		return a->batch->project < b->batch->project ? -1 : 1;
+	return a->no < b->no ? -1 : a->no > b->no;
+}
+
+/* Moves v's waiters to its front, without the holes; returns how many there are. */
+static uint32_t close_up(struct waiter **v, uint32_t n)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (v[i])
+			v[kept++] = v[i];
+	for (uint32_t i = 0; i < kept; i++)
+		v[i]->place = &v[i];
+	for (uint32_t i = kept; i < n; i++)
+		v[i] = NULL;
+	return kept;
+}
+
+static bool mixed(struct waiter *const *v, uint32_t n)
+{
+	for (uint32_t i = 1; i < n; i++)
+		if (v[i]->batch->project != v[0]->batch->project)
+			return true;
+	return false;
+}
+
+/* Project by project: only the culprit fails (D91). */
 static void commit_each(struct ingest *in, struct waiter **v, uint32_t n)
 {
-	log_warn("group commit failed, trying its calls one by one calls=%u", n);
-	for (uint32_t i = 0; i < n; i++) {
-		v[i]->err = (struct db_error){.kind = DB_OK};
-		commit(in, &v[i], 1);
+	struct db_error err = {.kind = DB_OK};
+	uint32_t end;
+
+	n = close_up(v, n);
+	qsort(v, n, sizeof(struct waiter *), by_project);
+	n = close_up(v, n);
+	log_warn("group commit failed, trying its projects one by one calls=%u", n);
+	while (n > 0) {
+		for (end = 1; end < n && v[end]->batch->project == v[0]->batch->project; end++)
+			;
+		err.kind = commit(in, v, end);
+		v += end;
+		n = close_up(v, n - end);
+		if (err.kind != DB_OK && !suspicious(err.kind)) {
+			fail_all(v, n, &err);
+			return;
+		}
 	}
 }
 
@@ -171,15 +266,15 @@ static void commit_groups(void *arg)
 	struct ingest *in = arg;
 	struct waiter *group[GROUP_BATCHES];
 
-	while (in->head) {
+	while (!list_empty(&in->waiting)) {
 		uint32_t n = take_group(in, group);
+		bool divisible = mixed(group, n);
 
-		if (commit(in, group, n) && n > 1)
+		if (suspicious(commit(in, group, n)) && divisible)
 			commit_each(in, group, n);
-		for (uint32_t i = 0; i < n; i++) {
-			group[i]->done = true;
-			coro_resume(group[i]->co);
-		}
+		for (uint32_t i = 0; i < n; i++)
+			if (group[i])
+				release(group[i]);
 	}
 	in->flying--;
 }
@@ -188,7 +283,7 @@ static void start_commits(struct loop_chore *ch)
 {
 	struct ingest *in = list_item(ch, struct ingest, chore);
 
-	while (in->head && in->flying < in->flying_max) {
+	while (!list_empty(&in->waiting) && in->flying < in->flying_max) {
 		in->flying++;
 		if (coro_start(commit_groups, in))
 			continue;
@@ -196,15 +291,11 @@ static void start_commits(struct loop_chore *ch)
 		if (in->flying > 0)
 			return; /* that one takes the rest, too */
 		/* no stack to be had: refuse rather than let calls hang */
-		while (in->head) {
-			struct waiter *wt = in->head;
+		while (!list_empty(&in->waiting)) {
+			struct waiter *wt = list_item(in->waiting.next, struct waiter, node);
 
-			in->head = wt->next;
-			if (!in->head)
-				in->tail = &in->head;
 			wt->err = (struct db_error){.kind = DB_BUSY};
-			wt->done = true;
-			coro_resume(wt->co);
+			release(wt);
 		}
 	}
 }
@@ -212,16 +303,23 @@ static void start_commits(struct loop_chore *ch)
 int ingest_submit(struct call *c, struct ingest_batch *b)
 {
 	struct ingest *in = c->w->ingest;
-	struct waiter me = {.batch = b, .co = coro_self()};
+	struct waiter me = {.batch = b,
+		.co = coro_self(),
+		.in = in,
+		.no = in->arrived++,
+		.timer = {.fire = too_late}};
 	struct db db = {.err = {.kind = DB_OK}};
 
-	*in->tail = &me;
-	in->tail = &me.next;
+	list_add(&in->waiting, &me.node);
+	loop_timer_set(in->w->loop, &me.timer, call_time_left(c));
 	/* at the end of the turn, so that the calls of one turn share a commit */
 	if (in->flying < in->flying_max)
 		loop_chore(in->w->loop, &in->chore);
 	while (!me.done)
 		call_park(c);
+	/* perhaps stored all the same: nobody knows yet (D20 makes sending again safe) */
+	if (me.late)
+		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL, "the deadline has passed");
 	if (me.dead)
 		return call_fail(c, CODE_UNAUTHENTICATED, NULL, "the project was deleted");
 	db.err = me.err;
