@@ -24,6 +24,8 @@
 static struct loop *loop;
 static struct net *net;
 
+static int64_t send_buffer; /* of each connection in the kernel; 0: its own choice */
+
 static struct options opt = {
 	.max_connections = 1000,
 	.max_calls = 200,
@@ -106,6 +108,10 @@ void call_serve(struct http_request *rq)
 		rp.body = (struct str){arena_zalloc(rq->arena, 4 << 20), 4 << 20};
 		must(rp.body.p != NULL);
 	}
+	if (str_starts(rq->path, STR("/page"))) {
+		rp.body = (struct str){arena_zalloc(rq->arena, 64 << 10), 64 << 10};
+		must(rp.body.p != NULL);
+	}
 	if (str_starts(rq->path, STR("/empty")))
 		rp.status = 204;
 	http_send(rq, &rp);
@@ -135,7 +141,10 @@ static int listen_somewhere(void)
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
 	socklen_t len = sizeof(sa);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int bytes = (int)send_buffer;
 
+	if (bytes)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	must(fd >= 0 && bind(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 && listen(fd, 1024) == 0);
 	must(getsockname(fd, (struct sockaddr *)&sa, &len) == 0);
 	printf("%d\n", ntohs(sa.sin_port));
@@ -153,6 +162,7 @@ static const struct {
 	{"head_timeout", &opt.head_timeout},
 	{"body_timeout", &opt.body_timeout},
 	{"idle_timeout", &opt.idle_timeout},
+	{"send_buffer", &send_buffer},
 };
 
 /* name=value, any number of them. */

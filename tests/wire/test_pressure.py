@@ -161,6 +161,29 @@ class Pressure(unittest.TestCase):
                 self.assertLess(got, 4 << 20)
                 s.close()
 
+    def test_a_reply_in_drops_ends(self):
+        """64 KB at 16 KB/s are 4 s and the body_timeout more, however busy the reader looks."""
+        with Echo("body_timeout=2000", "send_buffer=4096") as e:
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(5)
+            s.connect(("127.0.0.1", e.port))
+            s.sendall(b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n")
+            begin, got = time.monotonic(), 0
+            try:
+                while time.monotonic() - begin < 13:
+                    n = len(s.recv(1200))
+                    if n == 0:
+                        break
+                    got += n
+                    time.sleep(0.3)
+            except ConnectionResetError:
+                pass
+            took = time.monotonic() - begin
+            self.assertLess(got, 64 << 10)
+            self.assertTrue(4 < took < 12.5, (took, got))
+            s.close()
+
     def test_half_open_heads_do_not_slow_others(self):
         with Echo("max_connections=3000", "head_timeout=60000") as e:
             lorises = []

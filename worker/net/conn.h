@@ -65,6 +65,7 @@ struct exchange {
 	struct buf out;  /* head, and a small body */
 	struct str tail; /* a large body, in the arena */
 	size_t sent;     /* of both */
+	uint64_t end_ms; /* when the client must have taken all of it */
 };
 
 struct conn {

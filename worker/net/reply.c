@@ -1,7 +1,7 @@
 /*
  * Replies: the framing headers, and the writing. Nothing here waits: what the
  * socket does not take stays in the exchange until it does, and a client that
- * takes nothing for too long is dropped.
+ * takes nothing, or too little, for too long is dropped.
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -15,7 +15,10 @@
 
 enum {
 	/* Up to here a body is copied behind its head: one piece, one segment. */
-	REPLY_COPY = 16 * 1024
+	REPLY_COPY = 16 * 1024,
+	/* A reply holds worker_memory until it is written, so no client may take it in
+	 * drops for ever. Slower than this is no link in use, but somebody who means it. */
+	REPLY_BYTES_PER_S = 16 * 1024
 };
 
 static const struct {
@@ -105,6 +108,17 @@ static void reply_head(struct conn *c, const struct http_reply *rp, bool has_bod
 	buf_z(b, "\r\n");
 }
 
+/* Two limits: on standing still, set anew by every byte that the client takes, and on
+ * the whole. */
+static void reply_timer(struct conn *c)
+{
+	uint64_t still = (uint64_t)c->net->s.opt->body_timeout;
+	uint64_t now = loop_now_ms(c->net->s.loop), end = c->x->end_ms;
+	uint64_t left = end > now ? end - now : 0;
+
+	loop_timer_set(c->net->s.loop, &c->timer, left < still ? left : still);
+}
+
 void reply_start(struct conn *c, const struct http_reply *rp)
 {
 	struct exchange *x = c->x;
@@ -127,9 +141,9 @@ void reply_start(struct conn *c, const struct http_reply *rp)
 		conn_vanished(c, "no memory for the reply");
 		return;
 	}
-	/* The limit is on standing still, not on the whole: it is set anew by
-	 * every byte that the client takes. */
-	loop_timer_set(c->net->s.loop, &c->timer, (uint64_t)c->net->s.opt->body_timeout);
+	x->end_ms = loop_now_ms(c->net->s.loop) + (uint64_t)c->net->s.opt->body_timeout +
+		    (x->out.n + x->tail.n) * UINT64_C(1000) / REPLY_BYTES_PER_S;
+	reply_timer(c);
 	reply_flush(c);
 }
 
@@ -175,7 +189,7 @@ void reply_flush(struct conn *c)
 		}
 		x->sent += (size_t)n;
 		net_count(c->net, CTR_bytes_out, (uint64_t)n);
-		loop_timer_set(c->net->s.loop, &c->timer, (uint64_t)c->net->s.opt->body_timeout);
+		reply_timer(c);
 	}
 	loop_timer_stop(c->net->s.loop, &c->timer);
 	conn_watch(c);
