@@ -272,7 +272,8 @@ def test_oversized_bodies(_):
     answers, _ = talk(head(Transfer_Encoding="chunked") + b"7ffffffffffffff\r\n" + b"x" * 5 * MB,
                       timeout=3)
     assert [a[0] for a in answers] == [429], answers
-    refused(head(Transfer_Encoding="chunked") + b"10000000000000000\r\nx", 400, 499)
+    answer = refused(head(Transfer_Encoding="chunked") + b"10000000000000000\r\nx", 400)
+    assert json.loads(answer[2])["code"] == "invalid_argument", answer
     # Exactly at the limit it is served.
     assert post(b"{}" + b" " * (4 * MB - 2))[0] == 200
     assert post(b"{}" + b" " * (4 * MB - 1))[0] == 429
@@ -397,7 +398,7 @@ def test_smuggling_chunks(_):
                     b"2\r\n{}\r\n0\r\nX\r\n\r\n"):
         answers, closed = talk(head(Transfer_Encoding="chunked") + framing + inner, timeout=5)
         got = [a[0] for a in answers]
-        assert closed and len(got) <= 1 and all(400 <= s < 500 for s in got), (framing[:60], got)
+        assert closed and got == [400], (framing[:60], got)
     # Trailers and modest extensions are fine, and a trailer is no header.
     answers, _ = talk(head(Transfer_Encoding="chunked") +
                       b"2;a=b;c=\"d\"\r\n{}\r\n0\r\nContent-Length: 9\r\nX-Api-Key: x\r\n\r\n" +

@@ -62,6 +62,7 @@ static const char *const verdicts[] = {
 	[HTTP_BODY_OK] = "ok",
 	[HTTP_BODY_TOO_LARGE] = "large",
 	[HTTP_BODY_TIMEOUT] = "timeout",
+	[HTTP_BODY_MALFORMED] = "malformed",
 	[HTTP_BODY_BROKEN] = "broken",
 	[HTTP_BODY_MEMORY] = "memory",
 };
@@ -70,7 +71,8 @@ static const int verdict_status[] = {
 	[HTTP_BODY_OK] = 200,
 	[HTTP_BODY_TOO_LARGE] = 429,
 	[HTTP_BODY_TIMEOUT] = 408,
-	[HTTP_BODY_BROKEN] = 400,
+	[HTTP_BODY_MALFORMED] = 400,
+	[HTTP_BODY_BROKEN] = 500,
 	[HTTP_BODY_MEMORY] = 503,
 };
 

@@ -35,6 +35,9 @@ static int read_body(struct call *c, struct str *body)
 		c->reply.close = true;
 		return call_fail(
 			c, CODE_DEADLINE_EXCEEDED, NULL, "the body did not arrive in time");
+	case HTTP_BODY_MALFORMED:
+		c->reply.close = true;
+		return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "the body's chunks are malformed");
 	case HTTP_BODY_BROKEN:
 		c->reply.close = true;
 		return call_fail(c, CODE_CANCELED, NULL, "the body did not arrive whole");

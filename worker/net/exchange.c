@@ -108,7 +108,7 @@ static bool body_chunked(struct conn *c, struct str *in)
 	case CHUNKED_BAD:
 		/* Where the next request begins is unknown from here on. */
 		c->close = true;
-		x->verdict = HTTP_BODY_BROKEN;
+		x->verdict = HTTP_BODY_MALFORMED;
 		return false;
 	case CHUNKED_MORE:
 		break;
@@ -131,7 +131,7 @@ size_t exchange_feed(struct conn *c, struct str in)
 	if (c->state == CONN_SKIP) {
 		if (x->body_read || c->close)
 			conn_poke(c);
-	} else if (x->verdict == HTTP_BODY_TOO_LARGE || x->verdict == HTTP_BODY_BROKEN ||
+	} else if (x->verdict == HTTP_BODY_TOO_LARGE || x->verdict == HTTP_BODY_MALFORMED ||
 		   x->body.over) {
 		exchange_settle(c, x->body.over ? HTTP_BODY_MEMORY : x->verdict);
 	} else if (x->body_read) {

@@ -46,7 +46,8 @@ enum http_body {
 	HTTP_BODY_OK,
 	HTTP_BODY_TOO_LARGE, /* more than max bytes; the rest is drained or the connection closes */
 	HTTP_BODY_TIMEOUT,   /* not complete within the body timeout */
-	HTTP_BODY_BROKEN,    /* malformed chunking or the peer went away: no reply is possible */
+	HTTP_BODY_MALFORMED, /* bad chunking: a reply is possible, then the connection closes */
+	HTTP_BODY_BROKEN,    /* the peer went away: no reply is possible */
 	HTTP_BODY_MEMORY     /* the worker's budget is spent */
 };
 
