@@ -317,10 +317,15 @@ static void setup_limits(const struct options *opt)
 static bool build_offload(struct worker *w)
 {
 	int64_t fast = w->opt->hash_threads, scan = w->opt->insight_threads;
+	const int queues[OFFLOAD_POOLS] = {[OFFLOAD_FAST] = (int)w->opt->hash_queue,
+		[OFFLOAD_SCAN] = (int)w->opt->insight_queue};
+	int threads[OFFLOAD_POOLS];
 
 	fast = fast > THREADS_MAX / 2 ? THREADS_MAX / 2 : fast;
 	scan = scan > THREADS_MAX - fast ? THREADS_MAX - fast : scan;
-	w->offload = offload_new(w->loop, (int)fast, (int)scan, (int)w->opt->insight_queue);
+	threads[OFFLOAD_FAST] = (int)fast;
+	threads[OFFLOAD_SCAN] = (int)scan;
+	w->offload = offload_new(w->loop, threads, queues);
 	if (w->offload)
 		offload_set_crumbs(w->offload, w->slot->crumbs);
 	return w->offload != NULL;

@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "worker/coro.h"
 #include "worker/crumb.h"
@@ -31,17 +32,17 @@ struct job {
 	void (*fn)(void *arg);
 	void *arg;
 	struct coro *waiter;
-	struct offload *o;
+	uint64_t deadline_ms;
 	struct crumb crumb; /* of the call that asked */
 	bool has_crumb;
-	bool done;
+	bool done, late;
 };
 
 struct thread_pool {
 	struct offload *o;
 	enum offload_pool which;
 	int want, started, idle;
-	int queued;
+	int queued, queue_max;
 	struct job *head, **tail;
 	pthread_cond_t more;
 	pthread_t *threads;
@@ -50,7 +51,6 @@ struct thread_pool {
 
 struct offload {
 	struct loop *loop;
-	int queue_max;
 	bool quit;
 	struct crumb *crumbs; /* slot->crumbs, or NULL */
 	pthread_mutex_t lock; /* guards quit and all of the pools */
@@ -69,13 +69,15 @@ void offload_set_crumbs(struct offload *o, struct crumb *crumbs)
 	o->crumbs = crumbs;
 }
 
-static bool pool_setup(struct offload *o, enum offload_pool which, int threads, int first_crumb)
+static bool pool_setup(
+	struct offload *o, enum offload_pool which, int threads, int queue_max, int first_crumb)
 {
 	struct thread_pool *p = &o->pools[which];
 
 	p->o = o;
 	p->which = which;
 	p->want = threads > 0 ? threads : 1;
+	p->queue_max = queue_max;
 	p->tail = &p->head;
 	p->first_crumb = first_crumb;
 	p->threads = calloc((size_t)p->want, sizeof(*p->threads));
@@ -83,18 +85,21 @@ static bool pool_setup(struct offload *o, enum offload_pool which, int threads, 
 	return p->threads != NULL;
 }
 
-struct offload *offload_new(struct loop *l, int fast_threads, int scan_threads, int queue_max)
+struct offload *offload_new(
+	struct loop *l, const int threads[OFFLOAD_POOLS], const int queue_max[OFFLOAD_POOLS])
 {
 	struct offload *o = calloc(1, sizeof(*o));
-	bool ok;
+	int i, crumb = 1;
+	bool ok = true;
 
 	if (!o)
 		return NULL;
 	o->loop = l;
-	o->queue_max = queue_max;
 	pthread_mutex_init(&o->lock, NULL);
-	ok = pool_setup(o, OFFLOAD_FAST, fast_threads, 1);
-	ok = pool_setup(o, OFFLOAD_SCAN, scan_threads, 1 + o->pools[OFFLOAD_FAST].want) && ok;
+	for (i = 0; i < OFFLOAD_POOLS; i++) {
+		ok = pool_setup(o, (enum offload_pool)i, threads[i], queue_max[i], crumb) && ok;
+		crumb += o->pools[i].want;
+	}
 	if (!ok) {
 		offload_free(o);
 		return NULL;
@@ -119,7 +124,9 @@ static void job_run(struct offload *o, struct job *j)
 		mine = &o->crumbs[crumb_index];
 	if (mine)
 		crumb_set(mine, &j->crumb);
-	j->fn(j->arg);
+	j->late = j->deadline_ms && clock_mono_ms() >= j->deadline_ms;
+	if (!j->late)
+		j->fn(j->arg);
 	if (mine)
 		atomic_store_explicit(&mine->busy, 0, memory_order_release);
 	/* Losing the message would park the call for ever. */
@@ -212,10 +219,11 @@ static bool pool_has_hands(struct thread_pool *p)
 	return p->started > 0;
 }
 
-int offload_run(struct offload *o, enum offload_pool pool, void (*fn)(void *arg), void *arg)
+int offload_run(struct offload *o, enum offload_pool pool, uint64_t deadline_ms,
+	void (*fn)(void *arg), void *arg)
 {
 	struct thread_pool *p = &o->pools[pool];
-	struct job j = {.fn = fn, .arg = arg, .waiter = coro_self(), .o = o};
+	struct job j = {.fn = fn, .arg = arg, .waiter = coro_self(), .deadline_ms = deadline_ms};
 	bool taken;
 
 	must(j.waiter != NULL);
@@ -224,7 +232,7 @@ int offload_run(struct offload *o, enum offload_pool pool, void (*fn)(void *arg)
 		j.has_crumb = true;
 	}
 	pthread_mutex_lock(&o->lock);
-	taken = p->queued < o->queue_max && pool_has_hands(p);
+	taken = p->queued < p->queue_max && pool_has_hands(p);
 	if (taken) {
 		*p->tail = &j;
 		p->tail = &j.next;
@@ -236,7 +244,7 @@ int offload_run(struct offload *o, enum offload_pool pool, void (*fn)(void *arg)
 		return -EBUSY;
 	while (!j.done)
 		crumb_park(o->crumbs);
-	return 0;
+	return j.late ? -ETIME : 0;
 }
 
 void offload_free(struct offload *o)

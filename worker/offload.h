@@ -6,6 +6,8 @@
 #ifndef WORKER_OFFLOAD_H
 #define WORKER_OFFLOAD_H
 
+#include <stdint.h>
+
 struct crumb;
 struct loop;
 struct offload;
@@ -13,12 +15,15 @@ struct offload;
 enum offload_pool { OFFLOAD_FAST, OFFLOAD_SCAN, OFFLOAD_POOLS };
 
 /* Threads start when first needed. NULL without memory. */
-struct offload *offload_new(struct loop *l, int fast_threads, int scan_threads, int queue_max);
+struct offload *offload_new(
+	struct loop *l, const int threads[OFFLOAD_POOLS], const int queue_max[OFFLOAD_POOLS]);
 /* Where threads leave breadcrumbs (slot->crumbs); without it they leave none. */
 void offload_set_crumbs(struct offload *o, struct crumb *crumbs);
-/* Runs fn(arg) on a thread and parks the calling coroutine until it is done.
- * 0, or -EBUSY when the queue is full (fn did not run). */
-int offload_run(struct offload *o, enum offload_pool pool, void (*fn)(void *arg), void *arg);
+/* Runs fn(arg) on a thread and parks the calling coroutine until it is done. 0, or, when
+ * fn did not run, -EBUSY (the queue is full) or -ETIME: no thread was free before
+ * deadline_ms (CLOCK_MONOTONIC; 0 = none), and nobody waits for the result any more. */
+int offload_run(struct offload *o, enum offload_pool pool, uint64_t deadline_ms,
+	void (*fn)(void *arg), void *arg);
 /* Which of slot->crumbs the running thread writes: 1..16 on an offload thread,
  * 0 on the loop's. The crumb of the call that asked is copied there around fn. */
 int offload_crumb_index(void);

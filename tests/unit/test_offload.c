@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shm/base/clock.h"
 #include "shm/slots.h"
 #include "worker/coro.h"
 #include "worker/loop.h"
@@ -22,10 +23,12 @@ static int running;
 struct job_test {
 	int rc, nice, index;
 	enum offload_pool pool;
+	uint64_t deadline_ms;
 	_Atomic int *gate;
 	struct crumb *crumbs;
 	bool crumb_seen, signals_blocked;
 	pthread_t thread;
+	bool ran;
 };
 
 static void on_thread(void *arg)
@@ -33,6 +36,7 @@ static void on_thread(void *arg)
 	struct job_test *t = arg;
 	sigset_t mask;
 
+	t->ran = true;
 	t->thread = pthread_self();
 	t->nice = getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid));
 	t->index = offload_crumb_index();
@@ -48,7 +52,7 @@ static void call(void *arg)
 {
 	struct job_test *t = arg;
 
-	t->rc = offload_run(o, t->pool, on_thread, t);
+	t->rc = offload_run(o, t->pool, t->deadline_ms, on_thread, t);
 	if (--running == 0)
 		loop_stop(l);
 }
@@ -62,7 +66,7 @@ static void start(struct job_test *t)
 static void setup(int fast, int scan, int queue)
 {
 	l = loop_new();
-	o = offload_new(l, fast, scan, queue);
+	o = offload_new(l, (int[]){fast, scan}, (int[]){queue, queue});
 	cr_assert(l && o);
 }
 
@@ -113,6 +117,50 @@ Test(offload, full_queue_refuses)
 	loop_run(l, NULL, NULL);
 	cr_assert_eq(t[0].rc, 0);
 	cr_assert_eq(t[5].rc, -EBUSY);
+	teardown();
+}
+
+Test(offload, each_pool_has_its_own_bound)
+{
+	_Atomic int gate = 0;
+	struct job_test t[6] = {0};
+	int i;
+
+	l = loop_new();
+	o = offload_new(l, (int[]){1, 1}, (int[]){1, 3});
+	cr_assert(l && o);
+	for (i = 0; i < 6; i++) {
+		t[i].gate = &gate;
+		t[i].pool = i < 3 ? OFFLOAD_FAST : OFFLOAD_SCAN;
+		start(&t[i]);
+		if (i % 3 == 0)
+			usleep(100000); /* the thread takes it off the queue */
+	}
+	cr_assert_eq(t[2].rc, -EBUSY);
+	gate = 1;
+	loop_run(l, NULL, NULL);
+	for (i = 0; i < 6; i++)
+		cr_assert_eq(t[i].rc, i == 2 ? -EBUSY : 0);
+	teardown();
+}
+
+Test(offload, what_nobody_waits_for_is_not_run)
+{
+	_Atomic int gate = 0;
+	struct job_test first = {.gate = &gate};
+	struct job_test late = {.deadline_ms = clock_mono_ms() + 50};
+	struct job_test early = {.deadline_ms = clock_mono_ms() + 20000};
+
+	setup(1, 1, 4);
+	start(&first);
+	start(&late);
+	start(&early);
+	usleep(100000);
+	gate = 1;
+	loop_run(l, NULL, NULL);
+	cr_assert(first.rc == 0 && first.ran);
+	cr_assert(late.rc == -ETIME && !late.ran);
+	cr_assert(early.rc == 0 && early.ran);
 	teardown();
 }
 

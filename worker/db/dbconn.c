@@ -166,7 +166,7 @@ static void resolve_then_connect(void *arg)
 	struct dbconn *conn = arg;
 	struct worker *w = conn->lane->pool->w;
 
-	if (offload_run(w->offload, OFFLOAD_FAST, resolve_thread, conn->lane->hosts) < 0)
+	if (offload_run(w->offload, OFFLOAD_FAST, 0, resolve_thread, conn->lane->hosts) < 0)
 		log_warn("no thread free to resolve database hosts lane=%s", conn->lane->label);
 	else
 		hosts_adopt(conn->lane->hosts);

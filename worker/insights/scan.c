@@ -2,6 +2,7 @@
  * See scan.h. The call's coroutine is parked meanwhile; a timer on the loop looks
  * whether the client is still there, because a thread cannot.
  */
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -196,11 +197,10 @@ static void run_scan(void *arg)
 	struct db db;
 	int n;
 
-	/* it may have waited too long for a thread */
-	s->end = atomic_load(&s->asked_to_stop) ? SCAN_GONE : SCAN_TIME;
-	if (s->end == SCAN_GONE || clock_mono_ms() >= s->deadline_ms)
+	/* the client may have left while no thread was free */
+	s->end = atomic_load(&s->asked_to_stop) ? SCAN_GONE : SCAN_DB;
+	if (s->end == SCAN_GONE)
 		return;
-	s->end = SCAN_DB;
 	if (!begin(s, &db))
 		return;
 	reader_init(&run.reader, kept, s->project, &s->a, s->segment_memory, should_stop);
@@ -293,8 +293,10 @@ int scan_run(struct scan *s, struct call *c)
 		s->position = row.position;
 	}
 	loop_timer_set(c->w->loop, &look.timer, LOOK_MS);
-	refused = offload_run(c->w->offload, OFFLOAD_SCAN, run_scan, s);
+	refused = offload_run(c->w->offload, OFFLOAD_SCAN, s->deadline_ms, run_scan, s);
 	loop_timer_stop(c->w->loop, &look.timer);
+	if (refused == -ETIME)
+		return fail(c, SCAN_TIME);
 	if (refused)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
 	if (c->w->seg) {

@@ -53,7 +53,11 @@ bool password_make(const char *password, char out[CRYPT_OUTPUT_SIZE])
 
 static int run(struct call *c, struct job *j)
 {
-	if (offload_run(c->w->offload, OFFLOAD_FAST, work, j) != 0)
+	int refused = offload_run(c->w->offload, OFFLOAD_FAST, c->deadline_ms, work, j);
+
+	if (refused == -ETIME)
+		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL, "the deadline has passed");
+	if (refused)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
 			"too many sign-ins are being processed, try again shortly");
 	return 0;
