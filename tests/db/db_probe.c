@@ -5,6 +5,7 @@
  *   N read X          N times SELECT X in one turn -> "read N ok=.. wrong=.. KIND=.."
  *   N mix             N calls of which every fifth fails in SQL -> counts by kind
  *   tx KEY / txfail KEY / unique KEY    inserts into t(k) (unique t_k_key)
+ *   txodd KEY                           insert, a row that cannot be decoded, commit
  *   sleep MS DEADLINE                   pg_sleep on the fast lane
  *   lock KEY                            update in a transaction while another holds the row
  *   text                                SELECT v FROM w (text), prepared
@@ -51,7 +52,7 @@ static const unsigned int_oid[] = {23}, text_oid[] = {25};
 		.row_size = sizeof(struct text_one)                                            \
 	}
 
-enum { Q_READ = 1, Q_FAIL, Q_SLEEP, Q_INSERT, Q_UPDATE, Q_TEXT, Q_FORGET };
+enum { Q_READ = 1, Q_FAIL, Q_SLEEP, Q_INSERT, Q_UPDATE, Q_TEXT, Q_FORGET, Q_ODD };
 static const struct query queries[] = {
 	[Q_READ] = QUERY(1, "SELECT $1::int", LANE_FAST, true, int_oid, int_field, int_field),
 	[Q_FAIL] = QUERY(2, "SELECT 1 / $1::int", LANE_FAST, true, int_oid, int_field, int_field),
@@ -64,6 +65,8 @@ static const struct query queries[] = {
 	[Q_TEXT] = QUERY(6, "SELECT v FROM w WHERE $1 IS NOT NULL", LANE_FAST, true, text_oid,
 		text_field, text_field),
 	[Q_FORGET] = {.label = "forget", .sql = "DEALLOCATE ALL", .id = 7, .lane = LANE_FAST},
+	[Q_ODD] = QUERY(
+		8, "SELECT NULLIF($1, $1)::int", LANE_TX, true, text_oid, text_field, int_field),
 };
 
 static const char *const kind_names[] = {"OK", "DOWN", "TIMEOUT", "UNIQUE", "FOREIGN", "CHECK",
@@ -110,7 +113,7 @@ static void report(struct group *g)
 
 static int run_tx(struct call *c, struct arena *a, struct db *tx)
 {
-	struct text_one arg = {str_of(c->text)};
+	struct text_one arg = {str_of(c->text)}, row;
 	bool fail = strcmp(c->name, "txfail") == 0;
 
 	if (db_begin(tx, probe.w.db, a, 0) < 0)
@@ -121,6 +124,8 @@ static int run_tx(struct call *c, struct arena *a, struct db *tx)
 		db_rollback(tx);
 		return -1;
 	}
+	if (strcmp(c->name, "txodd") == 0 && db_run_one(tx, &queries[Q_ODD], &arg, &row) >= 0)
+		c->g->wrong++;
 	return db_commit(tx);
 }
 

@@ -55,7 +55,6 @@ static void tx_leave(struct db *tx, bool broken)
 static int tx_commit(struct db *tx)
 {
 	struct job job = {.kind = JOB_COMMIT};
-	struct db_error before = tx->err;
 
 	if (tx_run(tx, &job) < 0) {
 		/* The COMMIT was on its way: nobody knows. */
@@ -64,12 +63,12 @@ static int tx_commit(struct db *tx)
 		tx_leave(tx, true);
 		return -1;
 	}
-	/* COMMIT of a failed transaction succeeds, with the tag ROLLBACK. */
-	if (strcmp(PQcmdStatus(job.result), "COMMIT") != 0) {
-		tx->err = before;
-		if (tx->err.kind == DB_OK)
-			tx->err.kind = DB_BUG;
-	}
+	/* COMMIT of a failed transaction succeeds, with the tag ROLLBACK. What was committed
+	 * is, even when a row before could not be decoded: that error is an old one. */
+	if (strcmp(PQcmdStatus(job.result), "COMMIT") == 0)
+		tx->err = (struct db_error){.kind = DB_OK};
+	else if (tx->err.kind == DB_OK)
+		tx->err.kind = DB_BUG;
 	PQclear(job.result);
 	tx_leave(tx, false);
 	return tx->err.kind == DB_OK ? 0 : -1;
