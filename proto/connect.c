@@ -123,15 +123,6 @@ bool connect_accepts_gzip(struct str header)
 	return any;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 struct str connect_percent_decode(struct str s, struct arena *a)
 {
 	char *out = arena_alloc(a, s.n + 1);
@@ -144,8 +135,8 @@ struct str connect_percent_decode(struct str s, struct arena *a)
 			out[n++] = s.p[i] == '+' ? ' ' : s.p[i];
 			continue;
 		}
-		high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1;
-		low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
+		high = i + 2 < s.n ? str_hex_digit(s.p[i + 1]) : -1;
+		low = i + 2 < s.n ? str_hex_digit(s.p[i + 2]) : -1;
 		if (high < 0 || low < 0)
 			return (struct str){NULL, 0};
 		out[n++] = (char)(high << 4 | low);

@@ -142,15 +142,11 @@ static bool take_hex4(struct json_reader *r, const char **p, unsigned *out)
 	if (r->end - *p < 4)
 		return json_fail(r, "is not JSON: incomplete \\u escape");
 	for (int i = 0; i < 4; i++) {
-		char c = *(*p)++;
-		unsigned d = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
-			     : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
-			     : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
-						    : 16;
+		int d = str_hex_digit(*(*p)++);
 
-		if (d == 16)
+		if (d < 0)
 			return json_fail(r, "is not JSON: bad \\u escape");
-		v = v << 4 | d;
+		v = v << 4 | (unsigned)d;
 	}
 	*out = v;
 	return true;

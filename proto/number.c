@@ -39,15 +39,6 @@ static struct str take_digits(struct str *s)
 	return d;
 }
 
-static bool take(struct str *s, char c)
-{
-	if (s->n == 0 || *s->p != c)
-		return false;
-	s->p++;
-	s->n--;
-	return true;
-}
-
 /* The value is clamped: beyond a million nothing changes but zero stays zero
  * and all else over- or underflows, whatever the number of digits (<= 4 MiB
  * of text would need an exponent of millions, so the clamp is generous). */
@@ -57,11 +48,11 @@ static bool take_exponent(struct str *s, long *exp)
 	struct str d;
 	long e = 0;
 
-	if (!take(s, 'e') && !take(s, 'E'))
+	if (!str_take(s, 'e') && !str_take(s, 'E'))
 		return true;
-	negative = take(s, '-');
+	negative = str_take(s, '-');
 	if (!negative)
-		take(s, '+');
+		str_take(s, '+');
 	d = take_digits(s);
 	if (d.n == 0)
 		return false;
@@ -75,13 +66,13 @@ static bool take_exponent(struct str *s, long *exp)
 /* Takes a number off s. `strict`: RFC 8259; else the wider syntax of D70. */
 static bool take_decimal(struct str *s, bool strict, struct decimal *d)
 {
-	*d = (struct decimal){.negative = take(s, '-')};
+	*d = (struct decimal){.negative = str_take(s, '-')};
 	if (!d->negative && !strict)
-		take(s, '+');
+		str_take(s, '+');
 	d->whole = take_digits(s);
 	if (strict && (d->whole.n == 0 || (d->whole.n > 1 && d->whole.p[0] == '0')))
 		return false;
-	if (take(s, '.')) {
+	if (str_take(s, '.')) {
 		d->fraction = take_digits(s);
 		if (strict && d->fraction.n == 0)
 			return false;

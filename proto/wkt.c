@@ -34,6 +34,22 @@ void wkt_date(int64_t days, int64_t *year, unsigned *month, unsigned *day)
 	*year = (int64_t)yoe + era * 400 + (*month <= 2);
 }
 
+int64_t wkt_to_ms(int64_t seconds, int32_t nanos)
+{
+	const int64_t limit = WKT_MAX_SECONDS + 1;
+	int64_t s = seconds > limit ? limit : seconds < -limit ? -limit : seconds;
+
+	return s * 1000 + nanos / 1000000 - (nanos % 1000000 < 0);
+}
+
+void wkt_of_ms(int64_t ms, int64_t *seconds, int32_t *nanos)
+{
+	int64_t rest = ms % 1000 < 0 ? ms % 1000 + 1000 : ms % 1000;
+
+	*seconds = (ms - rest) / 1000;
+	*nanos = (int32_t)rest * 1000000;
+}
+
 static unsigned days_in_month(unsigned year, unsigned month)
 {
 	static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -60,15 +76,6 @@ static bool take_fixed(struct str *s, size_t n, unsigned *out)
 	return true;
 }
 
-static bool take(struct str *s, char c)
-{
-	if (s->n == 0 || *s->p != c)
-		return false;
-	s->p++;
-	s->n--;
-	return true;
-}
-
 /* ".123" as nanoseconds; nothing there is 0. */
 static bool take_nanos(struct str *s, int32_t *nanos)
 {
@@ -76,7 +83,7 @@ static bool take_nanos(struct str *s, int32_t *nanos)
 	size_t n = 0;
 
 	*nanos = 0;
-	if (!take(s, '.'))
+	if (!str_take(s, '.'))
 		return true;
 	for (; n < s->n && s->p[n] >= '0' && s->p[n] <= '9'; n++) {
 		if (n == 9)
@@ -99,12 +106,12 @@ static bool take_offset(struct str *s, int64_t *seconds)
 	bool west;
 
 	*seconds = 0;
-	if (take(s, 'Z'))
+	if (str_take(s, 'Z'))
 		return true;
-	west = take(s, '-');
-	if (!west && !take(s, '+'))
+	west = str_take(s, '-');
+	if (!west && !str_take(s, '+'))
 		return false;
-	if (!take_fixed(s, 2, &h) || !take(s, ':') || !take_fixed(s, 2, &m) || h > 23 || m > 59)
+	if (!take_fixed(s, 2, &h) || !str_take(s, ':') || !take_fixed(s, 2, &m) || h > 23 || m > 59)
 		return false;
 	*seconds = (int64_t)h * 3600 + (int64_t)m * 60;
 	if (west)
@@ -117,11 +124,12 @@ bool wkt_timestamp_parse(struct str s, int64_t *seconds, int32_t *nanos)
 	unsigned y, mo, d, h, mi, sec;
 	int64_t offset, t;
 
-	if (!take_fixed(&s, 4, &y) || !take(&s, '-') || !take_fixed(&s, 2, &mo) || !take(&s, '-') ||
-		!take_fixed(&s, 2, &d) || !take(&s, 'T'))
+	if (!take_fixed(&s, 4, &y) || !str_take(&s, '-') || !take_fixed(&s, 2, &mo) ||
+		!str_take(&s, '-') || !take_fixed(&s, 2, &d) || !str_take(&s, 'T'))
 		return false;
-	if (!take_fixed(&s, 2, &h) || !take(&s, ':') || !take_fixed(&s, 2, &mi) || !take(&s, ':') ||
-		!take_fixed(&s, 2, &sec) || !take_nanos(&s, nanos) || !take_offset(&s, &offset))
+	if (!take_fixed(&s, 2, &h) || !str_take(&s, ':') || !take_fixed(&s, 2, &mi) ||
+		!str_take(&s, ':') || !take_fixed(&s, 2, &sec) || !take_nanos(&s, nanos) ||
+		!take_offset(&s, &offset))
 		return false;
 	if (s.n > 0 || mo < 1 || mo > 12 || d < 1 || d > days_in_month(y, mo))
 		return false;
@@ -166,7 +174,7 @@ size_t wkt_timestamp_text(int64_t seconds, int32_t nanos, char out[WKT_TEXT])
 
 bool wkt_duration_parse(struct str s, int64_t *seconds, int32_t *nanos)
 {
-	bool negative = take(&s, '-');
+	bool negative = str_take(&s, '-');
 	int64_t v = 0;
 	size_t n = 0;
 
@@ -179,7 +187,7 @@ bool wkt_duration_parse(struct str s, int64_t *seconds, int32_t *nanos)
 		return false;
 	s.p += n;
 	s.n -= n;
-	if (!take_nanos(&s, nanos) || !take(&s, 's') || s.n > 0)
+	if (!take_nanos(&s, nanos) || !str_take(&s, 's') || s.n > 0)
 		return false;
 	if (v == WKT_MAX_DURATION && *nanos > 0)
 		return false;

@@ -25,6 +25,9 @@ size_t wkt_duration_text(int64_t seconds, int32_t nanos, char out[WKT_TEXT]);
 bool wkt_path_to_snake(struct str camel, struct buf *out);
 bool wkt_path_to_camel(struct str snake, struct buf *out);
 
+/* Milliseconds, cut down; far outside the years 1-9999 they saturate. */
+int64_t wkt_to_ms(int64_t seconds, int32_t nanos);
+void wkt_of_ms(int64_t ms, int64_t *seconds, int32_t *nanos);
 /* Days since 1970-01-01 of a date of the proleptic Gregorian calendar. */
 int64_t wkt_days(int64_t year, unsigned month, unsigned day);
 /* Its inverse. */

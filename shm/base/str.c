@@ -171,7 +171,7 @@ void str_hex(const void *bytes, size_t n, char *out)
 	*out = '\0';
 }
 
-static int hex_value(char c)
+int str_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -190,7 +190,7 @@ bool str_unhex(struct str s, void *out, size_t n)
 	if (s.n % 2 != 0 || s.n / 2 != n)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		int high = hex_value(s.p[2 * i]), low = hex_value(s.p[2 * i + 1]);
+		int high = str_hex_digit(s.p[2 * i]), low = str_hex_digit(s.p[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;

@@ -37,6 +37,16 @@ bool str_case_eq(struct str a, struct str b);
 bool str_starts(struct str s, struct str prefix);
 /* Position of byte c, or -1. */
 long str_find(struct str s, char c);
+/* Takes byte c off the front; false when something else is there. */
+static inline bool str_take(struct str *s, char c)
+{
+	if (s->n == 0 || *s->p != c)
+		return false;
+	s->p++;
+	s->n--;
+	return true;
+}
+
 /* Without leading and trailing spaces and tabs. */
 struct str str_trim(struct str s);
 /* Whole string as a decimal number without sign; false on anything else or overflow. */
@@ -49,6 +59,8 @@ bool str_utf8_ok(struct str s);
 size_t str_utf8_len(struct str s);
 /* Constant-time equality for secrets: the time depends on the lengths only. */
 bool str_secret_eq(struct str a, struct str b);
+/* Value of a hex digit in either case, or -1. */
+int str_hex_digit(char c);
 /* Lower-case hex of n bytes into out (2n + 1 bytes, NUL-terminated). */
 void str_hex(const void *bytes, size_t n, char *out);
 /* Inverse of str_hex, either case; false unless s is exactly 2n hex digits. */

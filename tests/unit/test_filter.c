@@ -1,6 +1,7 @@
 /* Every operator on every kind of value: the table of insights-dashboards.md 1.1. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include "proto/number.h"
 #include "worker/insights/filter.h"
 
 enum { MISSING, INT42, REAL, TEXT, NUMERIC, EMPTY, TRUTH, TIME, VALUES };
@@ -23,8 +24,8 @@ static void check(enum filter_op op, const char *value, const char *second, cons
 	char got[VALUES + 1] = "";
 
 	if (filter_numeric(op)) {
-		cr_assert(value_parse(list[0], &f.low));
-		cr_assert(!second || value_parse(list[1], &f.high));
+		cr_assert(number_parse(list[0], &f.low));
+		cr_assert(!second || number_parse(list[1], &f.high));
 	}
 	for (int i = 0; i < VALUES; i++)
 		got[i] = filter_test(&f, i == MISSING ? NULL : &values[i]) ? 'y' : 'n';
@@ -67,7 +68,7 @@ static bool promoted(const char *key, enum filter_op op, const char *value, cons
 	struct filter f = {.op = op, .class = value_key_class(str_of(key)), .value = str_of(value)};
 
 	if (filter_numeric(op))
-		value_parse(f.value, &f.low);
+		number_parse(f.value, &f.low);
 	return filter_test(&f, v);
 }
 

@@ -2,6 +2,7 @@
  * Walks a window zone span by zone span; see bucket.h. Inside a span the offset is
  * constant, so the next border is plain arithmetic on local time.
  */
+#include "proto/wkt.h"
 #include "worker/insights/bucket.h"
 
 static const int64_t DAY = 86400;
@@ -28,29 +29,12 @@ static int64_t floor_div(int64_t a, int64_t b)
 /* First day (number) of the month that holds the day, and of the next one. */
 static void month_of(int64_t day, int64_t *first, int64_t *next)
 {
-	static const int64_t lengths[2][12] = {{31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31},
-		{31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}};
-	/* 1600-01-01 was day -135140; 400 years have 146097 days */
-	int64_t rest = floor_mod(day + 135140, 146097), base = day - rest, year = 0;
-	int month = 0;
+	unsigned month, mday;
+	int64_t year;
 
-	for (;; year++) {
-		int64_t days = 365 + ((year % 4 == 0 && year % 100 != 0) || year % 400 == 0);
-
-		if (rest < days)
-			break;
-		rest -= days;
-		base += days;
-	}
-	for (int leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;; month++) {
-		if (rest < lengths[leap][month]) {
-			*first = base;
-			*next = base + lengths[leap][month];
-			return;
-		}
-		rest -= lengths[leap][month];
-		base += lengths[leap][month];
-	}
+	wkt_date(day, &year, &month, &mday);
+	*first = wkt_days(year, month, 1);
+	*next = month == 12 ? wkt_days(year + 1, 1, 1) : wkt_days(year, month + 1, 1);
 }
 
 /* The local days [first, next) of the bucket that holds a day. */

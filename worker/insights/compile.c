@@ -2,6 +2,8 @@
  * Compiles insight specs and activity lists; see compile.h. Everything a kernel
  * needs per query is decided here, so that nothing is looked up per event.
  */
+#include "proto/number.h"
+#include "proto/wkt.h"
 #include "worker/insights/compile.h"
 
 #define AGG(name) INSIGHTS__V1__AGGREGATION_TYPE__AGGREGATION_TYPE_##name
@@ -13,14 +15,6 @@ static const char *const too_big = NULL;
 static struct str text(const char *z)
 {
 	return z ? str_of(z) : STR("");
-}
-
-int64_t compile_ms(const Google__Protobuf__Timestamp *t)
-{
-	int64_t s = t->seconds, limit = 300000000000;
-	int64_t ms = t->nanos / 1000000 - (t->nanos % 1000000 < 0);
-
-	return (s > limit ? limit : s < -limit ? -limit : s) * 1000 + ms;
 }
 
 static bool set_values(struct plan *p, struct filter *f, const Common__V1__PropertyFilter *in)
@@ -57,7 +51,7 @@ static int make_filter(
 		high = f->n_values == 2 ? f->values[1] : STR("");
 	}
 	*why = "a numeric filter needs numbers";
-	return value_parse(low, &f->low) && value_parse(high, &f->high) ? 0 : -1;
+	return number_parse(low, &f->low) && number_parse(high, &f->high) ? 0 : -1;
 }
 
 static int make_group(struct plan *p, struct plan_group *g, Common__V1__PropertyFilter **in,
@@ -180,8 +174,8 @@ static int make_breakdowns(
 
 static int set_window(struct plan *p, const Common__V1__TimeRange *range, const char **why)
 {
-	p->from_ms = compile_ms(range->from);
-	p->to_ms = compile_ms(range->to);
+	p->from_ms = wkt_to_ms(range->from->seconds, range->from->nanos);
+	p->to_ms = wkt_to_ms(range->to->seconds, range->to->nanos);
 	/* a range within one millisecond holds nothing, but is no mistake */
 	*why = "time_range.from must be before time_range.to";
 	return p->from_ms <= p->to_ms ? 0 : -1;

@@ -14,7 +14,5 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 	struct arena *a, const char **why);
 int compile_list(
 	struct plan *p, const Activity__V1__ListRequest *in, struct arena *a, const char **why);
-/* Milliseconds of a timestamp, cut down; saturates far outside the years 1-9999. */
-int64_t compile_ms(const Google__Protobuf__Timestamp *t);
 
 #endif

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
+#include "proto/wkt.h"
 #include "worker/insights/tz.h"
 
 enum { FILE_MAX = 64 * 1024, NAME_MAX_BYTES = 64 };
@@ -70,15 +71,6 @@ static int64_t big(const char *p, int n)
 
 /* ---- the footer, for example EST5EDT,M3.2.0,M11.1.0 ---- */
 
-static bool take(struct str *s, char c)
-{
-	if (s->n == 0 || s->p[0] != c)
-		return false;
-	s->p++;
-	s->n--;
-	return true;
-}
-
 static bool take_number(struct str *s, int64_t max, int64_t *out)
 {
 	size_t n = 0;
@@ -93,15 +85,15 @@ static bool take_number(struct str *s, int64_t max, int64_t *out)
 /* [+-]hh[:mm[:ss]]; hours up to 167 as RFC 9636 allows. */
 static bool take_time(struct str *s, int64_t *out)
 {
-	bool minus = take(s, '-');
+	bool minus = str_take(s, '-');
 	int64_t part;
 
 	if (!minus)
-		take(s, '+');
+		str_take(s, '+');
 	if (!take_number(s, 167, out))
 		return false;
 	*out *= 3600;
-	for (int64_t unit = 60; unit >= 1 && take(s, ':'); unit /= 60) {
+	for (int64_t unit = 60; unit >= 1 && str_take(s, ':'); unit /= 60) {
 		if (!take_number(s, 59, &part))
 			return false;
 		*out += part * unit;
@@ -114,7 +106,7 @@ static bool take_name(struct str *s)
 {
 	size_t n = 0;
 
-	if (take(s, '<')) {
+	if (str_take(s, '<')) {
 		while (n < s->n && s->p[n] != '>')
 			n++;
 		if (n == s->n)
@@ -137,24 +129,24 @@ static bool take_rule(struct str *s, struct rule *r)
 	int64_t a, b = 0, c = 0;
 
 	*r = (struct rule){.form = '0', .time = 7200};
-	if (!take(s, ','))
+	if (!str_take(s, ','))
 		return false;
-	if (take(s, 'M')) {
+	if (str_take(s, 'M')) {
 		r->form = 'M';
-		if (!take_number(s, 12, &a) || !take(s, '.') || !take_number(s, 5, &b) ||
-			!take(s, '.') || !take_number(s, 6, &c) || a < 1 || b < 1)
+		if (!take_number(s, 12, &a) || !str_take(s, '.') || !take_number(s, 5, &b) ||
+			!str_take(s, '.') || !take_number(s, 6, &c) || a < 1 || b < 1)
 			return false;
 		r->month = (int)a;
 		r->week = (int)b;
 		r->day = (int)c;
 	} else {
-		if (take(s, 'J'))
+		if (str_take(s, 'J'))
 			r->form = 'J';
 		if (!take_number(s, 365, &a) || (r->form == 'J' && a < 1))
 			return false;
 		r->day = (int)a;
 	}
-	return !take(s, '/') || take_time(s, &r->time);
+	return !str_take(s, '/') || take_time(s, &r->time);
 }
 
 static bool parse_footer(struct tz *z, struct str s)
@@ -245,7 +237,7 @@ struct tz *tz_parse(struct str file, struct arena *a)
 		return NULL;
 	at += body_size(counts, 8);
 	footer = (struct str){file.p + at, file.n - at};
-	if (!take(&footer, '\n') || footer.n == 0 || footer.p[footer.n - 1] != '\n')
+	if (!str_take(&footer, '\n') || footer.n == 0 || footer.p[footer.n - 1] != '\n')
 		return NULL;
 	footer.n--;
 	return parse_footer(z, footer) ? z : NULL;
@@ -265,16 +257,6 @@ struct tz *tz_open(struct str name, struct arena *a)
 
 /* ---- looking up ---- */
 
-/* Day number of a civil date (Gregorian, days since 1970-01-01). */
-static int64_t day_number(int64_t year, int month, int mday)
-{
-	int64_t y = month <= 2 ? year - 1 : year, era = (y >= 0 ? y : y - 399) / 400;
-	int64_t yoe = y - era * 400;
-	int64_t doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + mday - 1;
-
-	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
-}
-
 static bool leap(int64_t year)
 {
 	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
@@ -283,9 +265,9 @@ static bool leap(int64_t year)
 /* Local midnight of the rule's day, in days since the epoch. */
 static int64_t rule_day(const struct rule *r, int64_t year)
 {
-	int64_t first = day_number(year, r->month ? r->month : 1, 1), day;
+	int64_t first = wkt_days(year, r->month ? (unsigned)r->month : 1, 1), day;
 	int next = r->month % 12 + 1;
-	int64_t end = day_number(next == 1 ? year + 1 : year, next, 1);
+	int64_t end = wkt_days(next == 1 ? year + 1 : year, (unsigned)next, 1);
 
 	if (r->form == '0')
 		return first + r->day;

@@ -28,17 +28,6 @@ enum state {
 	CH_BAD
 };
 
-static int hex(unsigned char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 static bool is_text(unsigned char c)
 {
 	return c == '\t' || (c >= 0x20 && c != 0x7f);
@@ -52,7 +41,7 @@ static bool is_name(unsigned char c)
 
 static enum state size_byte(struct chunked *ch, unsigned char c)
 {
-	int v = hex(c);
+	int v = str_hex_digit((char)c);
 
 	if (v >= 0 && ch->digits < CHUNKED_MAX_DIGITS) {
 		ch->digits++;

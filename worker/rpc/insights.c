@@ -2,6 +2,7 @@
  * InsightsService: compiles the question, runs it on a scan thread, writes the
  * answer down. The counting itself is in worker/insights.
  */
+#include "proto/wkt.h"
 #include "q.h"
 #include "rpc.h"
 #include "worker/insights/compile.h"
@@ -35,13 +36,10 @@ static int put_points(
 	if (!points || !out->points)
 		return -1;
 	for (uint32_t i = 0; i < series->n_points; i++) {
-		int64_t ms = series->points[i].time_ms;
-		int64_t rest = ms % 1000 < 0 ? ms % 1000 + 1000 : ms % 1000;
-
 		insights__v1__data_point__init(&points[i].point);
 		google__protobuf__timestamp__init(&points[i].time);
-		points[i].time.seconds = (ms - rest) / 1000;
-		points[i].time.nanos = (int32_t)rest * 1000000;
+		wkt_of_ms(
+			series->points[i].time_ms, &points[i].time.seconds, &points[i].time.nanos);
 		points[i].point.time = &points[i].time;
 		points[i].point.has_value = true;
 		points[i].point.value = series->points[i].value;

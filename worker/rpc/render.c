@@ -2,6 +2,7 @@
  * See render.h. Promoted keys come back as strings, the others with their type;
  * instants as RFC 3339 text, integers as doubles, both structs always present.
  */
+#include "proto/wkt.h"
 #include "worker/rpc/render.h"
 
 static char *uuid_text(struct call *c, const uint8_t id[16])
@@ -94,8 +95,6 @@ static Google__Protobuf__Struct *properties(
 
 int render_event(struct call *c, const struct feed_event *ev, Activity__V1__ActivityEvent *out)
 {
-	int64_t rest = ev->time_ms % 1000 < 0 ? ev->time_ms % 1000 + 1000 : ev->time_ms % 1000;
-
 	activity__v1__activity_event__init(out);
 	out->event_id = uuid_text(c, ev->id);
 	out->session_id = uuid_text(c, ev->session);
@@ -108,7 +107,6 @@ int render_event(struct call *c, const struct feed_event *ev, Activity__V1__Acti
 		!out->occur_time || !out->auto_properties || !out->custom_properties)
 		return -1;
 	google__protobuf__timestamp__init(out->occur_time);
-	out->occur_time->seconds = (ev->time_ms - rest) / 1000;
-	out->occur_time->nanos = (int32_t)rest * 1000000;
+	wkt_of_ms(ev->time_ms, &out->occur_time->seconds, &out->occur_time->nanos);
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "proto/insights/v1/insights.pb-c.h"
 #include "proto/validate.h"
+#include "proto/wkt.h"
 #include "rules.h"
 
 #define TYPE(name)        INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_##name
@@ -208,15 +209,9 @@ void rule_insight_query_spec(struct pb_check *check, const ProtobufCMessage *mes
 	check_part(check, "map", spec->map, spec->insight_type == TYPE(MAP));
 }
 
-/* Valid timestamps are below 10^15 ms, so this cannot overflow for them. */
-static int64_t to_ms(const Google__Protobuf__Timestamp *time)
-{
-	return time->seconds * 1000 + time->nanos / 1000000;
-}
-
 static bool in_years(const Google__Protobuf__Timestamp *time)
 {
-	return time->seconds >= -62135596800 && time->seconds <= 253402300799;
+	return time->seconds >= WKT_MIN_SECONDS && time->seconds <= WKT_MAX_SECONDS;
 }
 
 /* Longest windows (0.6), inclusive; the same for every insight type. */
@@ -235,7 +230,9 @@ void rule_query_request(struct pb_check *check, const ProtobufCMessage *message)
 		return;
 	if (granularity < 1 || granularity > GRANULARITY(MONTH))
 		return;
-	if (to_ms(range->to) - to_ms(range->from) > hours[granularity] * 3600000)
+	if (wkt_to_ms(range->to->seconds, range->to->nanos) -
+			wkt_to_ms(range->from->seconds, range->from->nanos) >
+		hours[granularity] * 3600000)
 		pb_violation(check, "time_range",
 			"time_range must not be longer than %lld hours with this granularity",
 			(long long)hours[granularity]);

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include "proto/number.h"
+#include "proto/wkt.h"
 #include "worker/store/value.h"
 
 _Static_assert((int)NUMBER_TEXT <= (int)VALUE_TEXT_MAX, "scratch must hold any number");
@@ -66,32 +67,20 @@ static struct str bool_text(bool yes)
 	return yes ? STR("true") : STR("false");
 }
 
-/* Civil date of a day number (days since 1970-01-01), proleptic Gregorian. */
-static void civil(int64_t day, int64_t *year, int *month, int *mday)
-{
-	int64_t z = day + 719468, era = (z >= 0 ? z : z - 146096) / 146097;
-	int64_t doe = z - era * 146097;
-	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-
-	*mday = (int)(doy - (153 * mp + 2) / 5 + 1);
-	*month = (int)(mp < 10 ? mp + 3 : mp - 9);
-	*year = yoe + era * 400 + (*month <= 2);
-}
-
 /* YYYY-MM-DD hh:mm:ss.mmm in UTC, with another separator before the hour. */
 static struct str time_text(int64_t ms, char separator, char *scratch)
 {
 	int64_t day = ms / 86400000, rest = ms % 86400000, year;
-	int month, mday, n, secs;
+	unsigned month, mday;
+	int n, secs;
 
 	if (rest < 0) {
 		rest += 86400000;
 		day--;
 	}
-	civil(day, &year, &month, &mday);
+	wkt_date(day, &year, &month, &mday);
 	secs = (int)(rest / 1000);
-	n = snprintf(scratch, VALUE_TEXT_MAX, "%04lld-%02d-%02d%c%02d:%02d:%02d.%03d",
+	n = snprintf(scratch, VALUE_TEXT_MAX, "%04lld-%02u-%02u%c%02d:%02d:%02d.%03d",
 		(long long)year, month, mday, separator, secs / 3600, secs / 60 % 60, secs % 60,
 		(int)(rest % 1000));
 	return (struct str){scratch, n > 0 && n < VALUE_TEXT_MAX ? (size_t)n : 0};
@@ -111,11 +100,6 @@ struct str value_rfc3339(int64_t ms, char *scratch)
 	return s;
 }
 
-struct str value_double_text(double d, char *scratch)
-{
-	return (struct str){scratch, number_text(d, scratch)};
-}
-
 static struct str plain_text(const struct value *v, char *scratch)
 {
 	int n;
@@ -127,7 +111,7 @@ static struct str plain_text(const struct value *v, char *scratch)
 		n = snprintf(scratch, VALUE_TEXT_MAX, "%lld", (long long)v->i);
 		return (struct str){scratch, (size_t)n};
 	case VALUE_DOUBLE:
-		return value_double_text(v->d, scratch);
+		return (struct str){scratch, number_text(v->d, scratch)};
 	case VALUE_BOOL:
 		return bool_text(v->i != 0);
 	case VALUE_TIME:
@@ -182,11 +166,6 @@ bool value_promoted(const struct value *v, enum key_class class, char *scratch, 
 	if (class == KEY_BOT_SCORE)
 		return v->type != VALUE_BOOL && number_parse(*text, &n) && n >= 0 && n <= 255;
 	return true;
-}
-
-bool value_parse(struct str text, double *out)
-{
-	return number_parse(text, out);
 }
 
 bool value_number(const struct value *v, enum key_class class, double *out)

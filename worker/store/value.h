@@ -48,11 +48,6 @@ bool value_promoted(const struct value *v, enum key_class class, char *scratch, 
 struct str value_rfc3339(int64_t ms, char *scratch);
 /* The numeric view; false when there is none. */
 bool value_number(const struct value *v, enum key_class class, double *out);
-/* The decimal syntax of 1.1 without inf and nan; false for anything else, and
- * for text whose value exceeds the double range. */
-bool value_parse(struct str text, double *out);
-/* Shortest round-trip text of a finite double (D70). */
-struct str value_double_text(double d, char *scratch);
 /* Type and content equal (doubles by their bits). */
 bool value_eq(const struct value *a, const struct value *b);
 
