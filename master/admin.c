@@ -2,8 +2,10 @@
  * A tiny HTTP server inside the master's loop: one request per connection, a
  * fixed number of connections, fixed sizes, a deadline. It trusts whoever can
  * reach the socket with reading; because a browser on this machine can reach a
- * loopback port too, a request that carries Origin is refused, and changing
- * anything takes a header that a web page cannot send unasked.
+ * loopback port too, a request that carries Origin is refused, changing anything
+ * takes a header that a web page cannot send unasked, and on TCP the Host must be
+ * this machine: a page whose own name was made to resolve to 127.0.0.1 sends no
+ * Origin, but it cannot help sending its name.
  */
 #include "master/admin.h"
 
@@ -134,6 +136,44 @@ static bool has_header(const char *head, const char *name)
 	return false;
 }
 
+/* "localhost", 127/8 or ::1, with or without a port. */
+static bool is_loopback(struct str host)
+{
+	size_t n = host.n;
+	struct address a;
+	char text[80];
+
+	while (n > 0 && host.p[n - 1] >= '0' && host.p[n - 1] <= '9')
+		n--;
+	n = n > 0 && host.p[n - 1] == ':' ? n - 1 : host.n;
+	if (str_case_eq((struct str){host.p, n}, STR("localhost")))
+		return true;
+	/* The parser takes Unix sockets and needs a port. */
+	if (host.n == 0 || host.n > 64 || (host.p[0] != '[' && !str_starts(host, STR("127."))))
+		return false;
+	if (address_parse(host, &a))
+		return address_is_local(&a);
+	snprintf(text, sizeof(text), "%.*s:1", STR_ARG(host));
+	return address_parse(str_of(text), &a) && address_is_local(&a);
+}
+
+/* At least one Host, and all of them loopback. */
+static bool asks_loopback(const char *head)
+{
+	bool any = false;
+
+	for (const char *l = strstr(head, "\r\n"); l; l = strstr(l + 2, "\r\n")) {
+		const char *value = l + 2 + strlen("Host:");
+
+		if (strncasecmp(l + 2, "Host:", strlen("Host:")) != 0)
+			continue;
+		if (!is_loopback(str_trim((struct str){value, strcspn(value, "\r\n")})))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
 static const struct page *find_page(const char *head)
 {
 	size_t n;
@@ -149,9 +189,12 @@ static const struct page *find_page(const char *head)
 static void serve(struct master *m, struct admin_client *c)
 {
 	const struct page *p = find_page(c->request);
+	bool tcp = strncmp(m->admin.address, "unix:", 5) != 0;
 	struct buf body;
 
-	if (!p) {
+	if (tcp && !asks_loopback(c->request)) {
+		answer_text(m, c, "403 Forbidden");
+	} else if (!p) {
 		answer_text(m, c, "404 Not Found");
 	} else if (has_header(c->request, "Origin:") ||
 		   (p->changes && !has_header(c->request, "Pugd-Admin:"))) {

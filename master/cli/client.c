@@ -80,8 +80,8 @@ bool client_ask(const char *address, const char *request, struct buf *b)
 	char head[256];
 	char *body;
 	int fd = connect_to(address);
-	int n = snprintf(
-		head, sizeof(head), "%s HTTP/1.1\r\nHost: pugd\r\nPugd-Admin: 1\r\n\r\n", request);
+	int n = snprintf(head, sizeof(head),
+		"%s HTTP/1.1\r\nHost: localhost\r\nPugd-Admin: 1\r\n\r\n", request);
 	bool ok;
 
 	if (fd < 0)

@@ -40,6 +40,29 @@ def test_admin_bounds():
         expect(m.grep("admin_listen: must be"), m.log())
 
 
+def test_admin_names():
+    """On TCP only a request for this machine is answered: a page elsewhere could have its name
+    resolve to 127.0.0.1 (DNS rebinding)."""
+    with Master(BIN["pugd"], options={"admin_listen": "127.0.0.1:0"}, start=False) as m:
+        address = re.search(r"admin addr=(\S+)", m.wait_log("admin addr=")).group(1)
+        host, _, port = address.rpartition(":")
+
+        def ask(*hosts):
+            with socket.create_connection((host, int(port)), 10) as s:
+                s.sendall(("GET /metrics HTTP/1.1\r\n" + "".join(f"{h}\r\n" for h in hosts) + "\r\n").encode())
+                return int(s.makefile("rb").readline().split()[1])
+        for good in ("localhost", "LocalHost:" + port, address, "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:99"):
+            expect(ask("Host: " + good) == 200, good)
+            expect(ask("host:" + good + " ") == 200, good)
+        for bad in ("evil.example", "evil.example:" + port, "127.0.0.1.evil.example", "localhost.evil.example", "localhost80",
+                    "192.0.2.1", "[::2]:1", "127.0.0.1.evil.example:" + port, "", ":80", "unix:/x", "x" * 200):
+            expect(ask("Host: " + bad) == 403, bad)
+        expect(ask() == 403, "no Host")
+        expect(ask("Host: localhost", "Host: evil.example") == 403, "two")
+        found = run("status", "--admin", address)
+        expect(found.returncode == 0, found.stdout + found.stderr)
+
+
 def test_check():
     with tempfile.TemporaryDirectory(prefix="pugm-") as folder:
         conf, key = os.path.join(folder, "c"), os.path.join(folder, "key")
