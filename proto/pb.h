@@ -148,10 +148,10 @@ enum pb_authz {
 
 enum pb_role { PB_ROLE_NONE, PB_ROLE_ADMIN = 1, PB_ROLE_MEMBER = 2, PB_ROLE_VIEWER = 3 };
 
-enum pb_rate { /* rate class: which limits a call is charged to (D8, D83) */
+enum pb_rate { /* kind of work; limits go by credential (worker/call/limit.c) */
 	PB_RATE_READ = 1,
 	PB_RATE_WRITE,
-	PB_RATE_AUTH /* password, mail: strict */,
+	PB_RATE_AUTH /* password, mail */,
 	PB_RATE_INGEST,
 	PB_RATE_QUERY
 };

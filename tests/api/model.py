@@ -1,6 +1,6 @@
 """What the server ought to answer, worked out the slow and obvious way.
 
-Written from the contract (/work/shared/contract/decisions.md and the sections of
+Written from the contract (decisions.md and the sections of
 insights-dashboards.md that it names), not from the C code: plain lists, no column,
 no dictionary, no single pass. A Model takes the JSON that a client sends and gives
 the JSON that the server should give: Query for TRENDS and SEGMENTATION, List.
