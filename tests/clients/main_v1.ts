@@ -1,6 +1,7 @@
 // The main job through a generated connect-es v1 client: sign up, make a key, send
 // events, read a trend. Runs once for each transport and codec given in argv.
 import { strict as assert } from "node:assert";
+import { randomUUID } from "node:crypto";
 import { Code, ConnectError, createPromiseClient, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createConnectTransport as node } from "@connectrpc/connect-node";
 import { createConnectTransport as web } from "@connectrpc/connect-web";
@@ -66,7 +67,7 @@ async function run(name: string, make: Make) {
   const events = createPromiseClient(EventsService, keyed);
   const start = new Date("2026-03-01T12:00:00Z");
   const batch = [0, 1, 2, 3, 4].map((i) => ({
-    eventId: crypto.randomUUID(), kind: "order", distinctId: `u${i % 2}`, sessionId: crypto.randomUUID(),
+    eventId: randomUUID(), kind: "order", distinctId: `u${i % 2}`, sessionId: randomUUID(),
     occurTime: Timestamp.fromDate(new Date(start.getTime() + i * 43200000)),
     customProperties: { amount: { value: { case: "doubleValue" as const, value: 1.5 * i } },
                         big: { value: { case: "intValue" as const, value: 9007199254740993n } } },

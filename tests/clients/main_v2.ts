@@ -1,5 +1,6 @@
 // The main job through a generated connect-es v2 client; see main_v1.ts for the rest.
 import { strict as assert } from "node:assert";
+import { randomUUID } from "node:crypto";
 import { Code, ConnectError, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createConnectTransport as node } from "@connectrpc/connect-node";
 import { createConnectTransport as web } from "@connectrpc/connect-web";
