@@ -293,9 +293,10 @@ def test_killed_database_comes_back(variant):
         for round_ in range(3):
             before = p.admin()
             # The other worker may still be on its way back from the round before.
+            first = {"name": "a", "distinctId": "u", "eventId": str(uuid.uuid4()),
+                     "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
             for _ in range(100):
-                status = p.call(BATCH, {"events": [{"name": "a", "distinctId": "u"}]},
-                                key=p.info["public_key"])[0]
+                status = p.call(BATCH, {"events": [first]}, key=p.info["public_key"])[0]
                 if status != 503:
                     break
                 time.sleep(0.1)
