@@ -100,23 +100,29 @@ static void write_master(const struct master *m, struct buf *b)
 	counter(b, "deaths", "Processes that died", m->deaths);
 }
 
-static void write_calls(const struct segment *seg, struct buf *b)
+/* Every method that has been called. */
+static void write_methods(const struct segment *seg, struct buf *b,
+	void (*one)(const struct method_stat *st, const char *name, struct buf *b))
 {
 	struct method_stat st;
 	const char *name;
 
-	head(b, "calls", "counter", "Calls by method and code");
 	for (unsigned i = 0; i < METHODS_MAX; i++) {
 		name = segment_method_name(seg, i);
 		if (!name)
 			continue;
 		stat_read(seg, i, &st);
-		for (unsigned c = 0; c < CODES; c++)
-			if (st.by_code[c] > 0)
-				buf_printf(b,
-					"pugd_calls_total{method=\"%s\",code=\"%s\"} %" PRIu64 "\n",
-					name, metrics_code(c), st.by_code[c]);
+		if (st.calls > 0)
+			one(&st, name, b);
 	}
+}
+
+static void write_codes(const struct method_stat *st, const char *name, struct buf *b)
+{
+	for (unsigned c = 0; c < CODES; c++)
+		if (st->by_code[c] > 0)
+			buf_printf(b, "pugd_calls_total{method=\"%s\",code=\"%s\"} %" PRIu64 "\n",
+				name, metrics_code(c), st->by_code[c]);
 }
 
 /* Bucket i counts what took less than 2^i microseconds (shm/counters.c). */
@@ -138,22 +144,6 @@ static void write_histogram(const struct method_stat *st, const char *name, stru
 		(double)st->latency_sum_us / 1e6);
 }
 
-static void write_latency(const struct segment *seg, struct buf *b)
-{
-	struct method_stat st;
-	const char *name;
-
-	head(b, "call_seconds", "histogram", "Time from the head of a request to its answer");
-	for (unsigned i = 0; i < METHODS_MAX; i++) {
-		name = segment_method_name(seg, i);
-		if (!name)
-			continue;
-		stat_read(seg, i, &st);
-		if (st.calls > 0)
-			write_histogram(&st, name, b);
-	}
-}
-
 void metrics_write(const struct master *m, struct buf *b)
 {
 	const struct segment *seg = metrics_segment(m);
@@ -167,8 +157,11 @@ void metrics_write(const struct master *m, struct buf *b)
 				counter_sum(seg, (enum counter)c));
 		gauge(b, "quarantine_entries", "Fingerprints in quarantine",
 			(uint64_t)quarantine_list(seg, rows, QUARANTINE_SHOWN, clock_mono_ms()));
-		write_calls(seg, b);
-		write_latency(seg, b);
+		head(b, "calls", "counter", "Calls by method and code");
+		write_methods(seg, b, write_codes);
+		head(b, "call_seconds", "histogram",
+			"Time from the head of a request to its answer");
+		write_methods(seg, b, write_histogram);
 	}
 	buf_z(b, "# EOF\n");
 }
