@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import json
 import os
+import socket
 import sys
 import time
 import uuid
@@ -299,6 +300,17 @@ def budget(p):
     while p.psql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'") != [["0"]]:
         assert time.monotonic() < end, "still running"
         time.sleep(0.02)
+    # one that has only sent all it had to say still wants the answer
+    text = json.dumps({"spec": users, **window}).encode()
+    with socket.create_connection((p.host, p.port), timeout=10) as s:
+        s.sendall(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nX-Api-Key: %s\r\n"
+                  b"Content-Length: %d\r\n\r\n%s" % (QUERY.encode(), key.encode(), len(text), text))
+        s.shutdown(socket.SHUT_WR)
+        raw = b""
+        while piece := s.recv(65536):
+            raw += piece
+    heads = [line for line in raw.split(b"\r\n") if line.startswith(b"HTTP/1.1")]
+    assert [h.split()[1] for h in heads] in ([b"100", b"504"], [b"504"]), raw
     status, body, _ = p.call(QUERY, {"spec": users, **window}, key=key, headers={"connect-timeout-ms": "300"})
     assert body["code"] == "deadline_exceeded", body
     p.psql("DROP VIEW pugd.inbox; ALTER TABLE pugd.inbox2 RENAME TO inbox")

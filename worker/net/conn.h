@@ -60,6 +60,7 @@ struct exchange {
 	struct coro *waiter; /* parked in http_read_body() */
 	uint64_t skipped;
 	/* reply */
+	bool probed;     /* whether a half-closed client is still there, by http_gone() */
 	bool replied;    /* http_send() was called */
 	bool call_done;  /* call_serve() returned, or there was none */
 	struct buf out;  /* head, and a small body */

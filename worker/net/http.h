@@ -65,7 +65,8 @@ struct http_reply {
 /* Sends the reply: framing headers, Date, Connection. Exactly once per request.
  * Does not park: what the socket does not take is buffered. */
 void http_send(struct http_request *rq, const struct http_reply *rp);
-/* True once the peer went away (a long call may stop early). */
+/* True once the peer went away (a long call may stop early; ask now and then). One that
+ * only shut its sending side down is still there: it is sent an interim reply to find out. */
 bool http_gone(const struct http_request *rq);
 
 /* Implemented by call/call.c (and by tests): runs on a coroutine of its own as

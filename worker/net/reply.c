@@ -215,7 +215,23 @@ void http_send(struct http_request *rq, const struct http_reply *rp)
 	reply_start(c, rp);
 }
 
+/* TCP tells in the same words that the peer has sent everything (shutdown) and that it
+ * left (close). Only bytes sent to it make the difference: who left answers them with a
+ * reset, which ends the connection a moment later. An interim reply is harmless to who
+ * is there: clients of HTTP/1.1 skip it (RFC 9110, 15.2). */
+static void reply_probe(struct conn *c)
+{
+	struct exchange *x = c->x;
+
+	if (x->probed || x->replied || x->fr.http10)
+		return;
+	x->probed = true;
+	reply_continue(c);
+}
+
 bool http_gone(const struct http_request *rq)
 {
-	return rq->conn->gone || rq->conn->rdhup;
+	if (rq->conn->rdhup && !rq->conn->gone)
+		reply_probe(rq->conn);
+	return rq->conn->gone;
 }
