@@ -7,9 +7,11 @@ import os
 import socket
 import sys
 import time
+import types
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
+import pg  # noqa: E402
 import pug  # noqa: E402
 
 BATCH = "/events.v1.EventsService/BatchCreate"
@@ -317,6 +319,46 @@ def budget(p):
     assert len(p.ok(LIST, {"pageSize": 3}, key=key)["events"]) == 3
 
 
+def standstill(p):
+    """A PostgreSQL that is there but stands still: a scan ends in its time all the same."""
+    _, _, key, _ = account(p)
+    for _ in range(6):
+        p.ok(BATCH, {"events": [event("k", f"{uuid.uuid4()}") for _ in range(10)]}, key=key)
+    spec = {"spec": {"insightType": "INSIGHT_TYPE_TRENDS", "events": [{"event": {"kind": "k"}}]},
+            "timeRange": {"from": "2024-01-01T00:00:00Z", "to": "2024-01-05T00:00:00Z"},
+            "granularity": "GRANULARITY_DAY"}
+    assert p.call(QUERY, spec, key=key)[0] == 200
+    p.psql("ALTER TABLE pugd.inbox RENAME TO inbox2; CREATE VIEW pugd.inbox AS SELECT i.* FROM pugd.inbox2 i, "
+           "LATERAL (SELECT pg_sleep(0.4)) s")
+    with open(os.path.join(p.psql("SHOW data_directory")[0][0], "postmaster.pid"), encoding="ascii") as f:
+        server = pg.Postgres.__new__(pg.Postgres)
+        server.proc = types.SimpleNamespace(pid=int(f.readline()))
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            job = pool.submit(p.call, QUERY, spec, key=key)
+            time.sleep(0.5)
+            server.pause()
+            begin = time.monotonic()
+            try:
+                status, body, _ = job.result(6)
+            finally:
+                server.pause(False)
+            assert status == 504 and body["code"] == "deadline_exceeded", (status, body)
+            assert time.monotonic() - begin < 5
+    finally:
+        server.pause(False)
+    p.psql("DROP VIEW pugd.inbox; ALTER TABLE pugd.inbox2 RENAME TO inbox")
+    end = time.monotonic() + 15
+    while p.call(QUERY, spec, key=key)[0] != 200:
+        assert time.monotonic() < end, "does not come back"
+        time.sleep(0.1)
+
+
+def test_standstill(variant):
+    with pug.Pug(variant=variant, options=["insight_timeout=1s", "workers=1", "insight_threads=1"]) as p:
+        standstill(p)
+
+
 def test_budgets(variant):
     with pug.Pug(variant=variant, options=["insight_memory=1M", "insight_timeout=1s"]) as p:
         budget(p)
@@ -372,8 +414,9 @@ def test_impatient(variant):
 
 
 def main():
-    alone = [("test_budgets", test_budgets), ("test_impatient", test_impatient)]
-    tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and f not in (test_budgets, test_impatient)]
+    alone = [("test_budgets", test_budgets), ("test_impatient", test_impatient),
+             ("test_standstill", test_standstill)]
+    tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and f not in dict(alone).values()]
     with pug.Pug(variant="asan" if "asan" in sys.argv else "test") as p:
         return pug.main([(n, lambda _, f=f: f(p)) for n, f in tests] + alone)
 

@@ -6,6 +6,8 @@
 
 /* Connects; NULL with the reason (one line) in err. */
 PGconn *db_connect(const char *url, char *err, size_t err_size);
+/* The same, but no address of the server gets more time than that (2 to 10 s). */
+PGconn *db_connect_within(const char *url, uint64_t ms, char *err, size_t err_size);
 /* Opens a transaction on a blocking handle; settings are local to it. `mode` is for
  * example "ISOLATION LEVEL REPEATABLE READ READ ONLY", or "". Timeouts of 0 mean
  * none. End it with db_commit() or db_rollback(). 0, or -1 with db->err. */

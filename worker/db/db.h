@@ -91,7 +91,8 @@ int db_begin(struct db *tx, struct db_pool *pool, struct arena *arena, uint64_t 
 int db_commit(struct db *tx);
 void db_rollback(struct db *tx);
 
-/* Blocking access on a connection of the caller's own. */
+/* Blocking access on a connection of the caller's own. The caller may set deadline_ms:
+ * after DB_TIMEOUT for it the statement is still under way (PQTRANS_ACTIVE). */
 void db_blocking(struct db *db, PGconn *conn, struct arena *arena);
 
 #endif

@@ -6,6 +6,9 @@
 #include "worker/db/stream.h"
 
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 
 #include "shm/base/clock.h"
 #include "worker/db/internal.h"
@@ -14,7 +17,10 @@
 enum {
 	STEP_MS = 50,
 	OWN_TIMEOUT_MS = 250, /* for the server's own statement_timeout, due about now */
-	DRAIN_MS = 2000
+	DRAIN_MS = 2000,
+	CANCEL_MS = 1000,
+	CANCEL_STEP_MS = 2,
+	CANCEL_STACK = 256 * 1024
 };
 
 /* Waits for the next result; false when the query shall stop. */
@@ -55,17 +61,76 @@ static bool drain(PGconn *conn, uint64_t ms)
 	}
 }
 
+/* Belongs to who asks and to the thread that cancels; the last one frees it. */
+struct cancel {
+	PGcancel *request;
+	_Atomic int owners;
+	_Atomic bool done;
+};
+
+static void cancel_leave(struct cancel *c)
+{
+	if (atomic_fetch_sub(&c->owners, 1) > 1)
+		return;
+	PQfreeCancel(c->request);
+	free(c);
+}
+
+static void *cancel_thread(void *arg)
+{
+	struct cancel *c = arg;
+	char text[256];
+
+	PQcancel(c->request, text, sizeof(text));
+	atomic_store(&c->done, true);
+	cancel_leave(c);
+	return NULL;
+}
+
+static bool cancel_start(struct cancel *c)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, CANCEL_STACK);
+	rc = pthread_create(&thread, &attr, cancel_thread, c);
+	pthread_attr_destroy(&attr);
+	return rc == 0;
+}
+
+/* PQcancel() waits without limit for a server that does not answer, so it has a thread
+ * of its own, which is left behind if need be. That cannot happen often: who finds the
+ * server silent gets no further than BEGIN. False when the request was not heard. */
+static bool cancel(PGconn *conn)
+{
+	struct cancel *c = calloc(1, sizeof(*c));
+	uint64_t end = clock_mono_ms() + CANCEL_MS;
+	bool done;
+
+	if (!c)
+		return false;
+	c->request = PQgetCancel(conn);
+	c->owners = 2;
+	if (!c->request || !cancel_start(c)) {
+		c->owners = 1;
+		cancel_leave(c);
+		return false;
+	}
+	while (!(done = atomic_load(&c->done)) && clock_mono_ms() < end)
+		poll(NULL, 0, CANCEL_STEP_MS);
+	cancel_leave(c);
+	return done;
+}
+
 /* Ends the statement early. Usually the connection is idle afterwards; if not, its
  * owner sees PQTRANS_ACTIVE and closes it. */
 static void abandon(PGconn *conn)
 {
-	PGcancel *cancel = PQgetCancel(conn);
-	char text[256];
-
-	if (cancel)
-		PQcancel(cancel, text, sizeof(text));
-	PQfreeCancel(cancel);
-	drain(conn, DRAIN_MS);
+	if (cancel(conn))
+		drain(conn, DRAIN_MS);
 }
 
 static uint64_t row_bytes(const PGresult *res)

@@ -24,7 +24,8 @@ enum {
 	RECYCLE_BYTES = 64 << 20, /* libpq's buffer never shrinks: connect anew after so much */
 	SEGMENT_SHARE = 4,        /* one segment's decoding may take a quarter of the memory */
 	REPLAY_MS = 1000, /* how long a standby may take to catch up, before the primary is asked */
-	REPLAY_STEP_MS = 5
+	REPLAY_STEP_MS = 5,
+	ROLLBACK_MS = 500
 };
 
 /* Each scan thread keeps one connection; it dies with its thread. */
@@ -98,17 +99,20 @@ static bool caught_up(struct scan *s, struct db *db)
 	uint64_t end = clock_mono_ms() + REPLAY_MS;
 	struct q_wal_reached_row row;
 
+	db->deadline_ms = end < s->deadline_ms ? end : s->deadline_ms;
 	while (q_wal_reached(db, &(struct q_wal_reached_args){s->position}, &row) == 1) {
 		if (row.reached)
 			return true;
-		if (clock_mono_ms() >= end || clock_mono_ms() >= s->deadline_ms)
+		if (clock_mono_ms() >= db->deadline_ms)
 			return false;
 		poll(NULL, 0, REPLAY_STEP_MS);
 	}
 	return false;
 }
 
-/* A connection inside a snapshot, made anew once if the kept one turns out dead. */
+/* A connection inside a snapshot, made anew once if the kept one turns out dead. A
+ * server may also stand still: nothing here waits for it beyond the deadline (but
+ * connecting, which has 2 s at least). */
 static bool begin(struct scan *s, struct db *db)
 {
 	char why[256];
@@ -118,7 +122,7 @@ static bool begin(struct scan *s, struct db *db)
 		uint64_t left = s->deadline_ms > now ? s->deadline_ms - now : 1;
 
 		if (!kept) {
-			keep(db_connect(s->url, why, sizeof(why)));
+			keep(db_connect_within(s->url, left, why, sizeof(why)));
 			attempt = 1;
 		}
 		if (!kept) {
@@ -134,10 +138,15 @@ static bool begin(struct scan *s, struct db *db)
 			forget();
 			continue;
 		}
+		db->deadline_ms = s->deadline_ms;
 		if (db_blocking_begin(db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, left) ==
 			0)
 			return true;
 		forget();
+		if (clock_mono_ms() >= s->deadline_ms) {
+			s->end = SCAN_TIME;
+			return false;
+		}
 	}
 	return false;
 }
@@ -209,6 +218,7 @@ static void run_scan(void *arg)
 	s->bytes = run.reader.stream.bytes;
 	s->segments = run.reader.n_segments;
 	s->events = run.reader.n_events;
+	db.deadline_ms = clock_mono_ms() + ROLLBACK_MS;
 	if (PQtransactionStatus(kept) != PQTRANS_ACTIVE)
 		db_rollback(&db); /* nothing was written */
 	/* a connection to the primary was for this query only */
