@@ -190,6 +190,9 @@ void dev_pg_stop(struct dev *d)
 	(void)kill(d->postgres, SIGINT);
 	(void)dev_wait(d->postgres);
 	d->postgres = 0;
+	/* A folder of our own in /tmp; anything else is not empty. */
+	if (strncmp(d->sockets, "/tmp/", 5) == 0)
+		(void)rmdir(d->sockets);
 }
 
 void dev_pg_again(struct dev *d)

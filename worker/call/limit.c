@@ -65,11 +65,18 @@ static struct limit address_limit(const struct call *c)
 	return scaled(c, o->limit_address_rate * 1000, o->limit_address_burst);
 }
 
+/* By the method's rate class: what hashes a password or sends a mail may be called a
+ * fifth as often. Events and insights have limits of their own. */
+static uint64_t cost(const struct call *c)
+{
+	return c->method && c->method->rate == PB_RATE_AUTH ? 5 : 1;
+}
+
 static int charge_address(struct call *c)
 {
 	return charge(c, "address",
 		bucket(BUCKET_ADDRESS, &c->address_hash, sizeof(c->address_hash)), address_limit(c),
-		1);
+		cost(c));
 }
 
 int limit_customer(struct call *c)
@@ -78,7 +85,7 @@ int limit_customer(struct call *c)
 	struct limit lim = scaled(c, o->limit_customer_rate * 1000, o->limit_customer_burst);
 	struct str id = str_of(c->who.customer_id);
 
-	return charge(c, "customer", bucket(BUCKET_CUSTOMER, id.p, id.n), lim, 1);
+	return charge(c, "customer", bucket(BUCKET_CUSTOMER, id.p, id.n), lim, cost(c));
 }
 
 static int charge_key(struct call *c)
