@@ -97,7 +97,24 @@ bool dev_wait(pid_t pid)
 	}
 }
 
-/* The master gets the socket by activation, so that --port 0 is known at once. */
+/* ::1 on the same port, because to some clients "localhost" means only that. */
+static int open_listener6(int port)
+{
+	struct sockaddr_in6 sa = {.sin6_family = AF_INET6,
+		.sin6_port = htons((uint16_t)port),
+		.sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+	(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 && listen(fd, 4096) == 0)
+		return fd;
+	(void)close(fd);
+	return -1;
+}
+
+/* The master gets the sockets by activation, so that --port 0 is known at once. */
 static bool open_listener(struct dev *d)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET,
@@ -112,6 +129,7 @@ static bool open_listener(struct dev *d)
 		return dev_fail("cannot listen on 127.0.0.1:%d: %s", d->port, strerror(errno));
 	d->port = ntohs(sa.sin_port);
 	snprintf(d->url, sizeof(d->url), "http://127.0.0.1:%d", d->port);
+	d->listen6_fd = open_listener6(d->port);
 	return true;
 }
 
@@ -268,11 +286,13 @@ static bool start_master(struct dev *d)
 		(void)setpgid(0, 0);
 		(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 		snprintf(pid, sizeof(pid), "%d", (int)getpid());
-		if (d->listen_fd == 3) /* dup2 to itself would keep CLOEXEC */
-			(void)fcntl(3, F_SETFD, 0);
-		else
-			(void)dup2(d->listen_fd, 3);
-		(void)setenv("LISTEN_FDS", "1", 1);
+		/* Out of the way first: either may be where the other has to go. */
+		int v4 = fcntl(d->listen_fd, F_DUPFD_CLOEXEC, 10);
+		int v6 = d->listen6_fd < 0 ? -1 : fcntl(d->listen6_fd, F_DUPFD_CLOEXEC, 10);
+		(void)dup2(v4, 3);
+		if (v6 >= 0)
+			(void)dup2(v6, 4);
+		(void)setenv("LISTEN_FDS", v6 >= 0 ? "2" : "1", 1);
 		(void)setenv("LISTEN_PID", pid, 1);
 		(void)setenv("NOTIFY_SOCKET", d->notify_path, 1);
 		execv(d->exe, a->v);
@@ -398,7 +418,7 @@ static bool bring_up(struct dev *d)
 
 int cli_dev(int argc, char **argv)
 {
-	static struct dev d = {.listen_fd = -1, .notify_fd = -1};
+	static struct dev d = {.listen_fd = -1, .listen6_fd = -1, .notify_fd = -1};
 	const char *data = ".pug";
 	sigset_t set;
 	if (!parse_args(&d, argc, argv, &data) || !make_folders(&d, data))

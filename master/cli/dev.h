@@ -22,8 +22,8 @@ struct dev {
 	int n_overrides;
 	uid_t pg_uid; /* who runs PostgreSQL; 0 = we do */
 	gid_t pg_gid;
-	int listen_fd, notify_fd;
-	char notify_path[64]; /* abstract name of the READY socket */
+	int listen_fd, listen6_fd, notify_fd; /* listen6_fd: -1 without IPv6 */
+	char notify_path[64];                 /* abstract name of the READY socket */
 	pid_t postgres, master;
 };
 

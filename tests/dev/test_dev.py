@@ -2,6 +2,7 @@
 """`pugd dev`, the one command for developers: what it prints and promises works, it keeps
 its data, ends without a trace, and needs no root."""
 import contextlib
+import http.client
 import json
 import os
 import pwd
@@ -285,6 +286,23 @@ def postmaster(p):
             with open(path, encoding="utf-8") as f:
                 return int(f.readline())
     raise AssertionError("no postmaster.pid")
+
+
+def test_both_loopbacks(variant):
+    """To some clients localhost is ::1 only."""
+    with pug.Pug(variant) as p:
+        addresses = ["127.0.0.1"]
+        with socket.socket(socket.AF_INET6) as s:
+            try:
+                s.bind(("::1", 0))
+                addresses.append("::1")
+            except OSError:
+                pass  # a machine without IPv6
+        for address in addresses:
+            conn = http.client.HTTPConnection(address, p.port, timeout=10)
+            conn.request("GET", "/healthz")
+            assert conn.getresponse().read() == b"ok", address
+            conn.close()
 
 
 def test_killed_database_comes_back(variant):
