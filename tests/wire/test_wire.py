@@ -36,6 +36,7 @@ def main():
     finally:
         died = "worker died" in server.log()
         ended = server.stop()
+        server.clean()
     results.append((1, 0) if ended == 0 and not died else (0, 1))
     print("%d passed, %d failed" % tuple(sum(r[i] for r in results) for i in (0, 1)))
     return 1 if any(r[1] for r in results) else 0
