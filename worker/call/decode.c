@@ -155,7 +155,8 @@ static int from_query(struct call *c)
 int call_decode(struct call *c)
 {
 	if (!c->method->handler)
-		return call_fail(c, CODE_UNIMPLEMENTED, NULL, "this method is not implemented by this server");
+		return call_fail(c, CODE_UNIMPLEMENTED, NULL,
+			"this method is not implemented by this server");
 	if ((c->get ? from_query(c) : from_body(c)) < 0)
 		return -1;
 	if (c->message.n == 0)
