@@ -28,8 +28,8 @@ HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPI
 # Hidden: a name of ours must not stand in for one that two libraries share (libjwt
 # calls jansson's json_object(), and an executable's symbols come first).
 COMMON := -std=c11 -D_GNU_SOURCE -fvisibility=hidden -DPUGD_VERSION='"$(VERSION)"' -I. -I$(GEN) -g -MMD -MP \
-	-fno-omit-frame-pointer $(shell pkg-config --cflags libpq libprotobuf-c libjwt 2>/dev/null)
-LIBS := $(shell pkg-config --libs libpq libprotobuf-c libjwt 2>/dev/null) -lssl -lcrypto -lz \
+	-fno-omit-frame-pointer $(shell pkg-config --cflags libpq libprotobuf-c libjwt libcurl jansson 2>/dev/null)
+LIBS := $(shell pkg-config --libs libpq libprotobuf-c libjwt libcurl jansson 2>/dev/null) -lssl -lcrypto -lz \
 	-llz4 -lcrypt -lpthread -lm
 HARDEN_LD := -pie -Wl,-z,relro,-z,now
 

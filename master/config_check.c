@@ -106,15 +106,22 @@ static bool is_network(const char *text)
 	return (v4 && bits <= 32) || (v6 && bits <= 128);
 }
 
-static void check_proxies(const struct options *o, const char *name, struct config_report *r)
+static void check_networks(
+	const char *value, const char *key, const char *name, struct config_report *r)
 {
-	struct str list = str_of(o->trusted_proxies);
+	struct str list = str_of(value);
 	char entry[128];
 
 	while (next_entry(&list, entry, sizeof(entry)))
 		if (!is_network(entry))
-			config_problem(r, "%s: trusted_proxies: '%s' is not an address or network",
-				name, entry);
+			config_problem(
+				r, "%s: %s: '%s' is not an address or network", name, key, entry);
+}
+
+static void check_lists(const struct options *o, const char *name, struct config_report *r)
+{
+	check_networks(o->trusted_proxies, "trusted_proxies", name, r);
+	check_networks(o->mail_networks, "mail_networks", name, r);
 }
 
 static void check_origins(const struct options *o, const char *name, struct config_report *r)
@@ -144,7 +151,7 @@ void config_check(const struct options *o, const char *name, struct config_repor
 		check_admin,
 		check_sizes,
 		check_database,
-		check_proxies,
+		check_lists,
 		check_origins,
 	};
 
@@ -175,6 +182,44 @@ static void read_secret(const char *key, const char *path, uint8_t out[OPTIONS_S
 		close(fd);
 }
 
+/* A file of text into a NUL-terminated member; line ends after a secret do not count. */
+static void read_text(const char *key, const char *path, char *out, size_t size, bool secret,
+	struct config_report *r)
+{
+	struct stat st;
+	ssize_t n = -1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	memset(out, 0, size);
+	if (fd < 0 || fstat(fd, &st) != 0 || (n = read(fd, out, size)) < 0)
+		config_problem(r, "%s: %s: %s", key, path, strerror(errno));
+	else if (secret && (st.st_mode & S_IRWXO))
+		config_problem(r, "%s: %s: open to everybody (mode %03o); chmod o= it", key, path,
+			st.st_mode & 0777);
+	else if ((size_t)n >= size)
+		config_problem(r, "%s: %s: longer than %zu bytes", key, path, size - 1);
+	else if (memchr(out, '\0', (size_t)n))
+		config_problem(r, "%s: %s: holds a NUL byte", key, path);
+	else
+		for (; secret && n > 0 && (out[n - 1] == '\n' || out[n - 1] == '\r'); n--)
+			out[n - 1] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+static void read_mail_secret(struct options *o, const char *dir, struct config_report *r)
+{
+	char path[4096];
+
+	memset(o->mail_secret, 0, sizeof(o->mail_secret));
+	snprintf(path, sizeof(path), "%s/pugd.mail", dir ? dir : "");
+	if (o->mail_secret_file[0])
+		snprintf(path, sizeof(path), "%s", o->mail_secret_file);
+	else if (!dir || access(path, F_OK) != 0)
+		return;
+	read_text("mail_secret_file", path, o->mail_secret, sizeof(o->mail_secret), true, r);
+}
+
 void config_credentials(struct options *o, struct config_report *r)
 {
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
@@ -193,6 +238,11 @@ void config_credentials(struct options *o, struct config_report *r)
 	if (o->credential_previous_file[0])
 		read_secret("credential_previous_file", o->credential_previous_file,
 			o->secret_previous, &o->secret_previous_len, r);
+	read_mail_secret(o, dir, r);
+	memset(o->auth_config, 0, sizeof(o->auth_config));
+	if (o->auth_config_file[0])
+		read_text("auth_config_file", o->auth_config_file, o->auth_config,
+			sizeof(o->auth_config), false, r);
 }
 
 static size_t value_bytes(const struct option_row *row)

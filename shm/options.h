@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { OPTIONS_SECRET_MAX = 128 };
+enum { OPTIONS_SECRET_MAX = 128, OPTIONS_MAIL_SECRET_MAX = 1024, OPTIONS_AUTH_MAX = 16384 };
 
 struct options {
 #define OPT_GROUP(title)
@@ -31,6 +31,10 @@ struct options {
 	uint32_t secret_len;
 	uint8_t secret_previous[OPTIONS_SECRET_MAX];
 	uint32_t secret_previous_len;
+	/* mail_secret_file: NUL-terminated, never printed. */
+	char mail_secret[OPTIONS_MAIL_SECRET_MAX];
+	/* auth_config_file: its text, NUL-terminated; may hold client secrets. */
+	char auth_config[OPTIONS_AUTH_MAX];
 };
 
 #endif

@@ -44,7 +44,9 @@ enum {
 	 * threshold glibc raises it to 32 MB and keeps them. */
 	MMAP_THRESHOLD = 256 * 1024,
 	MALLOC_ARENAS = 4,
-	/* crumbs[1..16], one for each thread of both pools. */
+	/* Calls that may wait for another server, per worker. */
+	OUTBOUND_QUEUE = 64,
+	/* crumbs[1..16], one for each thread of all pools. */
 	THREADS_MAX = CRUMBS_PER_SLOT - 1
 };
 
@@ -317,14 +319,17 @@ static void setup_limits(const struct options *opt)
 static bool build_offload(struct worker *w)
 {
 	int64_t fast = w->opt->hash_threads, scan = w->opt->insight_threads;
+	const int64_t out = w->opt->outbound_threads, rest = THREADS_MAX - out;
 	const int queues[OFFLOAD_POOLS] = {[OFFLOAD_FAST] = (int)w->opt->hash_queue,
-		[OFFLOAD_SCAN] = (int)w->opt->insight_queue};
+		[OFFLOAD_SCAN] = (int)w->opt->insight_queue,
+		[OFFLOAD_OUT] = OUTBOUND_QUEUE};
 	int threads[OFFLOAD_POOLS];
 
-	fast = fast > THREADS_MAX / 2 ? THREADS_MAX / 2 : fast;
-	scan = scan > THREADS_MAX - fast ? THREADS_MAX - fast : scan;
+	fast = fast > rest / 2 ? rest / 2 : fast;
+	scan = scan > rest - fast ? rest - fast : scan;
 	threads[OFFLOAD_FAST] = (int)fast;
 	threads[OFFLOAD_SCAN] = (int)scan;
+	threads[OFFLOAD_OUT] = (int)out;
 	w->offload = offload_new(w->loop, threads, queues);
 	if (w->offload)
 		offload_set_crumbs(w->offload, w->slot->crumbs);

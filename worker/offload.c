@@ -1,5 +1,5 @@
 /*
- * Two pools of threads for what must block. A job lives on the stack of the
+ * Pools of threads for what must block. A job lives on the stack of the
  * coroutine that waits for it. Threads start with the first job, block every
  * signal (the loop's thread handles them) and tell the loop by loop_post().
  */

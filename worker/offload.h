@@ -1,7 +1,8 @@
 /*
- * Threads for what must block: password hashing, outbound HTTPS, insight scans.
- * Two pools: OFFLOAD_FAST, and OFFLOAD_SCAN, which is niced and whose threads
- * own a database connection each (worker/db/blocking.h).
+ * Threads for what must block, in three pools, so that none waits for another:
+ * OFFLOAD_FAST hashes passwords; OFFLOAD_SCAN computes insights, is niced, and its
+ * threads own a database connection each (worker/db/blocking.h); OFFLOAD_OUT talks
+ * to other servers (worker/outbound.h), in the keeper those of mail.
  */
 #ifndef WORKER_OFFLOAD_H
 #define WORKER_OFFLOAD_H
@@ -12,7 +13,7 @@ struct crumb;
 struct loop;
 struct offload;
 
-enum offload_pool { OFFLOAD_FAST, OFFLOAD_SCAN, OFFLOAD_POOLS };
+enum offload_pool { OFFLOAD_FAST, OFFLOAD_SCAN, OFFLOAD_OUT, OFFLOAD_POOLS };
 
 /* Threads start when first needed. NULL without memory. */
 struct offload *offload_new(

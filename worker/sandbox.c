@@ -131,6 +131,8 @@ static bool restrict_files(const struct options *opt)
 	allow_conninfo(ruleset, opt->database_url);
 	allow_conninfo(ruleset, opt->ingest_url);
 	allow_conninfo(ruleset, opt->analytics_url);
+	if (opt->outbound_ca_file[0])
+		allow_path(ruleset, opt->outbound_ca_file, READ);
 	if (opt->mail_dir[0])
 		allow_path(
 			ruleset, opt->mail_dir, READ_WRITE | (version >= 3 ? RIGHT_TRUNCATE : 0));

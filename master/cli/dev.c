@@ -244,6 +244,8 @@ static struct words *child_args(const struct dev *d, const char *command)
 	setting(a, "admin_listen", d->admin, "");
 	setting(a, "mail_dir", d->data, "/mail");
 	setting(a, "dev", "yes", "");
+	setting(a, "demo_sign_in", "yes", "");
+	setting(a, "mail_from", "Pug <pug@localhost>", "");
 	setting(a, "user", "", "");
 	setting(a, "limit_scale", "100", "");
 	setting(a, "trusted_proxies", "127.0.0.0/8 ::1", "");

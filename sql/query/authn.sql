@@ -14,18 +14,18 @@ WHERE k.digest = $1 AND p.deleted_at IS NULL;
 -- name: authn_customer :one
 -- lane: fast
 -- params: customer_id text
--- columns: email text
+-- columns: email text, demo bool
 -- A token outlives an erased account, hence the read. By primary key, one row.
-SELECT email FROM pugd.customers WHERE id = $1;
+SELECT email, demo FROM pugd.customers WHERE id = $1;
 
 -- name: authn_customer_project :one
 -- lane: fast
 -- params: customer_id text, project_id text
--- columns: email text, project int4, org_id text, role int4
+-- columns: email text, demo bool, project int4, org_id text, role int4
 -- The person and what x-project-id means to them, in one round trip. By primary
 -- and unique keys, one row per known person; project 0 when the project is
 -- unknown or foreign, which nobody outside may tell apart (D52).
-SELECT c.email, coalesce(m.num, 0), coalesce(m.org_id, ''), coalesce(m.role, 0)
+SELECT c.email, c.demo, coalesce(m.num, 0), coalesce(m.org_id, ''), coalesce(m.role, 0)
 FROM pugd.customers c
 LEFT JOIN (
   SELECT p.num, p.org_id, om.role::int4 AS role, om.customer_id

@@ -3,10 +3,10 @@
 -- name: seed_viewer :one
 -- params: customer_id text, email text, password_hash text, org_id text
 -- columns: id text
--- A second account that may only read.
+-- A second account that may only read, and that DemoSignIn signs in as.
 WITH customer AS (
-  INSERT INTO pugd.customers (id, email, password_hash, display_name)
-  VALUES ($1, $2, $3, 'Demo viewer') RETURNING id
+  INSERT INTO pugd.customers (id, email, password_hash, display_name, demo)
+  VALUES ($1, $2, $3, 'Demo viewer', true) RETURNING id
 )
 INSERT INTO pugd.org_members (org_id, customer_id, role)
 SELECT $4, customer.id, 3 FROM customer RETURNING customer_id::text;

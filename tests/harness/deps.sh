@@ -4,12 +4,12 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev libpq-dev libssl-dev zlib1g-dev liblz4-dev libjwt-dev
-libcrypt-dev protobuf-compiler libprotobuf-dev libprotobuf-c-dev protobuf-c-compiler
+libcurl4-openssl-dev libjansson-dev libcrypt-dev protobuf-compiler libprotobuf-dev libprotobuf-c-dev protobuf-c-compiler
 python3-minimal python3-protobuf tzdata"
 # The server's own tools: a private PostgreSQL, and curl for the printed examples.
 run="postgresql postgresql-client curl ca-certificates"
 test="libcriterion-dev clang clang-format-14 pgbouncer mandoc systemd openssl git procps
-util-linux python3"
+util-linux python3 python3-aiosmtpd"
 
 have() {
 	dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed

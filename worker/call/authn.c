@@ -141,6 +141,7 @@ static int load_customer(struct call *c)
 	if (n == 0)
 		return unknown_customer(c);
 	put(c->who.email, sizeof(c->who.email), row.email);
+	c->who.demo = row.demo;
 	return 0;
 }
 
@@ -157,6 +158,7 @@ static int load_customer_project(struct call *c, struct str project)
 	if (n == 0)
 		return unknown_customer(c);
 	put(who->email, sizeof(who->email), row.email);
+	who->demo = row.demo;
 	if (row.project == 0)
 		return wrong_project(c);
 	put(who->project_id, sizeof(who->project_id), project);

@@ -58,6 +58,11 @@ static int check_org(struct call *c)
 
 int call_authz(struct call *c)
 {
+	/* Everybody shares the demo visitor: what it could change, itself included, the
+	 * next visitor would meet (D12). */
+	if (c->who.demo && !c->method->no_side_effects && !c->method->server_stream)
+		return call_fail(c, CODE_PERMISSION_DENIED, "ORG_ROLE_FORBIDDEN",
+			"the demo account may not change anything");
 	switch ((enum pb_authz)c->method->authz) {
 	case PB_AUTHZ_PUBLIC:
 	case PB_AUTHZ_SELF:

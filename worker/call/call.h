@@ -53,6 +53,7 @@ struct principal {
 	enum principal_kind kind;
 	char customer_id[21]; /* xid, NUL-terminated; JWT only */
 	char email[256];      /* of the customer; JWT only */
+	bool demo;            /* the visitor of the demo, who may change nothing (D12) */
 	char key_id[21];      /* API keys only */
 	char project_id[21];  /* xid; "" when the call is not project-scoped */
 	int32_t project;      /* internal number of the project, 0 = none */
