@@ -61,6 +61,12 @@ int session_tokens(struct call *c, const char *customer_id, const struct refresh
 
 int session_open(struct call *c, const char *customer_id, char **token, char **refresh_token)
 {
+	return session_open_in(c, &c->db, customer_id, token, refresh_token);
+}
+
+int session_open_in(
+	struct call *c, struct db *tx, const char *customer_id, char **token, char **refresh_token)
+{
 	struct refresh r;
 	char id[21];
 	session_first(&r);
@@ -71,7 +77,7 @@ int session_open(struct call *c, const char *customer_id, char **token, char **r
 		.refresh_hash = {(const char *)r.hash, sizeof(r.hash)},
 		.lifetime_us = c->w->opt->refresh_lifetime * 1000,
 	};
-	if (q_auth_session_open(&c->db, &args) < 0)
-		return call_fail_db(c, &c->db);
+	if (q_auth_session_open(tx, &args) < 0)
+		return call_fail_db(c, tx);
 	return session_tokens(c, customer_id, &r, token, refresh_token);
 }

@@ -24,5 +24,8 @@ int session_tokens(struct call *c, const char *customer_id, const struct refresh
 	char **refresh_token);
 /* A new session of the customer, stored. -1 after call_fail(). */
 int session_open(struct call *c, const char *customer_id, char **token, char **refresh_token);
+/* The same as a step of a transaction. */
+int session_open_in(
+	struct call *c, struct db *tx, const char *customer_id, char **token, char **refresh_token);
 
 #endif
