@@ -30,6 +30,13 @@ test) list="$build $run $test" ;;
 *) echo "usage: deps.sh run|test" >&2; exit 2 ;;
 esac
 
+# The sanitizers' headers and libraries for the fuzz targets come with a package that
+# is named after Debian's clang and that nothing else pulls in.
+[ "${1:-run}" != test ] || case $(. /etc/os-release; echo "${VERSION_ID:-}") in
+12) list="$list libclang-rt-14-dev" ;;
+*) list="$list libclang-rt-19-dev" ;;
+esac
+
 for package in $list; do
 	# Debian 13 has clang-format 19 only; the format check runs where 14 exists.
 	case $package in
