@@ -6,6 +6,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,29 @@ import time
 import urllib.parse
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+# Values under these names in requests and answers, and in these headers, are nobody's
+# business: never in a log line, an error text or a metric (SECURITY.md).
+SECRET_NAMES = {"password", "token", "refreshToken", "key", "apiKey", "credential", "code",
+                "codeVerifier", "nonce", "email", "recipient"}
+SECRET_HEADERS = ("x-api-key", "authorization")
+BANNER = re.compile(r"pugd serves at .*?Stop: \^C", re.S)
+WORD = re.compile(r"[\w@.+-]{8,}")
+
+
+def secrets_in(value, found):
+    """Collects the secrets of a request or an answer; short and plain words are none."""
+    if isinstance(value, list):
+        for item in value:
+            secrets_in(item, found)
+    for name, item in value.items() if isinstance(value, dict) else ():
+        if isinstance(item, str) and name in SECRET_NAMES:
+            if len(item) >= 8 and not item.isdigit() and not item.isalpha():
+                found.add(item)
+        else:
+            secrets_in(item, found)
+    return found
 
 
 class Pug:
@@ -29,6 +53,7 @@ class Pug:
         self.log_path = os.path.join(self.data, "pugd.log")
         self.child = None
         self.info = {}
+        self.secrets = set()
 
     def start(self, timeout=120):
         command = [self.binary, "dev", "--data", self.data, "--port", "0", "--seed", str(self.seed)]
@@ -53,6 +78,8 @@ class Pug:
             self.info = json.load(f)
         parts = urllib.parse.urlsplit(self.info["url"])
         self.host, self.port = parts.hostname, parts.port
+        self.secrets |= {self.info[k] for k in ("password", "viewer_password", "public_key",
+                                                "private_key") if k in self.info}
         return self
 
     def stop(self, how=signal.SIGTERM, timeout=60):
@@ -86,11 +113,28 @@ class Pug:
             raise
 
     def __exit__(self, *_):
+        texts = self.pages()
         self.stop()
         finding = self.finding()
+        told = self.told([*texts, BANNER.sub("", self.log())])
         self.clean()
         if finding:
             raise AssertionError("the sanitizers found something:\n" + finding)
+        if told:
+            raise AssertionError(f"secrets in the log or on the admin pages: {told[:5]}")
+
+    def pages(self):
+        """What the admin page says, as far as it still answers."""
+        try:
+            return [json.dumps(self.admin()), self.admin("/metrics")]
+        except (OSError, KeyError, IndexError, ValueError):
+            return []
+
+    def told(self, texts):
+        """Secrets of this server's calls that stand in one of the texts."""
+        words = {w.strip(".-") for text in texts for w in WORD.findall(text)}
+        odd = {s for s in self.secrets if not WORD.fullmatch(s)}
+        return sorted((self.secrets & words) | {s for s in odd if any(s in t for t in texts)})
 
     def finding(self):
         """What a sanitizer wrote into the log; workers report leaks as they leave."""
@@ -134,6 +178,8 @@ class Pug:
         h.update(headers or {})
         own = conn is None
         conn = conn or self.connect()
+        given = secrets_in(body, {h[name].split(" ")[-1] for name in SECRET_HEADERS if h.get(name)})
+        self.secrets |= given
         try:
             data = raw if raw is not None else json.dumps({} if body is None else body).encode()
             conn.request(method, path, body=None if method == "GET" else data, headers=h)
@@ -141,7 +187,12 @@ class Pug:
             text = answer.read()
             got = {k.lower(): v for k, v in answer.getheaders()}
             if got.get("content-type", "").startswith("application/json") and text:
-                return answer.status, json.loads(text), got
+                decoded = json.loads(text)
+                if answer.status == 200:
+                    secrets_in(decoded, self.secrets)
+                elif any(s in str(decoded.get("message")) for s in given if len(s) >= 8):
+                    raise AssertionError(f"{path}: the error repeats a secret: {decoded}")
+                return answer.status, decoded, got
             return answer.status, text, got
         finally:
             if own:
