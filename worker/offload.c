@@ -22,7 +22,9 @@
 #include "worker/loop.h"
 
 enum {
-	OFFLOAD_SCAN_NICE = 10,
+	/* Of threads that compute: the loop and PostgreSQL go first, or a few sign-ins at
+	 * once would delay every event (D40). */
+	OFFLOAD_NICE = 10,
 	/* yescrypt, libcurl and the scan kernels stay far below this. */
 	OFFLOAD_STACK = 1024 * 1024
 };
@@ -159,8 +161,8 @@ static void *pool_thread(void *arg)
 	crumb_index = start.index;
 	/* On Linux a nice value belongs to a thread. Without the right to lower
 	 * priorities nothing is lost: raising the nice value is always allowed. */
-	if (p->which == OFFLOAD_SCAN)
-		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), OFFLOAD_SCAN_NICE);
+	if (p->which != OFFLOAD_OUT)
+		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), OFFLOAD_NICE);
 	pthread_mutex_lock(&o->lock);
 	for (;;) {
 		while (!p->head && !o->quit) {

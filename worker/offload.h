@@ -1,8 +1,8 @@
 /*
  * Threads for what must block, in three pools, so that none waits for another:
- * OFFLOAD_FAST hashes passwords; OFFLOAD_SCAN computes insights, is niced, and its
- * threads own a database connection each (worker/db/blocking.h); OFFLOAD_OUT talks
- * to other servers (worker/outbound.h), in the keeper those of mail.
+ * OFFLOAD_FAST hashes passwords; OFFLOAD_SCAN computes insights, and its threads own a
+ * database connection each (worker/db/blocking.h); both are niced. OFFLOAD_OUT talks to
+ * other servers (worker/outbound.h), in the keeper those of mail.
  */
 #ifndef WORKER_OFFLOAD_H
 #define WORKER_OFFLOAD_H

@@ -4,8 +4,11 @@
  * COPY into PostgreSQL. Both get the same events, with fresh ids of the same kind,
  * so that their rates may be divided.
  *
- *   bench_main http HOST:PORT CLIENTS MILLISECONDS TEMPLATE
+ *   bench_main http HOST:PORT CLIENTS MILLISECONDS TEMPLATE [REQUESTS-PER-SECOND]
  *   bench_main copy CONNINFO  CLIENTS MILLISECONDS TEMPLATE STATEMENT
+ *
+ * At a rate, a request's time counts from the moment when it was due, so that a
+ * client that was held up does not hide what its next requests would have seen.
  *
  * A template is a line "EVENTS OFFSET..." and then the bytes to send; at each offset
  * the 36 characters of a UUID are replaced. The answer is one line of JSON.
@@ -20,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shm/base/clock.h"
@@ -37,7 +41,7 @@ struct bench {
 	uint64_t end_ns;
 	bool copy;
 	pthread_barrier_t start;
-	uint64_t duration_ms;
+	uint64_t duration_ms, gap_ns; /* between two requests of one client; 0: none */
 };
 
 struct client {
@@ -219,17 +223,35 @@ static void client_open(struct client *c)
 		die("connect", PQerrorMessage(c->db));
 }
 
+/* When the next request is due: at once, or a gap after the last one was. */
+static uint64_t wait_turn(const struct client *c, uint64_t due)
+{
+	uint64_t now = clock_mono_ns();
+
+	if (!c->b->gap_ns)
+		return now;
+	if (due > now) {
+		struct timespec t = {
+			(time_t)((due - now) / 1000000000), (long)((due - now) % 1000000000)};
+		nanosleep(&t, NULL);
+	}
+	return due;
+}
+
 static void *client_run(void *arg)
 {
 	struct client *c = arg;
-	uint64_t end;
+	uint64_t end, due, now, next;
 
 	client_open(c);
 	pthread_barrier_wait(&c->b->start);
-	end = clock_mono_ns() + c->b->duration_ms * 1000000;
-	for (uint64_t now = clock_mono_ns(), next; now < end && c->n < SAMPLES_MAX; now = next) {
+	next = clock_mono_ns();
+	end = next + c->b->duration_ms * 1000000;
+	/* Clients start at different moments of the first gap. */
+	due = next + (c->b->gap_ns ? c->rng % c->b->gap_ns : 0);
+	for (; next < end && c->n < SAMPLES_MAX; due += c->b->gap_ns) {
 		fresh_ids(c);
-		now = clock_mono_ns();
+		now = wait_turn(c, due);
 		if (c->b->copy) {
 			copy_once(c);
 		} else {
@@ -274,15 +296,17 @@ int main(int argc, char **argv)
 	unsigned long n;
 	uint64_t begin;
 
-	if (argc < 6 || (strcmp(argv[1], "copy") == 0) != (argc == 7))
+	b.copy = argc > 1 && strcmp(argv[1], "copy") == 0;
+	if (argc < 6 || argc > 7 || (b.copy && argc != 7))
 		die("usage", "see bench_main.c");
-	b.copy = argc == 7;
 	b.target = argv[2];
 	b.statement = argv[6];
 	n = strtoul(argv[3], NULL, 10);
 	b.duration_ms = strtoul(argv[4], NULL, 10);
 	if (n < 1 || n > CLIENTS_MAX)
 		die("clients", argv[3]);
+	if (!b.copy && argc == 7 && strtod(argv[6], NULL) > 0)
+		b.gap_ns = (uint64_t)(1e9 * (double)n / strtod(argv[6], NULL));
 	read_template(&b, argv[5]);
 	pthread_barrier_init(&b.start, NULL, (unsigned)n + 1);
 	for (size_t i = 0; i < n; i++) {
