@@ -14,8 +14,6 @@
 #include "worker/rpc/session.h"
 #include "worker/worker.h"
 
-static const int64_t LIFETIME_US = INT64_C(15) * 60 * 1000000;
-
 struct pair {
 	char *token, *refresh_token;
 };
@@ -29,7 +27,7 @@ static int request(struct call *c, const char *email)
 	struct q_link_request_args args = {
 		.email = str_of(email),
 		.hash = link_digest(&link),
-		.lifetime_us = LIFETIME_US,
+		.lifetime_us = LINK_SIGN_IN_US,
 		.mail_id = str_of(link.mail_id),
 		.secret = link.sealed,
 	};
