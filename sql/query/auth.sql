@@ -46,9 +46,24 @@ WITH session AS (
 INSERT INTO pugd.refresh_tokens (hash, session_id, expires_at)
 SELECT $3, session.id, now() + $4 * interval '1 microsecond' FROM session;
 
+-- name: auth_sign_in :one
+-- params: session_id text, customer_id text, password_hash text, refresh_hash bytea, lifetime_us int8
+-- columns: session_id text
+-- As auth_session_open, but only while the hash that the password was compared with is
+-- still the account's. Comparing takes long, and whoever replaces or removes a password
+-- ends the sessions that he sees (D84): the row lock makes one come after the other.
+WITH customer AS (
+  SELECT id FROM pugd.customers WHERE id = $2 AND password_hash = $3 FOR SHARE
+), session AS (
+  INSERT INTO pugd.sessions (id, customer_id) SELECT $1, customer.id FROM customer RETURNING id
+)
+INSERT INTO pugd.refresh_tokens (hash, session_id, expires_at)
+SELECT $4, session.id, now() + $5 * interval '1 microsecond' FROM session
+RETURNING session_id;
+
 -- name: auth_refresh :one
 -- params: hash bytea, successor_hash bytea, lifetime_us int8, grace_us int8
--- columns: customer_id text, outcome int4
+-- columns: customer_id text, session_id text, outcome int4
 -- Rotation in one statement. Both rows are locked first, and a lock that had to
 -- wait reads them anew, so of parallel calls one rotates and the others see
 -- it. outcome: 0 refused, 1 rotated, 2 repeated within the grace, 3 reused: the
@@ -74,7 +89,7 @@ WITH cur AS (
     AND cur.consumed_at < clock_timestamp() - $4 * interval '1 microsecond'
   RETURNING s.id
 )
-SELECT cur.customer_id,
+SELECT cur.customer_id, cur.session_id,
   CASE
     WHEN EXISTS (SELECT 1 FROM used) THEN 1
     WHEN EXISTS (SELECT 1 FROM revoked) THEN 3

@@ -3,6 +3,11 @@
 
 -- The visitor that DemoSignIn signs in as: may change nothing, itself included (D12).
 ALTER TABLE pugd.customers ADD COLUMN demo boolean NOT NULL DEFAULT false;
+CREATE INDEX customers_demo_idx ON pugd.customers (create_time, id) WHERE demo;
+
+-- Of the sign-in links of an address only the newest works: there is no other.
+CREATE UNIQUE INDEX action_tokens_sign_in_key
+  ON pugd.action_tokens (lower(email)) WHERE purpose = 1 AND consumed_at IS NULL;
 
 -- Who a person is elsewhere. `google`: Google's subject; `oidc`: issuer, the unit
 -- separator (0x1F) and subject, so that two issuers never share a person.

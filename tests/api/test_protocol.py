@@ -21,6 +21,8 @@ DAYS = {"spec": {"insightType": "INSIGHT_TYPE_TRENDS", "events": [{"event": {"ki
         "granularity": "GRANULARITY_DAY",
         "timeRange": {"from": "2026-01-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}}
 STREAM = "/shared.profiles.v1.ProfilesService/List"
+# In worker/rpc/PLANNED, without a credential.
+UNWRITTEN = "/dashboards.v1.SharedDashboardsService/Query"
 SHOP = "https://shop.example"
 DASH = "http://localhost:5173"
 P = None
@@ -159,8 +161,7 @@ def test_media_types(_):
 def test_unknown_and_unwritten(_):
     status, body, headers = P.call("/no.such.v1.Service/Method", {}, token=TOKEN)
     assert status == 404 and not isinstance(body, dict) and headers["x-request-id"]
-    _, answer, _ = fails(501, "unimplemented", "UNIMPLEMENTED", AUTH + "RequestMagicLink",
-                         {"email": "a@example.com"})
+    _, answer, _ = fails(501, "unimplemented", "UNIMPLEMENTED", UNWRITTEN, {"shareId": "x"})
     assert "not implemented" in answer["message"], answer
     # A stream's error stands in its last envelope.
     status, body, _ = P.call(STREAM, raw=b"\0\0\0\0\2{}", token=TOKEN,
@@ -383,7 +384,7 @@ def test_answers_carry_cors(_):
             ("/orgs.v1.OrgsService/List", "http://127.0.0.1:3000", {"token": TOKEN}, 200),
             ("/orgs.v1.OrgsService/List", DASH, {}, 401),
             ("/dashboard.later.v1.NewService/Get", DASH, {"token": TOKEN}, 404),
-            (AUTH + "RequestMagicLink", DASH, {}, 501)):
+            (UNWRITTEN, DASH, {}, 501)):
         extra = {"origin": origin, **kw.pop("headers", {})}
         got, _, headers = P.call(path, headers=extra, **kw)
         assert got == status, (path, got, status)

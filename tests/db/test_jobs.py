@@ -21,7 +21,7 @@ INSERT INTO pugd.refresh_tokens (hash, session_id, expires_at) VALUES
   (sha256('live'), '00000000000000000002', now() + interval '1 day');
 INSERT INTO pugd.action_tokens (hash, purpose, email, expires_at) VALUES
   (sha256('old'), 1, 'a@b.c', now() - interval '8 days'),
-  (sha256('new'), 1, 'a@b.c', now() - interval '1 day');
+  (sha256('new'), 1, 'b@b.c', now() - interval '1 day');
 """
 AHEAD = "pugd.event_seen_' || to_char((now() AT TIME ZONE 'UTC')::date + 3, 'YYYYMMDD')"
 

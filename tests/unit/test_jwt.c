@@ -10,6 +10,8 @@
 static const char customer[] = "0123456789abcdefghij";
 enum { NOW = 1700000000 };
 
+static const char session[] = "abcdefghij0123456789";
+static struct jwt_subject subject; /* of the last verify_at() */
 static struct options opt;
 static struct arena arena;
 
@@ -31,13 +33,14 @@ static void teardown(void)
 
 static enum jwt_verdict verify_at(const char *token, int64_t now)
 {
-	char id[21];
-	enum jwt_verdict v = jwt_verify(&opt, str_of(token), now, id);
+	enum jwt_verdict v = jwt_verify(&opt, str_of(token), now, &subject);
 
 	if (v == JWT_GOOD)
-		cr_assert_str_eq(id, customer);
+		cr_assert_str_eq(subject.customer_id, customer);
 	else
-		cr_assert_str_empty(id);
+		cr_assert_str_empty(subject.customer_id);
+	if (v != JWT_GOOD)
+		cr_assert_str_empty(subject.session_id);
 	return v;
 }
 
@@ -65,10 +68,11 @@ TestSuite(jwt, .init = setup, .fini = teardown, .timeout = 20);
 
 Test(jwt, signed_verifies)
 {
-	char *t = jwt_sign(&opt, &arena, customer, NOW);
+	char *t = jwt_sign(&opt, &arena, customer, session, NOW);
 
 	cr_assert_not_null(t);
 	cr_assert_eq(verify_at(t, NOW), JWT_GOOD);
+	cr_assert_str_eq(subject.session_id, session);
 	cr_assert_eq(verify_at(t, NOW + 899), JWT_GOOD);
 	cr_assert_eq(verify_at(t, NOW + 900), JWT_EXPIRED);
 	cr_assert_eq(verify_at(t, NOW - 61), JWT_BAD, "issued in the future");
@@ -76,7 +80,7 @@ Test(jwt, signed_verifies)
 
 Test(jwt, every_changed_byte_fails)
 {
-	char *t = jwt_sign(&opt, &arena, customer, NOW);
+	char *t = jwt_sign(&opt, &arena, customer, session, NOW);
 
 	for (size_t i = 0; t[i]; i++) {
 		char old = t[i];
@@ -89,7 +93,7 @@ Test(jwt, every_changed_byte_fails)
 
 Test(jwt, previous_secret_still_verifies)
 {
-	char *t = jwt_sign(&opt, &arena, customer, NOW);
+	char *t = jwt_sign(&opt, &arena, customer, session, NOW);
 
 	memcpy(opt.secret_previous, opt.secret, sizeof(opt.secret));
 	opt.secret_previous_len = opt.secret_len;
@@ -102,7 +106,7 @@ Test(jwt, previous_secret_still_verifies)
 Test(jwt, no_credential_signs_nothing)
 {
 	opt.secret_len = 31;
-	cr_assert_null(jwt_sign(&opt, &arena, customer, NOW));
+	cr_assert_null(jwt_sign(&opt, &arena, customer, session, NOW));
 }
 
 #define GOOD_CLAIMS "\"iss\":\"pug/auth\",\"sub\":\"0123456789abcdefghij\",\"iat\":1700000000"
@@ -116,6 +120,10 @@ Test(jwt, claims)
 	} rows[] = {
 		{"{" GOOD_CLAIMS "," GOOD_AUD ",\"exp\":1700000900}", JWT_GOOD},
 		{"{" GOOD_CLAIMS ",\"aud\":\"pug/dashboard\",\"exp\":1700000900}", JWT_GOOD},
+		{"{" GOOD_CLAIMS "," GOOD_AUD
+		 ",\"exp\":1700000900,\"sid\":\"abcdefghij0123456789\"}",
+			JWT_GOOD},
+		{"{" GOOD_CLAIMS "," GOOD_AUD ",\"exp\":1700000900,\"sid\":\"abc\"}", JWT_BAD},
 		{"{" GOOD_CLAIMS "," GOOD_AUD "}", JWT_BAD},
 		{"{" GOOD_CLAIMS "," GOOD_AUD ",\"exp\":\"1700000900\"}", JWT_BAD},
 		{"{" GOOD_CLAIMS ",\"aud\":[\"other\"],\"exp\":1700000900}", JWT_BAD},

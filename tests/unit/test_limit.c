@@ -35,6 +35,8 @@ static void setup(void)
 	opt.limit_project_events_burst = 50;
 	opt.limit_signin_per_minute = 6;
 	opt.limit_signin_burst = 2;
+	opt.limit_link_per_hour = 1;
+	opt.limit_link_burst = 2;
 	arena_init(&arena, 1 << 16);
 }
 
@@ -138,6 +140,25 @@ Test(limit, guesses_at_once_are_counted)
 	cr_assert_eq(limit_signin_charge(&late, STR("a@b.example")), -1);
 	cr_assert_eq(late.code, CODE_RESOURCE_EXHAUSTED);
 	cr_assert_eq(limit_signin_charge(&other, STR("b@b.example")), 0);
+}
+
+Test(limit, links_count_by_mailbox)
+{
+	struct call c = call_of(WHO_NOBODY, "", 1), late = c, other = c;
+
+	cr_assert_eq(limit_link(&c, STR("a@b.example")), 0);
+	cr_assert_eq(limit_link(&c, STR("A@B.example")), 0);
+	cr_assert_eq(limit_link(&late, STR("a@b.example")), -1);
+	cr_assert_eq(late.code, CODE_RESOURCE_EXHAUSTED);
+	/* Less than a thousandth a second is still no "unlimited": one in 1000 s. */
+	cr_assert_gt(late.retry_ms, 500000);
+	cr_assert_leq(late.retry_ms, 1000000);
+	cr_assert_eq(limit_link(&other, STR("b@b.example")), 0);
+	/* Not the bucket of failed sign-ins. */
+	cr_assert_eq(limit_signin_check(&other, STR("a@b.example")), 0);
+	opt.limit_link_per_hour = 0;
+	for (int i = 0; i < 10; i++)
+		cr_assert_eq(limit_link(&other, STR("b@b.example")), 0);
 }
 
 Test(limit, only_wrong_guesses_of_keys_are_charged)

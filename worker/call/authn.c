@@ -189,8 +189,9 @@ static int load(struct call *c)
 static int with_token(struct call *c, struct str token)
 {
 	enum pb_authz authz = (enum pb_authz)c->method->authz;
+	struct jwt_subject subject;
 
-	switch (jwt_verify(c->w->opt, token, clock_real_ms() / 1000, c->who.customer_id)) {
+	switch (jwt_verify(c->w->opt, token, clock_real_ms() / 1000, &subject)) {
 	case JWT_GOOD:
 		break;
 	case JWT_EXPIRED:
@@ -201,6 +202,8 @@ static int with_token(struct call *c, struct str token)
 	if (authz == PB_AUTHZ_SDK)
 		return call_fail(c, CODE_PERMISSION_DENIED, NULL, "this method needs an API key");
 	c->who.kind = WHO_CUSTOMER;
+	put(c->who.customer_id, sizeof(c->who.customer_id), str_of(subject.customer_id));
+	put(c->who.session_id, sizeof(c->who.session_id), str_of(subject.session_id));
 	principal_hash(&c->who);
 	if (limit_customer(c) < 0 || load(c) < 0)
 		return -1;

@@ -52,6 +52,7 @@ enum principal_kind { WHO_NOBODY, WHO_CUSTOMER /* JWT */, WHO_PUBLIC_KEY, WHO_PR
 struct principal {
 	enum principal_kind kind;
 	char customer_id[21]; /* xid, NUL-terminated; JWT only */
+	char session_id[21];  /* that the JWT was made for; "" in an old one */
 	char email[256];      /* of the customer; JWT only */
 	bool demo;            /* the visitor of the demo, who may change nothing (D12) */
 	char key_id[21];      /* API keys only */

@@ -35,19 +35,21 @@ static struct str audience_json(struct arena *a, const char *audience)
 }
 
 static bool add_claims(jwt_t *jwt, const struct options *opt, const char *customer_id,
-	int64_t now_s, const char *aud)
+	const char *session_id, int64_t now_s, const char *aud)
 {
 	char jti[21];
 
 	hash_xid(jti);
 	return jwt_add_grant(jwt, "iss", opt->jwt_issuer) == 0 &&
-	       jwt_add_grant(jwt, "sub", customer_id) == 0 && jwt_add_grant(jwt, "jti", jti) == 0 &&
+	       jwt_add_grant(jwt, "sub", customer_id) == 0 &&
+	       jwt_add_grant(jwt, "sid", session_id) == 0 && jwt_add_grant(jwt, "jti", jti) == 0 &&
 	       jwt_add_grants_json(jwt, aud) == 0 &&
 	       jwt_add_grant_int(jwt, "iat", (long)now_s) == 0 &&
 	       jwt_add_grant_int(jwt, "exp", (long)(now_s + opt->jwt_lifetime / 1000)) == 0;
 }
 
-char *jwt_sign(const struct options *opt, struct arena *a, const char *customer_id, int64_t now_s)
+char *jwt_sign(const struct options *opt, struct arena *a, const char *customer_id,
+	const char *session_id, int64_t now_s)
 {
 	uint8_t key[KEY_BYTES];
 	struct str list = audience_json(a, opt->jwt_audience);
@@ -57,7 +59,7 @@ char *jwt_sign(const struct options *opt, struct arena *a, const char *customer_
 
 	if (!z || !keys_derive(opt, KEY_JWT, false, key) || jwt_new(&jwt) != 0)
 		return NULL;
-	if (add_claims(jwt, opt, customer_id, now_s, z) &&
+	if (add_claims(jwt, opt, customer_id, session_id, now_s, z) &&
 		jwt_set_alg(jwt, JWT_ALG_HS256, key, KEY_BYTES) == 0)
 		token = jwt_encode_str(jwt);
 	if (token)
@@ -110,10 +112,17 @@ static int64_t claim_int(jwt_t *jwt, const char *name)
 	return errno != 0 ? -1 : v;
 }
 
+static bool is_xid(const char *text)
+{
+	return strlen(text) == XID_CHARS &&
+	       strspn(text, "0123456789abcdefghijklmnopqrstuv") == XID_CHARS;
+}
+
 static enum jwt_verdict check_claims(
-	jwt_t *jwt, const struct options *opt, int64_t now_s, char customer_id[21])
+	jwt_t *jwt, const struct options *opt, int64_t now_s, struct jwt_subject *subject)
 {
 	const char *iss = jwt_get_grant(jwt, "iss"), *sub = jwt_get_grant(jwt, "sub");
+	const char *sid = jwt_get_grant(jwt, "sid");
 	int64_t exp = claim_int(jwt, "exp"), iat = claim_int(jwt, "iat");
 
 	if (jwt_get_alg(jwt) != JWT_ALG_HS256 || !iss || strcmp(iss, opt->jwt_issuer) != 0 ||
@@ -121,17 +130,18 @@ static enum jwt_verdict check_claims(
 		return JWT_BAD;
 	if (exp <= 0 || iat <= 0 || iat > now_s + IAT_LEEWAY_S || claim_int(jwt, "nbf") > now_s)
 		return JWT_BAD;
-	if (!sub || strlen(sub) != XID_CHARS ||
-		strspn(sub, "0123456789abcdefghijklmnopqrstuv") != XID_CHARS)
+	if (!sub || !is_xid(sub) || (sid && !is_xid(sid)))
 		return JWT_BAD;
 	if (exp <= now_s)
 		return JWT_EXPIRED;
-	memcpy(customer_id, sub, XID_CHARS + 1);
+	memcpy(subject->customer_id, sub, XID_CHARS + 1);
+	if (sid)
+		memcpy(subject->session_id, sid, XID_CHARS + 1);
 	return JWT_GOOD;
 }
 
 enum jwt_verdict jwt_verify(
-	const struct options *opt, struct str token, int64_t now_s, char customer_id[21])
+	const struct options *opt, struct str token, int64_t now_s, struct jwt_subject *subject)
 {
 	char text[JWT_MAX + 1];
 	uint8_t key[KEY_BYTES];
@@ -139,7 +149,7 @@ enum jwt_verdict jwt_verify(
 	jwt_t *jwt = NULL;
 	struct str sig, head;
 
-	customer_id[0] = '\0';
+	*subject = (struct jwt_subject){.customer_id = ""};
 	if (token.n > JWT_MAX || token.n <= SIGNATURE_CHARS + 1 ||
 		memchr(token.p, '\0', token.n) != NULL)
 		return JWT_BAD;
@@ -153,7 +163,7 @@ enum jwt_verdict jwt_verify(
 		if (!keys_derive(opt, KEY_JWT, previous != 0, key) || !signature_ok(key, head, sig))
 			continue;
 		if (jwt_decode(&jwt, text, key, KEY_BYTES) == 0)
-			verdict = check_claims(jwt, opt, now_s, customer_id);
+			verdict = check_claims(jwt, opt, now_s, subject);
 		jwt_free(jwt);
 		break;
 	}

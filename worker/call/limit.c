@@ -19,7 +19,8 @@ enum bucket_kind {
 	BUCKET_CUSTOMER,
 	BUCKET_EVENTS,
 	BUCKET_SIGNIN,
-	BUCKET_GUESS
+	BUCKET_GUESS,
+	BUCKET_LINK
 };
 
 static uint64_t bucket(enum bucket_kind kind, const void *id, size_t n)
@@ -129,9 +130,9 @@ int limit_events(struct call *c, uint64_t n)
 
 /* Accounts compare case-insensitively (D57); the ASCII fold is enough, because
  * the e-mail rule admits ASCII only. */
-static uint64_t account(struct str email)
+static uint64_t mailbox(enum bucket_kind kind, struct str email)
 {
-	uint64_t h = BUCKET_SIGNIN;
+	uint64_t h = (uint64_t)kind;
 
 	for (size_t i = 0; i < email.n; i++) {
 		unsigned char ch = (unsigned char)email.p[i];
@@ -140,19 +141,27 @@ static uint64_t account(struct str email)
 			ch = (unsigned char)(ch + ('a' - 'A'));
 		h = (h ^ ch) * UINT64_C(0x100000001b3);
 	}
-	return bucket(BUCKET_SIGNIN, &h, sizeof(h));
+	return bucket(kind, &h, sizeof(h));
+}
+
+/* n in so many seconds, as thousandths per second; never down to "unlimited". */
+static struct limit slow(const struct call *c, int64_t n, int64_t seconds, int64_t burst)
+{
+	int64_t rate = n * 1000 / seconds;
+
+	return scaled(c, rate == 0 && n > 0 ? 1 : rate, burst);
 }
 
 static struct limit signin_limit(const struct call *c)
 {
 	const struct options *o = c->w->opt;
 
-	/* Per minute to thousandths per second, never down to "unlimited". */
-	int64_t rate = o->limit_signin_per_minute * 1000 / 60;
+	return slow(c, o->limit_signin_per_minute, 60, o->limit_signin_burst);
+}
 
-	if (rate == 0 && o->limit_signin_per_minute > 0)
-		rate = 1;
-	return scaled(c, rate, o->limit_signin_burst);
+static uint64_t account(struct str email)
+{
+	return mailbox(BUCKET_SIGNIN, email);
 }
 
 int limit_signin_check(struct call *c, struct str email)
@@ -175,6 +184,14 @@ int limit_signin_charge(struct call *c, struct str email)
 		ratelimit_take(c->w->seg, account(email), lim, 1, &state))
 		return 0;
 	return refuse(c, "account", &state);
+}
+
+int limit_link(struct call *c, struct str email)
+{
+	const struct options *o = c->w->opt;
+
+	return charge(c, "mailbox", mailbox(BUCKET_LINK, email),
+		slow(c, o->limit_link_per_hour, 3600, o->limit_link_burst), 1);
 }
 
 /* A bucket of its own, as large as that of public calls: an SDK with a revoked

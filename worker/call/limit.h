@@ -15,6 +15,9 @@ int limit_customer(struct call *c);
  * nothing. 0, or -1 with the call failed. */
 int limit_signin_check(struct call *c, struct str email);
 int limit_signin_charge(struct call *c, struct str email);
+/* One sign-in link to an address, known or not: so that nobody's mailbox is flooded.
+ * 0, or -1 with the call failed. */
+int limit_link(struct call *c, struct str email);
 /* Look-ups of unknown API keys by one address: taken before the database is
  * asked, given back when it knew the key. 0, or -1 with the call failed. */
 int limit_guess_take(struct call *c);

@@ -13,8 +13,10 @@ static const struct {
 	const char *name;
 	cli_fn *run;
 } commands[] = {
+	{"admin", cli_admin},
 	{"migrate", cli_migrate},
 	{"seed", cli_seed},
+	{"sessions", cli_sessions},
 };
 
 static bool read_options(struct options *opt)

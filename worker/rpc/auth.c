@@ -65,7 +65,7 @@ int rpc_auth_sign_up(
 			"email: an account with this address exists already");
 	if (n < 0)
 		return call_fail_db(c, &c->db);
-	return session_tokens(c, customer, &r, &out->token, &out->refresh_token);
+	return session_tokens(c, customer, session, &r, &out->token, &out->refresh_token);
 }
 
 /* A bcrypt hash that just verified becomes yescrypt; failing to is no failure of the call. */
@@ -79,12 +79,10 @@ static void upgrade_hash(
 							  .new_hash = str_of(fresh)});
 }
 
-int rpc_auth_sign_in(
-	struct call *c, const Auth__V1__SignInRequest *in, Auth__V1__SignInResponse *out)
+/* 1 signed in, 0 the account's password changed meanwhile, -1 after call_fail(). */
+static int sign_in(struct call *c, const Auth__V1__SignInRequest *in, Auth__V1__SignInResponse *out)
 {
 	struct q_auth_customer_by_email_row row = {0};
-	if (limit_signin_check(c, str_of(in->email)) != 0)
-		return -1;
 	int n = q_auth_customer_by_email(
 		&c->db, &(struct q_auth_customer_by_email_args){.email = str_of(in->email)}, &row);
 	if (n < 0)
@@ -98,12 +96,27 @@ int rpc_auth_sign_in(
 	/* Once more: it may have been one of many guesses that were under way. */
 	if (limit_signin_check(c, str_of(in->email)) != 0)
 		return -1;
-	if (match == PASSWORD_RIGHT_OLD)
-		upgrade_hash(c, &row, in->password);
 	char *id = call_str(c, row.id);
 	if (!id)
 		return -1;
-	return session_open(c, id, &out->token, &out->refresh_token);
+	n = session_open_for(c, id, row.password_hash, &out->token, &out->refresh_token);
+	if (n == 1 && match == PASSWORD_RIGHT_OLD)
+		upgrade_hash(c, &row, in->password);
+	return n;
+}
+
+int rpc_auth_sign_in(
+	struct call *c, const Auth__V1__SignInRequest *in, Auth__V1__SignInResponse *out)
+{
+	if (limit_signin_check(c, str_of(in->email)) != 0)
+		return -1;
+	/* Twice: of two sign-ins at once one may have upgraded the hash. */
+	for (int round = 0; round < 2; round++) {
+		int n = sign_in(c, in, out);
+		if (n != 0)
+			return n < 0 ? -1 : 0;
+	}
+	return wrong_credentials(c, in->email);
 }
 
 enum refresh_outcome { REFRESH_REFUSED, REFRESH_ROTATED, REFRESH_REPEATED, REFRESH_REUSED };
@@ -151,10 +164,10 @@ int rpc_auth_refresh_token(struct call *c, const Auth__V1__RefreshTokenRequest *
 		return refresh_refused(c);
 	if (row.outcome == REFRESH_REPEATED && repeated_successor(c, &used, &next) != 0)
 		return -1;
-	char *id = call_str(c, row.customer_id);
-	if (!id)
+	char *id = call_str(c, row.customer_id), *session = call_str(c, row.session_id);
+	if (!id || !session)
 		return -1;
-	return session_tokens(c, id, &next, &out->token, &out->refresh_token);
+	return session_tokens(c, id, session, &next, &out->token, &out->refresh_token);
 }
 
 int rpc_auth_sign_out(

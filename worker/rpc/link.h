@@ -9,6 +9,7 @@
 #ifndef RPC_LINK_H
 #define RPC_LINK_H
 
+#include "shm/options.h"
 #include "worker/call/call.h"
 
 /* Also pugd.action_tokens.purpose and pugd.mail_outbox.kind. */
@@ -21,9 +22,16 @@ struct link {
 	struct str sealed; /* mail_outbox.secret, in the call's arena */
 };
 
+/* How long a link to sign in holds. */
+static const int64_t LINK_SIGN_IN_US = INT64_C(15) * 60 * 1000000;
+
 /* A new link. 0, or -1 after call_fail(): `failed_precondition` where the operator has
  * set no mail up. */
 int link_make(struct call *c, enum link_kind kind, struct link *out);
+/* The two halves of link_make(), for commands: whether mail is set up at all, and the link;
+ * false without a signing key. */
+bool link_possible(const struct options *opt);
+bool link_fill(const struct options *opt, struct arena *a, enum link_kind kind, struct link *out);
 /* The hash of a token that a client sent; any length. */
 void link_hash(const char *text, uint8_t hash[32]);
 

@@ -49,10 +49,10 @@ int session_successor(struct call *c, const struct refresh *r, bool previous, st
 	return 0;
 }
 
-int session_tokens(struct call *c, const char *customer_id, const struct refresh *r, char **token,
-	char **refresh_token)
+int session_tokens(struct call *c, const char *customer_id, const char *session_id,
+	const struct refresh *r, char **token, char **refresh_token)
 {
-	*token = jwt_sign(c->w->opt, c->arena, customer_id, clock_real_ms() / 1000);
+	*token = jwt_sign(c->w->opt, c->arena, customer_id, session_id, clock_real_ms() / 1000);
 	*refresh_token = arena_str(c->arena, str_of(r->text));
 	if (!*token || !*refresh_token)
 		return call_fail(c, CODE_INTERNAL, NULL, "the session could not be signed");
@@ -62,6 +62,29 @@ int session_tokens(struct call *c, const char *customer_id, const struct refresh
 int session_open(struct call *c, const char *customer_id, char **token, char **refresh_token)
 {
 	return session_open_in(c, &c->db, customer_id, token, refresh_token);
+}
+
+int session_open_for(struct call *c, const char *customer_id, struct str hash, char **token,
+	char **refresh_token)
+{
+	struct refresh r;
+	char id[21];
+	session_first(&r);
+	hash_xid(id);
+	struct q_auth_sign_in_row row;
+	struct q_auth_sign_in_args args = {
+		.session_id = str_of(id),
+		.customer_id = str_of(customer_id),
+		.password_hash = hash,
+		.refresh_hash = {(const char *)r.hash, sizeof(r.hash)},
+		.lifetime_us = c->w->opt->refresh_lifetime * 1000,
+	};
+	int n = q_auth_sign_in(&c->db, &args, &row);
+	if (n < 0)
+		return call_fail_db(c, &c->db);
+	if (n == 0)
+		return 0;
+	return session_tokens(c, customer_id, id, &r, token, refresh_token) < 0 ? -1 : 1;
 }
 
 int session_open_in(
@@ -79,5 +102,5 @@ int session_open_in(
 	};
 	if (q_auth_session_open(tx, &args) < 0)
 		return call_fail_db(c, tx);
-	return session_tokens(c, customer_id, &r, token, refresh_token);
+	return session_tokens(c, customer_id, id, &r, token, refresh_token);
 }
