@@ -8,7 +8,8 @@
 -- the month), oldest first; one row without a day when there is none. Exact at any moment,
 -- because what leaves the inbox is added to usage_days in the same transaction, and this is
 -- one snapshot. Deleted projects count. On lane tx: it reads the inbox of all the org's
--- projects, which may take longer than what shares a pipeline should wait.
+-- projects, which may take longer than what shares a pipeline should wait. `month` is made
+-- once: a plan from when the tables were small would sum it again for every row.
 WITH period AS (
   SELECT first, (first + interval '1 month')::date AS next
   FROM (SELECT date_trunc('month', now() AT TIME ZONE 'UTC')::date AS first) m
@@ -23,12 +24,12 @@ WITH period AS (
   ) u
   WHERE u.day >= period.first AND u.day < period.next OR u.day >= $2 AND u.day < $3
   GROUP BY u.day, p.num, p.id
+), month AS MATERIALIZED (
+  SELECT coalesce(sum(c.events), 0)::int8 AS used
+  FROM counted c JOIN period ON c.day >= period.first AND c.day < period.next
 )
-SELECT period.first, period.next, now(),
-  (SELECT coalesce(sum(c.events), 0)::int8 FROM counted c
-   WHERE c.day >= period.first AND c.day < period.next),
-  d.day, d.id::text, d.events
-FROM period LEFT JOIN counted d
+SELECT period.first, period.next, now(), month.used, d.day, d.id::text, d.events
+FROM period CROSS JOIN month LEFT JOIN counted d
   ON d.day >= coalesce($2, period.first) AND d.day < coalesce($3, period.next)
 ORDER BY d.day, d.num
 LIMIT 10000;
