@@ -56,9 +56,12 @@ RETURNING id, org_id, display_name, reporting_timezone;
 -- outcome: 1 done, 2 the caller is no admin any more. No row: somebody was faster.
 WITH project AS (
   SELECT num, org_id FROM pugd.projects WHERE num = $1 AND deleted_at IS NULL FOR NO KEY UPDATE
+), caller AS (
+  SELECT m.role FROM pugd.org_members m JOIN project p ON p.org_id = m.org_id
+  WHERE m.customer_id = $2 FOR SHARE OF m
 ), verdict AS (
-  SELECT p.num, CASE WHEN m.role = 1 THEN 1 ELSE 2 END AS outcome
-  FROM project p LEFT JOIN pugd.org_members m ON m.org_id = p.org_id AND m.customer_id = $2
+  SELECT num, CASE WHEN EXISTS (SELECT 1 FROM caller WHERE role = 1) THEN 1 ELSE 2 END AS outcome
+  FROM project
 ), gone AS (
   UPDATE pugd.projects p SET deleted_at = now() FROM verdict v
   WHERE p.num = v.num AND v.outcome = 1 RETURNING p.num

@@ -1,6 +1,8 @@
 -- What a deleted project owned (worker/jobs/purge.c): one bounded batch a statement, each a
--- transaction of its own. SKIP LOCKED: keepers of several hosts share the work. What is
--- counted by usage stays counted (D42).
+-- transaction of its own. SKIP LOCKED: keepers of several hosts share the work. A batch is
+-- deleted as a range of the primary key up to its last row, and of that what was locked: of
+-- a list of keys alone a planner with old statistics makes a walk over all that the project
+-- has, for every batch. Usage stays counted (D42).
 
 -- name: purge_next :one
 -- params: grace_us int8
@@ -18,10 +20,11 @@ LIMIT 1;
 -- Events go from the inbox and are added to their day in the same moment, so that usage
 -- is right at any time. Days in one order: keepers do not deadlock.
 WITH doomed AS (
-  SELECT id FROM pugd.inbox WHERE project = $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+  SELECT ctid, id FROM pugd.inbox WHERE project = $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
 ), gone AS (
-  DELETE FROM pugd.inbox i USING doomed d
-  WHERE i.project = $1 AND i.id = d.id
+  DELETE FROM pugd.inbox i
+  WHERE i.project = $1 AND i.id <= (SELECT max(id) FROM doomed)
+    AND i.ctid = ANY (ARRAY(SELECT ctid FROM doomed))
   RETURNING i.receive_day, i.stored
 ), counted AS (
   INSERT INTO pugd.usage_days (project, day, events)
@@ -45,12 +48,14 @@ LIMIT 1;
 -- Ids of one day, so of one partition, in their order: the next batch starts at the last
 -- one, instead of walking over what this batch has left dead.
 WITH doomed AS (
-  SELECT event_id FROM pugd.event_seen
+  SELECT ctid, event_id FROM pugd.event_seen
   WHERE project = $1 AND day = $2 AND event_id >= $3
   ORDER BY event_id LIMIT $4 FOR UPDATE SKIP LOCKED
 ), gone AS (
-  DELETE FROM pugd.event_seen s USING doomed d
-  WHERE s.project = $1 AND s.day = $2 AND s.event_id = d.event_id
+  DELETE FROM pugd.event_seen s
+  WHERE s.project = $1 AND s.day = $2 AND s.event_id >= $3
+    AND s.event_id <= (SELECT event_id FROM doomed ORDER BY event_id DESC LIMIT 1)
+    AND s.ctid = ANY (ARRAY(SELECT ctid FROM doomed))
   RETURNING s.event_id
 )
 SELECT (SELECT count(*) FROM gone)::int4,
@@ -59,27 +64,27 @@ SELECT (SELECT count(*) FROM gone)::int4,
 -- name: purge_aliases :exec
 -- params: project int4, batch int4
 WITH doomed AS (
-  SELECT alias_id FROM pugd.aliases WHERE project = $1
+  SELECT ctid, alias_id FROM pugd.aliases WHERE project = $1
   ORDER BY alias_id LIMIT $2 FOR UPDATE SKIP LOCKED
 )
-DELETE FROM pugd.aliases t USING doomed d WHERE t.project = $1 AND t.alias_id = d.alias_id;
+DELETE FROM pugd.aliases
+WHERE project = $1 AND alias_id <= (SELECT alias_id FROM doomed ORDER BY alias_id DESC LIMIT 1)
+  AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
 
 -- name: purge_profiles :exec
 -- params: project int4, batch int4
 WITH doomed AS (
-  SELECT id FROM pugd.profiles WHERE project = $1
+  SELECT ctid, id FROM pugd.profiles WHERE project = $1
   ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
 )
-DELETE FROM pugd.profiles t USING doomed d WHERE t.project = $1 AND t.id = d.id;
+DELETE FROM pugd.profiles
+WHERE project = $1 AND id <= (SELECT id FROM doomed ORDER BY id DESC LIMIT 1)
+  AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
 
 -- name: purge_keys :exec
--- params: project int4, batch int4
--- Those that were being made while the project was being deleted.
-WITH doomed AS (
-  SELECT id FROM pugd.api_keys WHERE project = $1
-  ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
-)
-DELETE FROM pugd.api_keys t USING doomed d WHERE t.id = d.id;
+-- params: project int4
+-- The few that were being made while the project was being deleted.
+DELETE FROM pugd.api_keys WHERE project = $1;
 
 -- name: purge_done :exec
 -- params: project int4

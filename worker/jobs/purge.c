@@ -14,8 +14,8 @@
 
 enum {
 	BATCH_BLOBS = 50, /* of up to a few MB each */
-	BATCH_ROWS = 2000,
-	RUN_MS = 5000, /* then other projects and the database get a rest */
+	BATCH_ROWS = 1000,
+	RUN_MS = 1000, /* then the database gets a rest, as long as the job's period */
 	GRACE_MS = 60000
 };
 
@@ -93,8 +93,7 @@ static int profiles(struct purge *p)
 
 static int keys(struct purge *p)
 {
-	return q_purge_keys(
-		&p->r->db, &(struct q_purge_keys_args){.project = p->project, .batch = BATCH_ROWS});
+	return q_purge_keys(&p->r->db, &(struct q_purge_keys_args){.project = p->project});
 }
 
 static int drain(struct purge *p, int (*step)(struct purge *p))
@@ -112,7 +111,7 @@ static int project(struct purge *p)
 	int done;
 
 	if (inbox(p) < 0 || seen(p) < 0 || drain(p, aliases) < 0 || drain(p, profiles) < 0 ||
-		drain(p, keys) < 0)
+		keys(p) < 0)
 		return -1;
 	if (!goes_on(p))
 		return 0;
