@@ -5,13 +5,14 @@
 -- has, for every batch. Usage stays counted (D42).
 
 -- name: purge_next :one
--- params: grace_us int8
+-- params: grace_us int8, after int4
 -- columns: project int4
--- A project to work on, by projects_purge_idx. A claim that saw the project alive may
+-- The next project to work on, by projects_purge_idx. A claim that saw the project alive may
 -- commit a moment after its deletion, hence the grace: longer than any claim lasts.
 SELECT num FROM pugd.projects
 WHERE deleted_at < now() - $1 * interval '1 microsecond' AND purged_at IS NULL
-ORDER BY deleted_at
+  AND num > $2
+ORDER BY num
 LIMIT 1;
 
 -- name: purge_inbox :one

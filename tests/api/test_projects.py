@@ -279,6 +279,12 @@ def test_purge_survives_kills(_):
         kills += 1
         keeper()
         assert not doomed.purged() and usage(doomed.org) == before
+        other = Project()  # is not held up
+        other.send(events(1))
+        other.delete()
+        other.is_due()
+        until(other.purged)
+        assert not doomed.purged()
         db.query("COMMIT")
     until(doomed.purged)
     print("  kills", kills)

@@ -106,16 +106,15 @@ static int drain(struct purge *p, int (*step)(struct purge *p))
 	return 0;
 }
 
+/* Negative on failure; an unfinished one is met again. */
 static int project(struct purge *p)
 {
-	int done;
-
 	if (inbox(p) < 0 || seen(p) < 0 || drain(p, aliases) < 0 || drain(p, profiles) < 0 ||
 		keys(p) < 0)
 		return -1;
 	if (!goes_on(p))
 		return 0;
-	done = q_purge_done(&p->r->db, &(struct q_purge_done_args){.project = p->project});
+	int done = q_purge_done(&p->r->db, &(struct q_purge_done_args){.project = p->project});
 	if (done > 0)
 		log_info("deleted project purged project=%d events=%lld others=%lld", p->project,
 			(long long)p->events, (long long)p->others);
@@ -127,17 +126,20 @@ int job_purge(struct job_run *r)
 	/* Deletion and claim may each last for db_timeout, here or on a host that waits longer. */
 	int64_t grace_us = (GRACE_MS + 2 * (int64_t)r->w->opt->db_timeout) * 1000;
 	struct purge p = {.r = r, .end_ms = clock_mono_ms() + RUN_MS};
-	struct q_purge_next_row row;
-	int n, done = 1;
+	struct q_purge_next_row row = {.project = 0};
 
-	/* An unfinished one, be it locked by another keeper, ends the run: no busy waiting. */
-	while (done > 0 && goes_on(&p)) {
-		n = q_purge_next(&r->db, &(struct q_purge_next_args){.grace_us = grace_us}, &row);
+	/* One that stays unfinished, as another keeper has rows of it, does not hold up others. */
+	while (goes_on(&p)) {
+		int n = q_purge_next(&r->db,
+			&(struct q_purge_next_args){.grace_us = grace_us, .after = row.project},
+			&row);
+
 		if (n <= 0)
 			return n;
 		p.project = row.project;
 		p.events = p.others = 0;
-		done = project(&p);
+		if (project(&p) < 0)
+			return -1;
 	}
-	return done < 0 ? -1 : 0;
+	return 0;
 }

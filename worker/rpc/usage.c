@@ -2,6 +2,7 @@
 #include "proto/usage/v1/usage.pb-c.h"
 #include "q.h"
 #include "rpc.h"
+#include "shm/base/log.h"
 #include "worker/call/call.h"
 
 enum { DAY_S = 86400, DAY_FIRST = -719162 /* 0001-01-01 */, DAY_LAST = 2932897 /* 10000-01-01 */ };
@@ -76,6 +77,7 @@ int rpc_usage_get_usage(
 	int n = q_usage_get(&c->db, &args, &rows);
 	if (n < 0)
 		return call_fail_db(c, &c->db);
+	must(n > 0); /* the month is there without any events */
 	out->has_used_events = 1;
 	out->used_events = rows[0].used_events;
 	out->period_start = midnight(c, rows[0].period_start);
