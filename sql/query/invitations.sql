@@ -1,6 +1,6 @@
 -- Invitations and their links. Token and mail are written beside their cause
--- (worker/rpc/link.h). An invitation's tokens are locked before the invitation, as redeeming
--- a link does: no deadlock.
+-- (worker/rpc/link.h). Whoever locks both locks the invitation before its tokens, as
+-- redeeming a link does: no deadlock.
 -- outcome: 1 done, 2 the caller is no admin any more, 3 no such invitation, 4 not
 -- pending, 5 sent too often, 6 a member already, 7 invited already.
 
@@ -43,43 +43,36 @@ FROM pugd.org_invitations WHERE org_id = $1
 ORDER BY create_time DESC, id DESC
 LIMIT 10000;
 
--- name: invitation_turn :exec
+-- name: invitation_lock :one
 -- lane: tx
--- params: org_id text
--- First of two statements: who sends again or revokes waits for others of the org that do,
--- and so sees what they did. Joining the org does not wait for this lock.
-SELECT FROM pugd.orgs WHERE id = $1 FOR NO KEY UPDATE;
+-- params: id text, org_id text
+-- columns: email text, role int4, status int4
+-- First half of sending again. What counts tokens has to be a statement of its own: one
+-- that waits for this lock would count those of the moment at which it began to wait.
+SELECT email, role::int4, status::int4 FROM pugd.org_invitations
+WHERE id = $1 AND org_id = $2
+FOR UPDATE;
 
 -- name: invitation_resend :one
 -- lane: tx
 -- params: id text, org_id text, caller_id text, most int4, lifetime_us int8, token_hash bytea, mail_id text, secret bytea
--- columns: outcome int4, email text, role int4, expires_at text
--- The links of the last day are counted, the older ones end, a new one begins, and with it
--- an expired invitation again. No row: no such invitation.
-WITH tokens AS (
-  SELECT t.hash FROM pugd.action_tokens t JOIN pugd.org_invitations i ON i.id = t.invitation_id
-  WHERE i.id = $1 AND i.org_id = $2 AND t.consumed_at IS NULL
-  ORDER BY t.hash FOR UPDATE OF t
-), old AS (
-  SELECT id, org_id, email, role, status FROM pugd.org_invitations
-  WHERE id = $1 AND org_id = $2 AND (SELECT count(*) FROM tokens) >= 0
-  FOR UPDATE
-), verdict AS (
-  SELECT old.*, CASE
+-- columns: outcome int4, expires_at text
+-- Second half, in the same transaction: the links of the last day are counted, the older
+-- ones end, a new one begins, and with it an expired invitation again.
+WITH verdict AS (
+  SELECT CASE
     WHEN NOT EXISTS (SELECT 1 FROM pugd.org_members
                      WHERE org_id = $2 AND customer_id = $3 AND role = 1) THEN 2
-    WHEN status <> 1 THEN 4
     WHEN (SELECT count(*) FROM pugd.action_tokens WHERE invitation_id = $1
           AND create_time > now() - interval '1 day') >= $4 THEN 5
     ELSE 1 END AS outcome
-  FROM old
 ), ended AS (
-  UPDATE pugd.action_tokens t SET consumed_at = now() FROM verdict, tokens
-  WHERE t.hash = tokens.hash AND outcome = 1
+  UPDATE pugd.action_tokens SET consumed_at = now() FROM verdict
+  WHERE invitation_id = $1 AND consumed_at IS NULL AND outcome = 1
 ), renewed AS (
-  UPDATE pugd.org_invitations i SET expires_at = now() + $5 * interval '1 microsecond' FROM verdict
-  WHERE i.id = verdict.id AND outcome = 1
-  RETURNING i.id, i.org_id, i.email, i.expires_at
+  UPDATE pugd.org_invitations SET expires_at = now() + $5 * interval '1 microsecond' FROM verdict
+  WHERE id = $1 AND org_id = $2 AND outcome = 1
+  RETURNING id, org_id, email, expires_at
 ), token AS (
   INSERT INTO pugd.action_tokens (hash, purpose, email, invitation_id, expires_at)
   SELECT $6, 2, email, id, expires_at FROM renewed
@@ -87,24 +80,17 @@ WITH tokens AS (
   INSERT INTO pugd.mail_outbox (id, kind, org_id, token_hash, recipient, secret)
   SELECT $7, 2, org_id, $6, email, $8 FROM renewed
 )
-SELECT v.outcome, v.email, v.role::int4,
+SELECT v.outcome,
   coalesce(to_char(r.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '')
 FROM verdict v LEFT JOIN renewed r ON true;
 
 -- name: invitation_revoke :one
--- lane: tx
 -- params: id text, org_id text
 -- columns: outcome int4
 -- Its links go with it; mail that still waits is dropped by its sender. No row: no such
 -- invitation.
-WITH tokens AS (
-  SELECT t.hash FROM pugd.action_tokens t JOIN pugd.org_invitations i ON i.id = t.invitation_id
-  WHERE i.id = $1 AND i.org_id = $2 AND t.consumed_at IS NULL
-  ORDER BY t.hash FOR UPDATE OF t
-), invitation AS (
-  SELECT id, status FROM pugd.org_invitations
-  WHERE id = $1 AND org_id = $2 AND (SELECT count(*) FROM tokens) >= 0
-  FOR UPDATE
+WITH invitation AS (
+  SELECT id, status FROM pugd.org_invitations WHERE id = $1 AND org_id = $2 FOR UPDATE
 ), gone AS (
   DELETE FROM pugd.org_invitations i USING invitation
   WHERE i.id = invitation.id AND invitation.status = 1

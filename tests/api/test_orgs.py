@@ -261,20 +261,19 @@ def test_at_once(_):
 
 
 def test_redeemed_meanwhile(_):
-    """Redeeming locks the link, then the invitation. Who comes between must neither deadlock
+    """Redeeming locks the invitation, then its link. Who comes between must neither deadlock
     with it nor take back or repeat what was accepted."""
     boss, org = setup()
     for method in ("RevokeInvite", "ResendInvite"):
         made = invite(org)
         with database() as db:
-            db.query(f"BEGIN; SELECT FROM pugd.action_tokens WHERE invitation_id = '{made['id']}' "
-                     "FOR UPDATE")
+            db.query(f"BEGIN; SELECT FROM pugd.org_invitations WHERE id = '{made['id']}' FOR UPDATE")
             late = Later(ORGS + method, {"orgId": org, "invitationId": made["id"]},
                          token=boss.token).waits()
-            db.query(f"SELECT FROM pugd.org_invitations WHERE id = '{made['id']}' FOR UPDATE")
-            accept(db, made)
             db.query("UPDATE pugd.action_tokens SET consumed_at = now() "
-                     f"WHERE invitation_id = '{made['id']}'; COMMIT")
+                     f"WHERE invitation_id = '{made['id']}'")
+            accept(db, made)
+            db.query("COMMIT")
             status, answer = late.result()
             assert status == 400 and reason(answer) == "INVITATION_NOT_PENDING", (status, answer)
             assert [r[2] for r in tokens(db, made)] == ["f"]
@@ -286,7 +285,7 @@ def test_a_lost_role_sends_nothing(_):
     join(org, friend, 1)
     made = invite(org)
     with database() as db:
-        db.query(f"BEGIN; SELECT FROM pugd.orgs WHERE id = '{org}' FOR UPDATE; "
+        db.query(f"BEGIN; SELECT FROM pugd.org_invitations WHERE id = '{made['id']}' FOR UPDATE; "
                  f"DELETE FROM pugd.org_members WHERE customer_id = '{friend.id}' AND org_id = '{org}'")
         late = Later(ORGS + "ResendInvite", {"orgId": org, "invitationId": made["id"]},
                      token=friend.token).waits()

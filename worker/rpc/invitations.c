@@ -2,6 +2,8 @@
  * OrgsService: invitations (auth.md 5.1). Only the mail knows an invitation's link; what
  * redeems it is AuthService. Sending again replaces the link and starts the seven days anew.
  */
+#include <string.h>
+
 #include "proto/orgs/v1/orgs.pb-c.h"
 #include "q.h"
 #include "rpc.h"
@@ -102,6 +104,7 @@ int rpc_orgs_invite_member(struct call *c, const Orgs__V1__InviteMemberRequest *
 		.mail_id = str_of(link.mail_id),
 		.secret = link.sealed,
 	};
+	explicit_bzero(link.text, sizeof(link.text));
 	if (q_invitation_create(&c->db, &args, &row) < 0)
 		return call_fail_db(c, &c->db);
 	if (row.outcome != DONE)
@@ -138,40 +141,43 @@ int rpc_orgs_list_invitations(struct call *c, const Orgs__V1__ListInvitationsReq
 	return 0;
 }
 
-/* Begins the transaction of what changes a pending invitation, in the org's turn. 0, or -1
+/* The two statements of sending again, inside `tx`. *row gets what clients see. 0, or -1
  * after call_fail(). */
-static int turn(struct call *c, struct db *tx, struct str org)
+static int resend(struct call *c, struct db *tx, const struct q_invitation_resend_args *args,
+	struct q_invitation_list_row *row)
 {
-	if (db_begin(tx, c->w->db, c->arena, c->deadline_ms) < 0)
-		return call_fail_db(c, tx);
-	if (q_invitation_turn(tx, &(struct q_invitation_turn_args){.org_id = org}) >= 0)
-		return 0;
-	(void)call_fail_db(c, tx);
-	db_rollback(tx);
-	return -1;
-}
+	struct q_invitation_lock_row old;
+	struct q_invitation_resend_row new;
+	struct q_invitation_lock_args lock = {.id = args->id, .org_id = args->org_id};
+	int n = q_invitation_lock(tx, &lock, &old);
 
-/* Ends it: n and outcome are what the statement gave. 0, or -1 after call_fail(). */
-static int settle(struct call *c, struct db *tx, int n, int32_t outcome, const char *id)
-{
-	if (n > 0 && outcome == DONE)
-		return db_commit(tx) < 0 ? call_fail_db(c, tx) : 0;
 	if (n < 0)
-		(void)call_fail_db(c, tx);
-	else
-		(void)not_done(c, n == 0 ? NO_INVITATION : outcome, id);
-	db_rollback(tx);
-	return -1;
+		return call_fail_db(c, tx);
+	if (n == 0)
+		return not_done(c, NO_INVITATION, args->id.p);
+	if (old.status != ORGS__V1__INVITATION_STATUS__INVITATION_STATUS_PENDING)
+		return not_done(c, NOT_PENDING, args->id.p);
+	if (q_invitation_resend(tx, args, &new) < 0)
+		return call_fail_db(c, tx);
+	if (new.outcome != DONE)
+		return not_done(c, new.outcome, args->id.p);
+	*row = (struct q_invitation_list_row){
+		.id = args->id,
+		.email = old.email,
+		.role = old.role,
+		.expires_at = new.expires_at,
+	};
+	return 0;
 }
 
 int rpc_orgs_resend_invite(struct call *c, const Orgs__V1__ResendInviteRequest *in,
 	Orgs__V1__ResendInviteResponse *out)
 {
-	struct q_invitation_resend_row row = {.outcome = 0};
+	struct q_invitation_list_row row;
 	struct link link;
 	struct db tx;
 
-	if (link_make(c, LINK_INVITATION, &link) < 0 || turn(c, &tx, str_of(in->org_id)) < 0)
+	if (link_make(c, LINK_INVITATION, &link) < 0)
 		return -1;
 	struct q_invitation_resend_args args = {
 		.id = str_of(in->invitation_id),
@@ -183,31 +189,31 @@ int rpc_orgs_resend_invite(struct call *c, const Orgs__V1__ResendInviteRequest *
 		.mail_id = str_of(link.mail_id),
 		.secret = link.sealed,
 	};
-	int n = q_invitation_resend(&tx, &args, &row);
-	if (settle(c, &tx, n, row.outcome, in->invitation_id) < 0)
+	explicit_bzero(link.text, sizeof(link.text));
+	if (db_begin(&tx, c->w->db, c->arena, c->deadline_ms) < 0)
+		return call_fail_db(c, &tx);
+	if (resend(c, &tx, &args, &row) < 0) {
+		db_rollback(&tx);
 		return -1;
-	out->invitation = pending(c,
-		&(struct q_invitation_list_row){
-			.id = args.id,
-			.email = row.email,
-			.role = row.role,
-			.expires_at = row.expires_at,
-		},
-		in->org_id);
+	}
+	if (db_commit(&tx) < 0)
+		return call_fail_db(c, &tx);
+	out->invitation = pending(c, &row, in->org_id);
 	return out->invitation ? 0 : -1;
 }
 
 int rpc_orgs_revoke_invite(struct call *c, const Orgs__V1__RevokeInviteRequest *in,
 	Orgs__V1__RevokeInviteResponse *out)
 {
-	struct q_invitation_revoke_row row = {.outcome = 0};
+	struct q_invitation_revoke_row row;
 	struct q_invitation_revoke_args args = {
 		.id = str_of(in->invitation_id), .org_id = str_of(in->org_id)};
-	struct db tx;
+	int n = q_invitation_revoke(&c->db, &args, &row);
 	(void)out;
 
-	if (turn(c, &tx, args.org_id) < 0)
-		return -1;
-	int n = q_invitation_revoke(&tx, &args, &row);
-	return settle(c, &tx, n, row.outcome, in->invitation_id);
+	if (n < 0)
+		return call_fail_db(c, &c->db);
+	if (n == 0)
+		return not_done(c, NO_INVITATION, in->invitation_id);
+	return row.outcome == DONE ? 0 : not_done(c, row.outcome, in->invitation_id);
 }
