@@ -1,4 +1,4 @@
--- Organisations and who belongs to them.
+-- Organisations; who belongs to them is in members.sql.
 
 -- name: org_list :many
 -- params: customer_id text
@@ -18,6 +18,11 @@ LIMIT 10000;
 SELECT o.id, o.display_name, m.role::int4
 FROM pugd.orgs o JOIN pugd.org_members m ON m.org_id = o.id AND m.customer_id = $2
 WHERE o.id = $1;
+
+-- name: org_update :one
+-- params: org_id text, display_name text
+-- columns: id text, display_name text
+UPDATE pugd.orgs SET display_name = $2 WHERE id = $1 RETURNING id, display_name;
 
 -- name: org_create :one
 -- params: org_id text, display_name text, customer_id text, project_id text, key_id text, key text, key_digest bytea, key_hint text

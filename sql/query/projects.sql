@@ -46,6 +46,33 @@ SET display_name = coalesce($2, display_name),
 WHERE num = $1 AND deleted_at IS NULL
 RETURNING id, org_id, display_name, reporting_timezone;
 
+-- name: project_delete :one
+-- params: project int4, customer_id text
+-- columns: outcome int4
+-- Hides the project, frees its name, ends its keys and moves the epoch, so that other
+-- hosts see it within their next poll (D4, D85, D91); what it owned goes later
+-- (purge.sql). Keys go before the epoch is locked, as in api_key_revoke: no deadlock. A
+-- key that is made at this moment is useless without a live project and goes later, too.
+-- outcome: 1 done, 2 the caller is no admin any more. No row: somebody was faster.
+WITH project AS (
+  SELECT num, org_id FROM pugd.projects WHERE num = $1 AND deleted_at IS NULL FOR NO KEY UPDATE
+), caller AS (
+  SELECT m.role FROM pugd.org_members m JOIN project p ON p.org_id = m.org_id
+  WHERE m.customer_id = $2 FOR SHARE OF m
+), verdict AS (
+  SELECT num, CASE WHEN EXISTS (SELECT 1 FROM caller WHERE role = 1) THEN 1 ELSE 2 END AS outcome
+  FROM project
+), gone AS (
+  UPDATE pugd.projects p SET deleted_at = now() FROM verdict v
+  WHERE p.num = v.num AND v.outcome = 1 RETURNING p.num
+), keys AS (
+  DELETE FROM pugd.api_keys k USING gone WHERE k.project = gone.num RETURNING k.id
+), epoch AS (
+  UPDATE pugd.key_epoch SET epoch = epoch + 1
+  WHERE EXISTS (SELECT 1 FROM gone) AND (SELECT count(*) FROM keys) >= 0
+)
+SELECT outcome FROM verdict;
+
 -- name: api_key_create :one
 -- params: key_id text, project int4, kind int4, digest bytea, key text?, hint text, display_name text?
 -- columns: create_time timestamptz

@@ -24,6 +24,7 @@ static const struct {
 	{"key_feed", 250, 500, 2000, job_key_feed},
 	{"partitions", 600000, 10000, 60000, job_partitions},
 	{"sessions", 3600000, 60000, 60000, job_sessions},
+	{"purge", 1000, 60000, 60000, job_purge},
 };
 enum { JOBS = sizeof(table) / sizeof(table[0]) };
 

@@ -23,6 +23,7 @@ struct job_run {
 int job_key_feed(struct job_run *r);   /* key_feed.c */
 int job_partitions(struct job_run *r); /* partitions.c */
 int job_sessions(struct job_run *r);   /* sessions.c */
+int job_purge(struct job_run *r);      /* purge.c */
 
 /* Starts all jobs; the first runs come at once. Only in the keeper. False without memory. */
 bool jobs_start(struct worker *w);

@@ -1,4 +1,5 @@
-/* OrgsService: the organisations a person belongs to (auth.md 5.1). */
+/* OrgsService: the organisations a person belongs to (auth.md 5.1). Members and invitations
+ * have files of their own. */
 #include "proto/orgs/v1/orgs.pb-c.h"
 #include "q.h"
 #include "rpc.h"
@@ -18,6 +19,11 @@ static Orgs__V1__Org *org_message(struct call *c, struct str id, struct str name
 	org->has_role = 1;
 	org->role = (Orgs__V1__OrgRole)role;
 	return org->id && org->display_name ? org : NULL;
+}
+
+static int org_gone(struct call *c, const char *id)
+{
+	return call_fail_resource(c, "ORG_NOT_FOUND", "org", id, "org_id: no such organisation");
 }
 
 int rpc_orgs_list(struct call *c, const Orgs__V1__ListRequest *in, Orgs__V1__ListResponse *out)
@@ -49,9 +55,23 @@ int rpc_orgs_get(struct call *c, const Orgs__V1__GetRequest *in, Orgs__V1__GetRe
 	if (n < 0)
 		return call_fail_db(c, &c->db);
 	if (n == 0)
-		return call_fail_resource(
-			c, "ORG_NOT_FOUND", "org", in->org_id, "org_id: no such organisation");
+		return org_gone(c, in->org_id);
 	out->org = org_message(c, row.id, row.display_name, row.role);
+	return out->org ? 0 : -1;
+}
+
+int rpc_orgs_update(
+	struct call *c, const Orgs__V1__UpdateRequest *in, Orgs__V1__UpdateResponse *out)
+{
+	struct q_org_update_row row;
+	struct q_org_update_args args = {
+		.org_id = str_of(in->org_id), .display_name = str_of(in->display_name)};
+	int n = q_org_update(&c->db, &args, &row);
+	if (n < 0)
+		return call_fail_db(c, &c->db);
+	if (n == 0)
+		return org_gone(c, in->org_id);
+	out->org = org_message(c, row.id, row.display_name, PB_ROLE_ADMIN);
 	return out->org ? 0 : -1;
 }
 

@@ -40,6 +40,14 @@ static int project_gone(struct call *c)
 		"x-project-id: the project does not exist any more");
 }
 
+/* A look-up that read a key before the COMMIT carries an older epoch, and one that began
+ * afterwards does not find it: moving the epoch here is enough, and only a real revocation
+ * may empty the cache for everybody. Also when the outcome is unknown. */
+static void keys_ended(struct call *c)
+{
+	keycache_bump(c->w->seg);
+}
+
 static int failed_name(struct call *c)
 {
 	if (c->db.err.kind == DB_UNIQUE &&
@@ -136,6 +144,24 @@ int rpc_projects_update(
 	return out->project ? 0 : -1;
 }
 
+int rpc_projects_delete(
+	struct call *c, const Projects__V1__DeleteRequest *in, Projects__V1__DeleteResponse *out)
+{
+	struct q_project_delete_row row;
+	struct q_project_delete_args args = {
+		.project = c->who.project, .customer_id = str_of(c->who.customer_id)};
+	(void)in;
+	(void)out;
+	int n = q_project_delete(&c->db, &args, &row);
+	if (n == 0)
+		return project_gone(c);
+	if (n > 0 && row.outcome != 1)
+		return call_fail(c, CODE_PERMISSION_DENIED, "ORG_ADMIN_REQUIRED",
+			"only an admin of the organisation may delete projects");
+	keys_ended(c);
+	return n < 0 ? call_fail_db(c, &c->db) : 0;
+}
+
 struct key_row {
 	struct str id, key, hint, name;
 	int32_t kind;
@@ -227,10 +253,7 @@ int rpc_projects_revoke_api_key(struct call *c, const Projects__V1__RevokeApiKey
 	if (n == 0)
 		return call_fail_resource(c, "API_KEY_NOT_FOUND", "api_key", in->id,
 			"id: the project has no such API key");
-	/* A look-up that read the key before the COMMIT carries an older epoch, and one that
-	 * began afterwards does not find it: moving the epoch here is enough, and only a real
-	 * revocation may empty the cache for everybody. Also when the outcome is unknown. */
-	keycache_bump(c->w->seg);
+	keys_ended(c);
 	if (n < 0)
 		return call_fail_db(c, &c->db);
 	return 0;
