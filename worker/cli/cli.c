@@ -13,6 +13,7 @@ static const struct {
 	const char *name;
 	cli_fn *run;
 } commands[] = {
+	{"check", cli_check_worker},
 	{"migrate", cli_migrate},
 	{"seed", cli_seed},
 };
