@@ -54,6 +54,19 @@ static int run_worker_command(struct args *a)
 	return 2;
 }
 
+/* Both halves; the worker's reads what only a worker understands. The good news comes
+ * last: a reload acts on it. */
+static int run_check(struct args *a)
+{
+	int code = cli_check(a);
+
+	if (code == 0)
+		code = run_worker_command(a);
+	if (code == 0)
+		cli_check_good();
+	return code;
+}
+
 static bool is_child(int argc, char **argv)
 {
 	return argc > 1 && (strcmp(argv[1], "--worker") == 0 || strcmp(argv[1], "--keeper") == 0);
@@ -72,7 +85,7 @@ int main(int argc, char **argv)
 	if (!args_parse(&args, argc, argv))
 		return 2;
 	if (c)
-		return c->run(&args);
+		return c->run == cli_check ? run_check(&args) : c->run(&args);
 	if (strcmp(args.command, "run") == 0) {
 		/* A stray word here is a typing error, and starting a server is no answer. */
 		if (args.rest_count > 1) {

@@ -336,7 +336,8 @@ static bool build_offload(struct worker *w)
 	return w->offload != NULL;
 }
 
-static bool build(struct worker *w)
+/* 0, or the status to exit with. */
+static int build(struct worker *w)
 {
 	struct net_setup setup = {
 		.opt = w->opt,
@@ -347,17 +348,19 @@ static bool build(struct worker *w)
 
 	setup.loop = w->loop = loop_new();
 	if (!w->loop || !build_offload(w))
-		return false;
+		return EXIT_FAILURE;
 	if (!w->keeper && !(w->net = net_new(&setup)))
-		return false;
+		return EXIT_FAILURE;
 	self.control = (struct loop_io){w->ctl_fd, control_ready};
 	self.warm_up.fire = warm_up_over;
 	self.drain_bound.fire = drain_over;
 	self.beat.fire = beat;
 	beat(&self.beat);
 	loop_timer_set(w->loop, &self.warm_up, WARM_UP_MS);
-	return loop_add(w->loop, &self.control, EPOLLIN) == 0 &&
-	       loop_add(w->loop, &self.signals, EPOLLIN) == 0 && worker_modules_start(w);
+	if (loop_add(w->loop, &self.control, EPOLLIN) != 0 ||
+		loop_add(w->loop, &self.signals, EPOLLIN) != 0)
+		return EXIT_FAILURE;
+	return worker_modules_start(w);
 }
 
 static void tear_down(struct worker *w)
@@ -374,6 +377,7 @@ static void tear_down(struct worker *w)
 int worker_main(int argc, char **argv)
 {
 	struct worker *w = &self.w;
+	int status;
 
 	if (!read_arguments(argc, argv) || !take_inheritance()) {
 		fprintf(stderr,
@@ -382,9 +386,10 @@ int worker_main(int argc, char **argv)
 	}
 	crash_setup(w->slot);
 	setup_limits(w->opt);
-	if (!setup_signals() || !build(w)) {
-		log_err("starting failed error=%d", errno);
-		return 1;
+	status = setup_signals() ? build(w) : EXIT_FAILURE;
+	if (status != 0) {
+		log_err("starting failed status=%d error=%d", status, errno);
+		return status;
 	}
 	loop_run(w->loop, tick, w);
 	/* In a hurry nothing is put in order: threads may be busy for long. Nor while a

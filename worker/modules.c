@@ -4,10 +4,13 @@
  */
 #include "worker/modules.h"
 
+#include <stdlib.h>
+
 #include "proto/pb.h"
 #include "shm/slots.h"
 #include "worker/crumb.h"
 #include "worker/db/pool.h"
+#include "worker/identity/identity.h"
 #include "worker/ingest/ingest.h"
 #include "worker/jobs/jobs.h"
 #include "worker/worker.h"
@@ -18,16 +21,18 @@ static void park(void)
 	crumb_park(&worker_self()->slot->crumbs[0]);
 }
 
-bool worker_modules_start(struct worker *w)
+int worker_modules_start(struct worker *w)
 {
 	w->methods = &pb_product_methods;
 	w->db = db_pool_new(w);
 	if (!w->db)
-		return false;
+		return EXIT_FAILURE;
 	db_pool_park(w->db, park);
-	/* The keeper writes no events. */
-	w->ingest = w->keeper ? NULL : ingest_new(w);
-	return w->keeper || w->ingest;
+	/* The keeper writes no events and signs nobody in. */
+	if (w->keeper)
+		return 0;
+	w->ingest = ingest_new(w);
+	return w->ingest ? identity_start(w) : EXIT_FAILURE;
 }
 
 bool worker_modules_up(const struct worker *w)
@@ -43,6 +48,8 @@ bool worker_modules_jobs(struct worker *w)
 void worker_modules_stop(struct worker *w)
 {
 	jobs_free(w);
+	identity_free(w->identity);
+	w->identity = NULL;
 	ingest_free(w->ingest);
 	w->ingest = NULL;
 	db_pool_free(w->db);

@@ -6,8 +6,9 @@
 
 struct worker;
 
-/* May block (name resolution); before clients come. False without memory. */
-bool worker_modules_start(struct worker *w);
+/* May block (name resolution); before clients come. 0, or what the process should exit
+ * with: EXIT_HOPELESS where the configuration cannot be used. */
+int worker_modules_start(struct worker *w);
 /* The database answers. */
 bool worker_modules_up(const struct worker *w);
 /* Keeper: starts the jobs. */

@@ -133,6 +133,14 @@ bool outbound_url_ok(const char *url)
 	return ok;
 }
 
+static void keep_cache_control(CURL *curl, struct outbound_answer *out)
+{
+	struct curl_header *h;
+	bool found = curl_easy_header(curl, "Cache-Control", 0, CURLH_HEADER, -1, &h) == CURLHE_OK;
+
+	snprintf(out->cache_control, sizeof(out->cache_control), "%s", found ? h->value : "");
+}
+
 static int perform(
 	CURL *curl, struct outbound *o, struct answer_sink *sink, struct outbound_answer *out)
 {
@@ -147,6 +155,7 @@ static int perform(
 	if (rc != CURLE_OK)
 		return -1;
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out->status);
+	keep_cache_control(curl, out);
 	buf_c(&sink->body, '\0');
 	if (sink->body.over)
 		return snprintf(o->error, sizeof(o->error), "out of memory"), -1;

@@ -41,7 +41,8 @@ struct outbound_request {
 
 struct outbound_answer {
 	long status;
-	struct str body; /* NUL-terminated, in the arena */
+	struct str body;         /* NUL-terminated, in the arena */
+	char cache_control[128]; /* that header, cut; "" without one */
 };
 
 /* 0 with any HTTP status, or -1 with o->error when there was no answer. */

@@ -18,6 +18,7 @@ struct slot;
 struct net;
 struct ingest;
 struct insights;
+struct identity;
 struct pb_methods;
 struct key_flight;
 
@@ -33,8 +34,9 @@ struct worker {
 	struct db_pool *db;
 	struct offload *offload;
 	struct net *net;
-	struct ingest *ingest;  /* group commit */
-	struct job_state *jobs; /* of the keeper, jobs/jobs.c; else NULL */
+	struct ingest *ingest;     /* group commit */
+	struct identity *identity; /* providers that people sign in by; NULL: none */
+	struct job_state *jobs;    /* of the keeper, jobs/jobs.c; else NULL */
 	const struct pb_methods *methods;
 	int ctl_fd;                     /* to the master; EOF means the master died */
 	struct key_flight *key_flights; /* API keys being looked up (worker/call/apikey.c) */

@@ -1,5 +1,6 @@
 /*
- * `pugd check`: everything a start would stumble over, one problem per line.
+ * `pugd check`: everything a start would stumble over, one problem per line. This is
+ * the master's half; main.c lets worker/cli/check.c look, too, before it calls it good.
  * The last lines of a good check are read by a running master before it execs
  * this binary (master/reload.c), so they are an interface.
  */
@@ -32,10 +33,13 @@ int cli_check(struct args *a)
 	ok = r.count == 0;
 	if (r.text.n > 0)
 		fwrite(r.text.p, 1, r.text.n, stderr);
-	else
-		printf("pugd check: good\nversion=%s\nlayout=%016llx\n", PUGD_VERSION,
-			(unsigned long long)segment_layout());
 	config_report_free(&r);
 	explicit_bzero(&o, sizeof(o));
 	return ok ? 0 : 1;
+}
+
+void cli_check_good(void)
+{
+	printf("pugd check: good\nversion=%s\nlayout=%016llx\n", PUGD_VERSION,
+		(unsigned long long)segment_layout());
 }

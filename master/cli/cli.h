@@ -14,7 +14,10 @@ struct command {
 /* NULL: not one of ours. */
 const struct command *cli_find(const char *name);
 
+/* The master's half of it; silent when good. */
 int cli_check(struct args *a);
+/* The last words of a good check. */
+void cli_check_good(void);
 int cli_options(struct args *a);
 int cli_quarantine(struct args *a);
 int cli_status(struct args *a);

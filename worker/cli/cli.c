@@ -14,6 +14,7 @@ static const struct {
 	cli_fn *run;
 } commands[] = {
 	{"admin", cli_admin},
+	{"check", cli_check_worker},
 	{"migrate", cli_migrate},
 	{"seed", cli_seed},
 	{"sessions", cli_sessions},

@@ -10,10 +10,11 @@
 /* argv[0] is the command. Returns the exit code. */
 typedef int cli_fn(const struct options *opt, int argc, char **argv);
 
-cli_fn cli_admin;    /* account.c */
-cli_fn cli_migrate;  /* migrate.c */
-cli_fn cli_seed;     /* seed.c: demo data */
-cli_fn cli_sessions; /* account.c */
+cli_fn cli_admin;        /* account.c */
+cli_fn cli_check_worker; /* check.c: the worker's half of pugd check */
+cli_fn cli_migrate;      /* migrate.c */
+cli_fn cli_seed;         /* seed.c: demo data */
+cli_fn cli_sessions;     /* account.c */
 
 /* Exit code, or -1 when there is no such command. */
 int worker_cli(const char *command, int argc, char **argv);

@@ -3,6 +3,7 @@
 #include "proto/orgemailproviders/v1/orgemailproviders.pb-c.h"
 #include "proto/validate.h"
 #include "rules.h"
+#include "worker/identity/redirect.h"
 
 static bool given(const char *text)
 {
@@ -27,6 +28,17 @@ void rule_sign_in_with_magic_link(struct pb_check *check, const ProtobufCMessage
 		pb_violation(check, "", "only one of email and token may be set");
 	else if (!given(request->email) && !given(request->token))
 		pb_violation(check, "", "email or token is required");
+}
+
+void rule_complete_oidc_sign_in(struct pb_check *check, const ProtobufCMessage *message)
+{
+	const Auth__V1__CompleteOIDCSignInRequest *request =
+		(const Auth__V1__CompleteOIDCSignInRequest *)message;
+
+	if (given(request->redirect_uri) && !redirect_ok(str_of(request->redirect_uri)))
+		pb_violation(check, "redirect_uri",
+			"redirect_uri must be https://HOST/oauth/callback without query, fragment "
+			"and user (http:// only on localhost)");
 }
 
 void rule_org_email_provider(struct pb_check *check, const ProtobufCMessage *message)
