@@ -138,7 +138,8 @@ def postmaster_pid():
 
 def test_killed_database_needs_no_restart(_):
     pids = {w["pid"] for w in workers()}
-    with Load(P.host, P.port, P.info["private_key"], threads=4, gap=(0, 0.02), retry=True) as load:
+    with Load(P.host, P.port, P.info["private_key"], threads=4, gap=(0, 0.02), retry=True,
+              also=(503,)) as load:
         time.sleep(0.5)
         for _ in range(3):
             old = postmaster_pid()
