@@ -40,7 +40,7 @@ if __name__ == "__main__":
         with pg.PgBouncer(postgres, "pugd", pool_size=2) as pooler:
             options = ["workers=2", "db_prepare=no", "database_url=" + pooler.url()]
             with pug.Pug(variant, options=options) as P:
-                P.variant = variant
+                P.variant, P.workers = variant, 2
                 P.info["database_url"] = DIRECT
                 test_accounts.P = test_events.P = P
                 sys.exit(pug.main(tests()))
