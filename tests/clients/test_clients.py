@@ -124,30 +124,61 @@ def test_readme_example_works_as_it_stands(_):
     type_it("v2", in_order(lines, code))
 
 
-def test_main_job_while_the_server_is_reloaded(_):
-    """HUPs all the time: a client notices nothing."""
+def main_job_with(every, disturb, **env):
+    """The main program, while disturb() is called all the time; what it printed."""
     stop = threading.Event()
 
-    def disturb():
-        while not stop.wait(0.7):
-            os.kill(P.info["master_pid"], signal.SIGHUP)
+    def run():
+        while not stop.wait(every):
+            disturb()
 
-    thread = threading.Thread(target=disturb)
+    thread = threading.Thread(target=run)
     with tempfile.TemporaryDirectory(prefix="pugc-") as folder:
         project("v1", folder)
         shutil.copy(os.path.join(HERE, "main_v1.ts"), os.path.join(folder, "main.ts"))
         thread.start()
         try:
-            tsx(folder, "main.ts", ["ok v1 node binary", "ok v1 web json"])
+            return tsx(folder, "main.ts", ["ok v1 node binary", "ok v1 web json"], **env)
         finally:
             stop.set()
             thread.join()
 
 
-def test_main_job_after_killed_workers(_):
-    for _ in range(3):
+def reload():
+    os.kill(P.info["master_pid"], signal.SIGHUP)
+
+
+def kill_a_worker():
+    """Any that is ready, if there is one; its place is filled again at once."""
+    try:
         workers = [w for w in P.admin()["workers"] if w["state"] == "ready" and w["role"] == "worker"]
         os.kill(random.choice(workers)["pid"], signal.SIGKILL)
+    except (OSError, IndexError, ValueError):
+        pass  # the page is away while the master execs itself
+
+
+def test_main_job_while_the_server_is_reloaded(_):
+    """HUPs all the time: a client notices nothing."""
+    main_job_with(0.7, reload)
+
+
+def test_main_job_while_workers_are_killed(_):
+    """Kills and HUPs all the time: a client that sends again what got no answer does the whole job, and
+    nothing happened twice."""
+    deaths, turns = P.admin()["deaths"], []
+
+    def disturb():
+        turns.append(reload() if len(turns) % 5 == 4 else kill_a_worker())
+
+    out = main_job_with(0.08, disturb, PUGD_RETRY="1")
+    died = P.admin()["deaths"] - deaths
+    print(f"     {died} killed, {out.splitlines()[-1]}")
+    assert died >= 5, died
+
+
+def test_main_job_after_killed_workers(_):
+    for _ in range(3):
+        kill_a_worker()
         time.sleep(0.3)
     test_typescript_v2(_)
 
