@@ -44,6 +44,10 @@ def test_every_language_generates_and_compiles(_):
                               text=True, timeout=600)
         print("     " + done.stdout.strip().replace("\n", "\n     "))
         assert done.returncode == 0, done.stdout + done.stderr
+        for language, program in (("lint", "sh"), ("ts-v1", "node"), ("ts-v2", "node"), ("python", "protoc"),
+                                  ("go", "go")):
+            if shutil.which(program):
+                assert re.search(rf"^clients: {language} +ok", done.stdout, re.M), done.stdout
 
 
 def test_typescript_v1(_):
