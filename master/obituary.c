@@ -145,6 +145,7 @@ void obituary_write(struct master *m, struct child *c, const siginfo_t *si, enum
 		return;
 	if (end != END_LEFT) {
 		counter_add(seg, c->slot_no, CTR_panics, 1);
+		counter_add(seg, c->slot_no, CTR_hung, c->hung);
 		if (is_call_to_blame(c, si))
 			report_crumbs(seg, s);
 	}

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Lints the protos, generates every client that README.md documents, and compiles
-# or imports each one. A language without its toolchain is skipped and named; a
-# failure in one that is there ends the run with status 1.
+# or imports each one. A language whose programs are not on this machine is skipped
+# and named; any failure in one that is there, fetching included, ends the run with
+# status 1.
 #
 # Needs `npm install` in this folder first. TypeScript and Python need no network
-# after that; Go fetches its plugins once, Java its runtime.
+# after that, Go not after its first run; Java fetches its runtime into ~/.m2.
 #
 # usage: check_clients.sh [folder]           default: build/clients
 #        check_clients.sh folder one_step    (a function below; used by itself)
@@ -18,6 +19,8 @@ failed=0
 
 GO_PROTOBUF=v1.36.11
 GO_CONNECT=v1.19.1
+# Kept from one run to the next: `go install` asks the network even for what it has.
+go_tools=$(cd "$here/.." && pwd)/build/go-tools/$GO_PROTOBUF-$GO_CONNECT
 
 say() { printf 'clients: %-8s %s\n' "$1" "$2"; }
 
@@ -123,11 +126,11 @@ python() {
 }
 
 go_fetch() {
-	mkdir -p "$out/go/bin"
-	[ -x "$out/go/bin/protoc-gen-go" ] ||
-		GOBIN=$out/go/bin go install "google.golang.org/protobuf/cmd/protoc-gen-go@$GO_PROTOBUF"
-	[ -x "$out/go/bin/protoc-gen-connect-go" ] ||
-		GOBIN=$out/go/bin go install "connectrpc.com/connect/cmd/protoc-gen-connect-go@$GO_CONNECT"
+	mkdir -p "$out/go" "$go_tools"
+	[ -x "$go_tools/protoc-gen-go" ] ||
+		GOBIN=$go_tools go install "google.golang.org/protobuf/cmd/protoc-gen-go@$GO_PROTOBUF"
+	[ -x "$go_tools/protoc-gen-connect-go" ] ||
+		GOBIN=$go_tools go install "connectrpc.com/connect/cmd/protoc-gen-connect-go@$GO_CONNECT"
 	cat >"$out/go/go.mod" <<-EOF
 		module example.com/app
 
@@ -144,27 +147,37 @@ go_fetch() {
 }
 
 go_build() {
-	PATH=$out/go/bin:$PATH
+	go_fetch
+	PATH=$go_tools:$PATH
 	generate buf.gen.go.yaml "$out/go"
 	cd "$out/go"
 	GOFLAGS=-mod=mod go vet ./gen/...
 	echo "ok: connect-go $GO_CONNECT"
 }
 
+java_jar_here() {
+	for jar in /usr/share/java/protobuf.jar /usr/share/java/protobuf-java.jar "$out/java/protobuf.jar"; do
+		[ ! -f "$jar" ] || { echo "$jar"; return 0; }
+	done
+	return 1
+}
+
 # The jar must be as new as the protoc that wrote the code.
 java_jar() {
-	for jar in /usr/share/java/protobuf.jar /usr/share/java/protobuf-java.jar "$out/java/protobuf.jar"; do
-		[ ! -f "$jar" ] || { echo "$jar" >"$out/java/jar"; return 0; }
-	done
-	command -v mvn
+	mkdir -p "$out/java"
+	java_jar_here >"$out/java/jar" && return 0
 	version=$(protoc --version | sed 's/.* //')
 	mvn -q -B dependency:copy -Dartifact="com.google.protobuf:protobuf-java:$version" \
-		-Dmdep.stripVersion=true -DoutputDirectory="$out/java/lib"
+		-Dmdep.stripVersion=true -DoutputDirectory="$out/java/lib" >"$out/java/mvn.log" 2>&1 || {
+		cat "$out/java/mvn.log"
+		return 1
+	}
 	cp "$out/java/lib/protobuf-java.jar" "$out/java/protobuf.jar"
 	echo "$out/java/protobuf.jar" >"$out/java/jar"
 }
 
 java() {
+	java_jar
 	generate buf.gen.java.yaml "$out/java"
 	find "$out/java/gen" -name '*.java' >"$out/java/sources"
 	mkdir -p "$out/java/classes"
@@ -182,18 +195,16 @@ if /usr/bin/python3 -c 'import google.protobuf' 2>/dev/null && command -v protoc
 else
 	say python "skipped: no protoc or no python3-protobuf"
 fi
-if ! command -v go >/dev/null; then
-	say go "skipped: no go"
-elif step go_fetch >"$out/go-fetch.log" 2>&1; then
+if command -v go >/dev/null; then
 	run go go_build
 else
-	say go "skipped: its modules are not here ($(tail -n 1 "$out/go-fetch.log"))"
+	say go "skipped: no go"
 fi
 if ! command -v javac >/dev/null || ! command -v protoc >/dev/null; then
 	say java "skipped: no javac or no protoc"
-elif mkdir -p "$out/java" && step java_jar >"$out/java-fetch.log" 2>&1; then
-	run java java
+elif ! java_jar_here >/dev/null && ! command -v mvn >/dev/null; then
+	say java "skipped: neither Debian's libprotobuf-java nor mvn"
 else
-	say java "skipped: no protobuf-java"
+	run java java
 fi
 exit $failed

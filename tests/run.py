@@ -91,6 +91,10 @@ def report(result):
     with PRINT:
         print(f"{mark} {group:8} {name:28} {passed:5} passed {failed:3} failed {seconds:7.1f} s",
               flush=True)
+        # What passed only because it was not tried is said.
+        for line in text.splitlines() if not failed else []:
+            if re.search(r"\bskipped:", line):
+                print("    | " + line.strip(), flush=True)
         if failed:
             print("\n".join("    | " + line for line in text.splitlines()[-60:]), flush=True)
             if timed_out:

@@ -1,15 +1,46 @@
 #!/usr/bin/env python3
 """The whole product behind PgBouncer in transaction mode with two server connections:
-every test of the suites of accounts and of events."""
+every test of the suites of accounts and of events; and an alias for each lane."""
+import concurrent.futures
+import contextlib
 import sys
+import time
 
 import pg
 import pug
 import test_accounts
 import test_events
 
-P = None
+P = POSTGRES = None
 DIRECT = ""
+WINDOW = {"from": "2024-01-01T00:00:00Z", "to": "2024-01-02T00:00:00Z"}
+SLOW = {"spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION", "events": [{"event": {"kind": "a"}}]},
+        "granularity": "GRANULARITY_DAY", "timeRange": WINDOW}
+
+
+def test_slow_insights_leave_sign_in_alone(variant):
+    """As the README says: an alias for each lane. Both connections of the insights' alias are taken."""
+    url = POSTGRES.createdb("lanes")
+    with pg.PgBouncer(POSTGRES, "lanes", pool_size=2) as pooler, contextlib.ExitStack() as stack:
+        options = ["workers=2", "db_prepare=no"] + [f"{lane}_url={pooler.url(lane)}"
+                                                    for lane in ("database", "ingest", "analytics")]
+        p = stack.enter_context(pug.Pug(variant, options=options))
+        pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(3))
+        with pg.connect(url) as db:
+            db.query("BEGIN; LOCK TABLE pugd.inbox IN ACCESS EXCLUSIVE MODE")
+            slow = [pool.submit(p.call, "/insights.v1.InsightsService/Query", SLOW, key=p.info["private_key"])
+                    for _ in range(3)]
+            end = time.monotonic() + 20
+            while db.one("SELECT count(*) FROM pg_locks WHERE relation = 'pugd.inbox'::regclass "
+                         "AND NOT granted") != "2":
+                assert time.monotonic() < end and not any(s.done() for s in slow), slow
+                time.sleep(0.02)
+            for _ in range(3):
+                start = time.monotonic()
+                assert p.ok("/orgs.v1.OrgsService/List", token=p.sign_in())["orgs"]
+                assert time.monotonic() - start < 2, "the sign-in waited for the insights"
+            assert not any(s.done() for s in slow), slow
+        assert [s.result()[0] for s in slow] == [200] * 3, slow
 
 
 def test_nothing_prepared_and_pool_kept(_):
@@ -30,17 +61,18 @@ def tests():
         for name, fn in list(vars(module).items()):
             if name.startswith("test_") and callable(fn) and fn.__module__ == module.__name__:
                 yield f"{module.__name__}.{name}", fn
+    yield "test_slow_insights_leave_sign_in_alone", test_slow_insights_leave_sign_in_alone
     yield "test_nothing_prepared_and_pool_kept", test_nothing_prepared_and_pool_kept
 
 
 if __name__ == "__main__":
     variant = "asan" if "asan" in sys.argv else "test"
-    with pg.Postgres() as postgres:
-        DIRECT = postgres.createdb("pugd")
-        with pg.PgBouncer(postgres, "pugd", pool_size=2) as pooler:
+    with pg.Postgres() as POSTGRES:
+        DIRECT = POSTGRES.createdb("pugd")
+        with pg.PgBouncer(POSTGRES, "pugd", pool_size=2) as pooler:
             options = ["workers=2", "db_prepare=no", "database_url=" + pooler.url()]
             with pug.Pug(variant, options=options) as P:
-                P.variant = variant
+                P.variant, P.workers = variant, 2
                 P.info["database_url"] = DIRECT
                 test_accounts.P = test_events.P = P
                 sys.exit(pug.main(tests()))

@@ -73,7 +73,7 @@ static void *need(void *p)
 static void read_template(struct bench *b, const char *path)
 {
 	FILE *f = fopen(path, "re");
-	long at, size;
+	long at = -1, size = -1;
 
 	if (!f || fscanf(f, "%u", &b->events) != 1 || b->events > 100000)
 		die(path, "not a template");

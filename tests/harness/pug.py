@@ -12,9 +12,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.parse
 
+BATCH = "/events.v1.EventsService/BatchCreate"
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -227,12 +229,62 @@ class Pug:
         body = out.split(b"\r\n\r\n", 1)[1]
         return json.loads(body) if path.endswith(".json") else body.decode()
 
+    def connections_by_worker(self, each=1):
+        """Open connections by the slot of the worker that has them, `each` or more of every worker's.
+        Which worker it is, the access log says."""
+        want = len([w for w in self.admin()["workers"] if w["role"] == "worker" and w["state"] == "ready"])
+        found, log = {}, os.path.getsize(self.log_path)
+        for turn in range(100 * want * each):
+            conn, tag = self.connect(), f"probe-{os.getpid()}-{turn}-{time.monotonic_ns()}"
+            self.ok(BATCH, {"events": []}, key=self.info["private_key"],
+                    conn=conn, headers={"x-request-id": tag})
+            end, line = time.monotonic() + 10, None
+            while not line:
+                assert time.monotonic() < end, "no access-log line"
+                with open(self.log_path, encoding="utf-8", errors="replace") as f:
+                    f.seek(log)
+                    line = re.search(rf"^.*\b{tag}\b.*\n", f.read(), re.M)
+            found.setdefault(re.search(r" w=(\d+)", line.group(0)).group(1), []).append(conn)
+            if len(found) == want and min(map(len, found.values())) >= each:
+                return found
+        raise AssertionError(f"connections went to {sorted(found)} only")
+
     def psql(self, sql):
         """Rows of one statement, as lists of text, through psql."""
         done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1",
                                "-d", self.info["database_url"], "-c", sql],
                               capture_output=True, text=True, check=True)
         return [line.split("\t") for line in done.stdout.splitlines() if line]
+
+
+class Steady:
+    """Threads that send to a Pug over the connections given, one each, until the block ends."""
+
+    def __init__(self, p, conns):
+        self.p, self.stop_now, self.calls, self.failures = p, threading.Event(), 0, []
+        self.threads = [threading.Thread(target=self.run, args=(c,), daemon=True) for c in conns]
+
+    def run(self, conn):
+        while not self.stop_now.is_set():
+            try:
+                answer = self.p.call(BATCH, {"events": []}, key=self.p.info["private_key"], conn=conn)
+                if answer[0] != 200:
+                    self.failures.append(answer)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(error)
+                return
+            self.calls += 1
+            time.sleep(0.002)
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop_now.set()
+        for t in self.threads:
+            t.join(60)
 
 
 def main(tests, argv=None):

@@ -2,7 +2,8 @@
 
 Every thread owns one keep-alive connection and sends small batches with ids it
 remembers. `retry=False` counts every failed first attempt; `retry=True` repeats
-on network errors and 503 with the same ids, as SDKs do.
+with the same ids when the connection failed, as SDKs do; an answer is never asked
+for again, unless its status is among `also`.
 """
 import datetime
 import http.client
@@ -16,9 +17,9 @@ PATH = "/events.v1.EventsService/BatchCreate"
 
 
 class Load:
-    def __init__(self, host, port, key, threads=4, gap=(0.0, 0.02), retry=False, batch=3):
+    def __init__(self, host, port, key, threads=4, gap=(0.0, 0.02), retry=False, also=(), batch=3):
         self.host, self.port, self.key = host, port, key
-        self.gaps, self.retry, self.batch = gap, retry, batch
+        self.gaps, self.retry, self.also, self.batch = gap, retry, also, batch
         self.stop_now = threading.Event()
         self.lock = threading.Lock()
         self.acked, self.failures, self.latencies = set(), [], []
@@ -40,7 +41,7 @@ class Load:
             t.join(60)
 
     def gap_of(self, number):
-        """Odd connections idle for long, even ones are busy."""
+        """A list of gaps goes round the connections."""
         gaps = self.gaps if isinstance(self.gaps, list) else [self.gaps]
         return gaps[number % len(gaps)]
 
@@ -83,7 +84,7 @@ class Load:
                         conn = None
                     return conn
                 problem = f"{answer.status} {text[:200]!r}"
-                transient = answer.status in (503, 429, 504)
+                transient = answer.status in self.also
             except (OSError, http.client.HTTPException) as error:
                 problem = f"{type(error).__name__}: {error} (fresh={fresh})"
                 transient = True

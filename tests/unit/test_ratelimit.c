@@ -76,8 +76,8 @@ Test(ratelimit, accuracy)
 		}
 		want = (double)rows[i].burst +
 		       (double)(boot_ns - start) / 1e9 * (double)rows[i].rate_1000 / 1000;
-		cr_expect(granted > want * 0.99 - (double)rows[i].cost &&
-				  granted < want * 1.01 + (double)rows[i].cost,
+		cr_expect((double)granted > want * 0.99 - (double)rows[i].cost &&
+				  (double)granted < want * 1.01 + (double)rows[i].cost,
 			"row %zu: granted %lu, want %f", i, (unsigned long)granted, want);
 	}
 }
