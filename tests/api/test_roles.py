@@ -164,7 +164,8 @@ def expected(method, kind, least, caller):
     if kind == "sdk" or caller == "foreign project":
         return DENIED
     if caller == "demo":
-        return YES if method.name.startswith(READS) else FORBIDDEN
+        reads = method.name.startswith(READS) and least in (None, VIEWER)
+        return YES if reads else FORBIDDEN
     if caller == "outsider":
         return {"self": YES, "org": STRANGER}.get(kind, DENIED)
     if caller == "no project":

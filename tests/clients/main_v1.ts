@@ -12,6 +12,7 @@ import { ProjectsService } from "./gen/projects/v1/projects_connect";
 import { ApiKeyKind } from "./gen/projects/v1/projects_pb";
 import { EventsService } from "./gen/events/v1/events_connect";
 import { InsightsService } from "./gen/insights/v1/insights_connect";
+import { DashboardsService } from "./gen/dashboards/v1/dashboards_connect";
 import { ActivityService } from "./gen/activity/v1/activity_connect";
 import { AggregationType, Granularity, InsightType } from "./gen/insights/v1/insights_pb";
 
@@ -124,7 +125,7 @@ async function run(name: string, make: Make) {
   assert(feed.nextPageToken);
   await fails(Code.PermissionDenied, "PERMISSION_DENIED", () =>
     createPromiseClient(ProjectsService, make({ authorization: `Bearer ${session.token}`, "x-project-id": "0".repeat(20) })).get({}));
-  await fails(Code.Unimplemented, "UNIMPLEMENTED", () => createPromiseClient(OrgsService, person).listMembers({ orgId: org.id }));
+  await fails(Code.Unimplemented, "UNIMPLEMENTED", () => createPromiseClient(DashboardsService, scoped).list({}));
   await once<unknown>(() => projects.revokeApiKey({ id: made.apiKey!.id }), Code.NotFound, async () => {});
   await fails(Code.Unauthenticated, "UNAUTHENTICATED", () => events.batchCreate({ events: batch }));
   const next = await auth.refreshToken({ refreshToken: session.refreshToken });

@@ -9,9 +9,8 @@ import pug
 def test_told(_):
     with tempfile.TemporaryDirectory(prefix="pugt-") as folder:
         p = pug.Pug(data=folder)
-        pug.secrets_in({"email": "ada@example.com", "smtp": [{"password": "horse 8 battery"}],
-                        "events": [{"key": "prv_" + "a1" * 20, "name": "order"}], "code": "short"},
-                       p.secrets)
+        p.secrets = pug.secrets_in({"email": "ada@example.com", "smtp": [{"password": "horse 8 battery"}],
+                        "events": [{"key": "prv_" + "a1" * 20, "name": "order"}], "code": "short"}, set())
         assert p.secrets == {"ada@example.com", "horse 8 battery", "prv_" + "a1" * 20}, p.secrets
         for line, found in (("path=/x status=200 user=ada@example.com\n", "ada@example.com"),
                             ("key=prv_" + "a1" * 20 + ".", "prv_" + "a1" * 20),
