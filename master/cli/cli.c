@@ -17,6 +17,8 @@ static const struct command commands[] = {
 	{"quarantine", "quarantine clear: let calls that killed workers in again", cli_quarantine,
 		NULL},
 	{"options", "print all settings [--sample | --man]", cli_options, NULL},
+	{"mail", "mail list [--dead] [--json] | mail retry ID...|--all-dead: the outbox", NULL,
+		NULL},
 	{"migrate", "apply pending migrations", NULL, NULL},
 	{"seed", "fill an empty database with demo data", NULL, NULL},
 	{"version", "print the version", cli_version, NULL},

@@ -13,6 +13,7 @@ static const struct {
 	const char *name;
 	cli_fn *run;
 } commands[] = {
+	{"mail", cli_mail},
 	{"migrate", cli_migrate},
 	{"seed", cli_seed},
 };

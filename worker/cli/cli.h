@@ -10,6 +10,7 @@
 /* argv[0] is the command. Returns the exit code. */
 typedef int cli_fn(const struct options *opt, int argc, char **argv);
 
+cli_fn cli_mail;    /* mail.c: the outbox */
 cli_fn cli_migrate; /* migrate.c */
 cli_fn cli_seed;    /* seed.c: demo data */
 
