@@ -143,6 +143,26 @@ static void check_origins(const struct options *o, const char *name, struct conf
 	}
 }
 
+/* What a worker will read more closely (worker/mail/provider.c). */
+static void check_mail(const struct options *o, const char *name, struct config_report *r)
+{
+	static const char *const schemes[] = {"smtps://", "smtp://"};
+	bool known = strcmp(o->mail_url, "resend:") == 0;
+
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+		if (strncmp(o->mail_url, schemes[i], strlen(schemes[i])) == 0)
+			known = o->mail_url[strlen(schemes[i])] != '\0';
+	if (o->mail_url[0] && !known)
+		config_problem(
+			r, "%s: mail_url: must be smtps://HOST, smtp://HOST or resend:", name);
+	if (o->mail_url[0] && !strchr(o->mail_from, '@'))
+		config_problem(r, "%s: mail_from: must be an address when mail_url is set", name);
+	if (o->dashboard_url[0] && strncmp(o->dashboard_url, "https://", 8) != 0 &&
+		strncmp(o->dashboard_url, "http://", 7) != 0)
+		config_problem(
+			r, "%s: dashboard_url: does not begin with https:// or http://", name);
+}
+
 void config_check(const struct options *o, const char *name, struct config_report *r)
 {
 	static void (*const checks[])(
@@ -153,6 +173,7 @@ void config_check(const struct options *o, const char *name, struct config_repor
 		check_database,
 		check_lists,
 		check_origins,
+		check_mail,
 	};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)

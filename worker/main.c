@@ -96,8 +96,11 @@ static void drain(const char *why)
 
 static bool drained(const struct worker *w)
 {
-	/* A job that is cut off is rolled back by the database and runs again. */
-	return !w->net || (net_connections(w->net) == 0 && net_calls(w->net) == 0);
+	/* A job that is cut off is rolled back by the database and runs again, but a mail
+	 * that is cut off may have been sent. */
+	if (!w->net)
+		return worker_modules_idle(w);
+	return net_connections(w->net) == 0 && net_calls(w->net) == 0;
 }
 
 static void stop(void)

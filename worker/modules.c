@@ -42,7 +42,13 @@ bool worker_modules_up(const struct worker *w)
 
 bool worker_modules_jobs(struct worker *w)
 {
-	return jobs_start(w);
+	w->mailer = mailer_new(w);
+	return w->mailer && jobs_start(w);
+}
+
+bool worker_modules_idle(const struct worker *w)
+{
+	return !w->mailer || mailer_idle(w->mailer);
 }
 
 void worker_modules_stop(struct worker *w)
@@ -50,6 +56,8 @@ void worker_modules_stop(struct worker *w)
 	jobs_free(w);
 	identity_free(w->identity);
 	w->identity = NULL;
+	mailer_free(w->mailer);
+	w->mailer = NULL;
 	ingest_free(w->ingest);
 	w->ingest = NULL;
 	db_pool_free(w->db);

@@ -13,6 +13,8 @@ int worker_modules_start(struct worker *w);
 bool worker_modules_up(const struct worker *w);
 /* Keeper: starts the jobs. */
 bool worker_modules_jobs(struct worker *w);
+/* Nothing is under way that should end before the process does. */
+bool worker_modules_idle(const struct worker *w);
 /* After the loop has stopped, with no call in flight. */
 void worker_modules_stop(struct worker *w);
 

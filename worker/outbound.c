@@ -47,6 +47,13 @@ bool outbound_allowed(const struct options *opt, const struct sockaddr *address)
 	       (opt->dev && client_addr_in(bytes, STR("127.0.0.0/8 ::1")));
 }
 
+static bool is_loopback_address(const struct sockaddr *address)
+{
+	uint8_t bytes[16];
+
+	return address_bytes(address, bytes) && client_addr_in(bytes, STR("127.0.0.0/8 ::1"));
+}
+
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
 	struct outbound *o = arg;
@@ -55,6 +62,10 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 		return CURL_SOCKET_BAD;
 	if (o->target == OUTBOUND_TENANT && !outbound_allowed(o->opt, &to->addr)) {
 		o->refused = true;
+		return CURL_SOCKET_BAD;
+	}
+	if (o->loopback_only && !is_loopback_address(&to->addr)) {
+		o->exposed = true;
 		return CURL_SOCKET_BAD;
 	}
 	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
@@ -75,7 +86,7 @@ CURL *outbound_curl(struct outbound *o)
 	curl = curl_easy_init();
 	if (!curl)
 		return NULL;
-	o->refused = false;
+	o->refused = o->exposed = false;
 	o->error[0] = '\0';
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ms);

@@ -24,7 +24,9 @@ struct outbound {
 	const struct options *opt;
 	enum outbound_target target;
 	uint64_t timeout_ms;
+	bool loopback_only;         /* nothing protects the transfer: this machine only */
 	bool refused;               /* out: the address was not allowed */
+	bool exposed;               /* out: it was not loopback, and should have been */
 	char error[OUTBOUND_ERROR]; /* out: one line for people, no secrets */
 };
 

@@ -19,6 +19,7 @@ struct net;
 struct ingest;
 struct insights;
 struct identity;
+struct mailer;
 struct pb_methods;
 struct key_flight;
 
@@ -37,6 +38,8 @@ struct worker {
 	struct ingest *ingest;     /* group commit */
 	struct identity *identity; /* providers that people sign in by; NULL: none */
 	struct job_state *jobs;    /* of the keeper, jobs/jobs.c; else NULL */
+	struct mailer *mailer;     /* of the keeper, jobs/mail.c; else NULL */
+	unsigned test_mails;       /* being sent (rpc/emailproviders.c) */
 	const struct pb_methods *methods;
 	int ctl_fd;                     /* to the master; EOF means the master died */
 	struct key_flight *key_flights; /* API keys being looked up (worker/call/apikey.c) */

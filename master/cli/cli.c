@@ -17,6 +17,8 @@ static const struct command commands[] = {
 	{"quarantine", "quarantine clear: let calls that killed workers in again", cli_quarantine,
 		NULL},
 	{"options", "print all settings [--sample | --man]", cli_options, NULL},
+	{"mail", "mail list [--dead] [--json] | mail retry ID...|--all-dead: the outbox", NULL,
+		NULL},
 	{"migrate", "apply pending migrations", NULL, NULL},
 	{"admin", "admin create --email E [--name N] [--org N] [--link]: an account with an org",
 		NULL, NULL},

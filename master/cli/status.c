@@ -199,6 +199,8 @@ static void print_counters(const char *now)
 	       "database: %" PRIu64 " statements, %" PRIu64 " failed\n",
 		number(c, "events_accepted"), number(c, "events_created"),
 		number(c, "events_dropped"), number(c, "db_queries"), number(c, "db_errors"));
+	printf("mail: %" PRIu64 " sent, %" PRIu64 " attempts failed, %" PRIu64 " given up\n",
+		number(c, "mails_sent"), number(c, "mails_failed"), number(c, "mails_dead"));
 }
 
 static void print_quarantine(const char *now)

@@ -15,6 +15,7 @@ static const struct {
 } commands[] = {
 	{"admin", cli_admin},
 	{"check", cli_check_worker},
+	{"mail", cli_mail},
 	{"migrate", cli_migrate},
 	{"seed", cli_seed},
 	{"sessions", cli_sessions},

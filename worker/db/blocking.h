@@ -13,4 +13,10 @@ PGconn *db_connect_within(const char *url, uint64_t ms, char *err, size_t err_si
  * none. End it with db_commit() or db_rollback(). 0, or -1 with db->err. */
 int db_blocking_begin(struct db *db, const char *mode, uint64_t lock_ms, uint64_t statement_ms);
 
+/* One connection per thread, kept between its jobs; it dies with its thread. NULL when
+ * there is none. */
+PGconn *db_kept(void);
+void db_keep(PGconn *conn);
+void db_kept_end(void);
+
 #endif

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include "q.h"
 #include "shm/base/clock.h"
@@ -27,34 +26,6 @@ enum {
 	REPLAY_STEP_MS = 5,
 	ROLLBACK_MS = 500
 };
-
-/* Each scan thread keeps one connection; it dies with its thread. */
-static _Thread_local PGconn *kept;
-static pthread_once_t kept_once = PTHREAD_ONCE_INIT;
-static pthread_key_t kept_key;
-
-static void kept_drop(void *conn)
-{
-	PQfinish(conn);
-}
-
-static void kept_setup(void)
-{
-	must(pthread_key_create(&kept_key, kept_drop) == 0);
-}
-
-static void keep(PGconn *conn)
-{
-	pthread_once(&kept_once, kept_setup);
-	kept = conn;
-	pthread_setspecific(kept_key, conn);
-}
-
-static void forget(void)
-{
-	PQfinish(kept);
-	keep(NULL);
-}
 
 struct run {
 	struct reader reader;
@@ -93,7 +64,7 @@ static bool on_enough(struct reader *r, int64_t tmax)
 	return s->enough(s, tmax);
 }
 
-/* Waits until the server behind `kept` has what was acknowledged before the call. */
+/* Waits until the server behind the kept connection has what was acknowledged before the call. */
 static bool caught_up(struct scan *s, struct db *db)
 {
 	uint64_t end = clock_mono_ms() + REPLAY_MS;
@@ -121,28 +92,28 @@ static bool begin(struct scan *s, struct db *db)
 		uint64_t now = clock_mono_ms();
 		uint64_t left = s->deadline_ms > now ? s->deadline_ms - now : 1;
 
-		if (!kept) {
-			keep(db_connect_within(s->url, left, why, sizeof(why)));
+		if (!db_kept()) {
+			db_keep(db_connect_within(s->url, left, why, sizeof(why)));
 			attempt = 1;
 		}
-		if (!kept) {
+		if (!db_kept()) {
 			log_warn("scan cannot connect why=\"%s\"", why);
 			return false;
 		}
-		db_blocking(db, kept, &s->a);
+		db_blocking(db, db_kept(), &s->a);
 		if (s->position.p && !caught_up(s, db)) {
 			/* read-your-writes before load balancing (D21) */
 			s->position.p = NULL;
 			s->url = s->primary_url;
 			attempt = -1;
-			forget();
+			db_kept_end();
 			continue;
 		}
 		db->deadline_ms = s->deadline_ms;
 		if (db_blocking_begin(db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, left) ==
 			0)
 			return true;
-		forget();
+		db_kept_end();
 		if (clock_mono_ms() >= s->deadline_ms) {
 			s->end = SCAN_TIME;
 			return false;
@@ -212,19 +183,19 @@ static void run_scan(void *arg)
 		return;
 	if (!begin(s, &db))
 		return;
-	reader_init(&run.reader, kept, s->project, &s->a, s->segment_memory, should_stop);
+	reader_init(&run.reader, db_kept(), s->project, &s->a, s->segment_memory, should_stop);
 	n = read_all(s, &run);
 	s->end = outcome(s, &run.reader, n);
 	s->bytes = run.reader.stream.bytes;
 	s->segments = run.reader.n_segments;
 	s->events = run.reader.n_events;
 	db.deadline_ms = clock_mono_ms() + ROLLBACK_MS;
-	if (PQtransactionStatus(kept) != PQTRANS_ACTIVE)
+	if (PQtransactionStatus(db_kept()) != PQTRANS_ACTIVE)
 		db_rollback(&db); /* nothing was written */
 	/* a connection to the primary was for this query only */
-	if (PQtransactionStatus(kept) != PQTRANS_IDLE || s->bytes > RECYCLE_BYTES ||
+	if (PQtransactionStatus(db_kept()) != PQTRANS_IDLE || s->bytes > RECYCLE_BYTES ||
 		s->url != s->home_url)
-		forget();
+		db_kept_end();
 	reader_free(&run.reader);
 }
 

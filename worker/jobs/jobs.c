@@ -22,7 +22,10 @@ static const struct {
 } table[] = {
 	/* A feed older than a second switches the key cache off (D85), hence the haste. */
 	{"key_feed", 250, 500, 2000, job_key_feed},
+	/* A link's mail should be there before its reader has changed windows. */
+	{"mail", 250, 2000, 2000, job_mail},
 	{"partitions", 600000, 10000, 60000, job_partitions},
+	{"secrets", 3600000, 60000, 60000, job_secrets},
 	{"sessions", 3600000, 60000, 60000, job_sessions},
 	{"purge", 1000, 60000, 60000, job_purge},
 };

@@ -21,9 +21,17 @@ struct job_run {
 
 /* 0, or -1 with r->db.err. */
 int job_key_feed(struct job_run *r);   /* key_feed.c */
+int job_mail(struct job_run *r);       /* mail.c */
 int job_partitions(struct job_run *r); /* partitions.c */
+int job_secrets(struct job_run *r);    /* secrets.c */
 int job_sessions(struct job_run *r);   /* sessions.c */
 int job_purge(struct job_run *r);      /* purge.c */
+
+/* The senders of mail, which job_mail() wakes; NULL without memory. */
+struct mailer *mailer_new(struct worker *w);
+/* Nothing is being sent, and what was sent is recorded. */
+bool mailer_idle(const struct mailer *m);
+void mailer_free(struct mailer *m);
 
 /* Starts all jobs; the first runs come at once. Only in the keeper. False without memory. */
 bool jobs_start(struct worker *w);

@@ -4,6 +4,7 @@
 #include "proto/validate.h"
 #include "rules.h"
 #include "worker/identity/redirect.h"
+#include "worker/mail/provider.h"
 
 static bool given(const char *text)
 {
@@ -48,4 +49,11 @@ void rule_org_email_provider(struct pb_check *check, const ProtobufCMessage *mes
 
 	if (given(request->reply_to) && !valid_email(str_of(request->reply_to)))
 		pb_violation(check, "reply_to", "reply_to must be an e-mail address or empty");
+	if (request->config_case == ORGEMAILPROVIDERS__V1__UPSERT_REQUEST__CONFIG_SMTP &&
+		given(request->smtp->host) && !provider_host_ok(str_of(request->smtp->host)))
+		pb_violation(check, "smtp.host", "smtp.host must be a host name or an address");
+	if (request->config_case == ORGEMAILPROVIDERS__V1__UPSERT_REQUEST__CONFIG_RESEND &&
+		given(request->resend->api_key) &&
+		!provider_key_ok(str_of(request->resend->api_key)))
+		pb_violation(check, "resend.api_key", "resend.api_key must not hold blanks");
 }

@@ -1,0 +1,37 @@
+/* The connection that a thread keeps between its jobs: see blocking.h. */
+#include <pthread.h>
+
+#include "shm/base/log.h"
+#include "worker/db/blocking.h"
+
+static _Thread_local PGconn *kept;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t at_exit;
+
+static void drop(void *conn)
+{
+	PQfinish(conn);
+}
+
+static void setup(void)
+{
+	must(pthread_key_create(&at_exit, drop) == 0);
+}
+
+PGconn *db_kept(void)
+{
+	return kept;
+}
+
+void db_keep(PGconn *conn)
+{
+	pthread_once(&once, setup);
+	kept = conn;
+	pthread_setspecific(at_exit, conn);
+}
+
+void db_kept_end(void)
+{
+	PQfinish(kept);
+	db_keep(NULL);
+}
