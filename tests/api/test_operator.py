@@ -226,5 +226,6 @@ if __name__ == "__main__":
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_")]
     variant = "asan" if "asan" in sys.argv else "test"
     with pug.Pug(variant, options=outbox.WAITING) as P:
+        outbox.hold(P)
         P.variant = variant
         sys.exit(pug.main(tests))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 
 import pug
@@ -98,8 +99,11 @@ def keeper():
     """The pid of the keeper that is ready."""
     def ready():
         return [w["pid"] for w in P.admin()["workers"] if w["role"] == "keeper" and w["state"] == "ready"]
-    until(ready)
-    return ready()[0]
+    end = time.monotonic() + 30
+    while not (found := ready()):
+        assert time.monotonic() < end, "no keeper is ready"
+        time.sleep(0.02)
+    return found[0]
 
 
 # ---- names and zones --------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 The link's token is sealed there (worker/call/seal.h) under a key of the credential file
 (worker/call/keys.h), so this opens it with the credential file, as the sender does. A sent
-mail has no secret any more: start pugd with WAITING, and no mail leaves.
+mail has no secret any more: start pugd with WAITING and call hold().
 """
 import ctypes
 import ctypes.util
@@ -11,7 +11,15 @@ import hmac
 import os
 
 # Nobody listens there: mail waits in the outbox and is tried again.
-WAITING = ["mail_dir=", "mail_url=smtp://127.0.0.1:1"]
+WAITING = ["mail_dir=", "mail_url=smtp://127.0.0.1:1", "mail_from=pug@example.com"]
+
+
+def hold(pug):
+    """No sender takes what is written from now on, so that its secret stays."""
+    pug.psql("CREATE FUNCTION pugd.test_hold() RETURNS trigger LANGUAGE plpgsql AS "
+             "'BEGIN NEW.next_at := ''infinity''; RETURN NEW; END'")
+    pug.psql("CREATE TRIGGER test_hold BEFORE INSERT ON pugd.mail_outbox "
+             "FOR EACH ROW EXECUTE FUNCTION pugd.test_hold()")
 
 
 def derive(secret, label, n=32):

@@ -71,7 +71,8 @@ class SmtpServer:
         self.now = self.most = self.connections = 0
         self._tls, self._users = tls, users
         self._options = dict(hostname="mx.test", tls_context=starttls,
-                             require_starttls=starttls is not None, auth_require_tls=False)
+                             require_starttls=starttls is not None,
+                             auth_require_tls=users is None)
         if users is not None:
             other = {"PLAIN": ["LOGIN"], "LOGIN": ["PLAIN"]}.get(mechanism, [])
             self._options.update(auth_required=True, authenticator=self._sign_in,
@@ -110,11 +111,8 @@ class SmtpServer:
         self.connections += 1
         if self.silent:
             return asyncio.Protocol()
-        # aiosmtpd offers AUTH even where nobody may use it
-        server = SMTP(self, **self._options)
-        if self._users is None:
-            server._auth_methods = {}
-        return server
+        # With auth_require_tls aiosmtpd offers no AUTH in the clear.
+        return SMTP(self, **self._options)
 
     def __enter__(self):
         self._thread.start()
