@@ -99,6 +99,28 @@ def test_nobody_is_signed_out(variant):
         p.ok(LIST, {"pageSize": 1}, key=prv)
 
 
+def test_provider_secrets_are_sealed_anew(variant):
+    """With the previous file gone they open, because the keeper has sealed them again."""
+    with Rotating(variant) as r:
+        p, org = r.p, r.p.info["org_id"]
+        token = p.sign_in()
+        p.ok(PROVIDERS + "Upsert", {"orgId": org, "fromAddress": "a@shop.example",
+                                    "resend": {"apiKey": "re_1234567890abcdef"}}, token=token)
+
+        def sealed():
+            return p.psql(f"SELECT encode(secret, 'hex') FROM pugd.org_email_providers WHERE org_id = '{org}'")
+        before = sealed()
+        r.rotate()
+        assert p.ok(PROVIDERS + "Get", {"orgId": org}, token=token)["redactedSecret"] == "re_12345***cdef"
+        end = time.monotonic() + 90
+        while sealed() == before:
+            assert time.monotonic() < end, "the keeper has not sealed it again"
+            time.sleep(0.05)
+        r.finish()
+        token = p.sign_in()
+        assert p.ok(PROVIDERS + "Get", {"orgId": org}, token=token)["redactedSecret"] == "re_12345***cdef"
+
+
 def test_a_bad_credential_changes_nothing(variant):
     with Rotating(variant) as r:
         p = r.p
