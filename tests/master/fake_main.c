@@ -184,5 +184,5 @@ int worker_cli(const char *command, int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return strcmp(command, "migrate") == 0 ? 0 : -1;
+	return strcmp(command, "migrate") == 0 || strcmp(command, "check") == 0 ? 0 : -1;
 }
