@@ -6,11 +6,14 @@ import html
 import http.client
 import http.server
 import json
+import os
 import re
 import subprocess
 import threading
 import time
 import urllib.parse
+
+import pug
 
 
 def b64(data):
@@ -180,3 +183,11 @@ class Browser:
             if prompt == "login":
                 form.update(login=login, password="anything")
         raise AssertionError("the sign-in does not end")
+
+
+def real_provider(callback, secret):
+    """oidc-provider as a process, which ends with its standard input; and its issuer."""
+    script = os.path.join(pug.TOP, "tests/oidc/provider.mjs")
+    node = subprocess.Popen(["node", script, callback, secret], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return node, json.loads(node.stdout.readline())["issuer"]
