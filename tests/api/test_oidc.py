@@ -72,7 +72,7 @@ def oidc(provider, issuer, token, status=200, want_reason=None, conn=None, **cha
     body = oidc_body(provider, code, **changes)
     if status == 200:
         return P.ok(AUTH + "CompleteOIDCSignIn", body, conn=conn)
-    return fails(status, want_reason, AUTH + "CompleteOIDCSignIn", body)
+    return fails(status, want_reason, AUTH + "CompleteOIDCSignIn", body, conn=conn)
 
 
 def count(sql):
@@ -410,12 +410,17 @@ def test_call_leaves_at_its_deadline(_):
 
 def test_keys_rotate_within_one_call(_):
     issuer, new = ISSUERS["rotate"], Key("new")
-    for _ in range(6):
-        oidc("rotate", issuer, KEY.token(claims(issuer, nonce="n")))
+    # A connection of each worker: every one of them has keys of its own.
+    conns = [of[0] for of in P.connections_by_worker().values()]
+    for conn in conns:
+        oidc("rotate", issuer, KEY.token(claims(issuer, nonce="n")), conn=conn)
     issuer.keys = [new.jwk()]
-    for _ in range(6):
-        oidc("rotate", issuer, new.token(claims(issuer, nonce="n")))
-    oidc("rotate", issuer, KEY.token(claims(issuer, nonce="n")), 401, "OAUTH_CREDENTIAL_INVALID")
+    for conn in conns:
+        oidc("rotate", issuer, new.token(claims(issuer, nonce="n")), conn=conn)
+    for conn in conns:
+        oidc("rotate", issuer, KEY.token(claims(issuer, nonce="n")), 401, "OAUTH_CREDENTIAL_INVALID",
+             conn=conn)
+        conn.close()
     before = dict(issuer.asked)
     assert before["/keys"] <= 4, before
     for i in range(20):
