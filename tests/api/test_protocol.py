@@ -162,12 +162,6 @@ def test_unknown_and_unwritten(_):
     _, answer, _ = fails(501, "unimplemented", "UNIMPLEMENTED", AUTH + "RequestMagicLink",
                          {"email": "a@example.com"})
     assert "not implemented" in answer["message"], answer
-    # A stream's error stands in its last envelope.
-    status, body, _ = P.call(STREAM, raw=b"\0\0\0\0\2{}", token=TOKEN,
-                             project=P.info["project_id"],
-                             headers={"content-type": "application/connect+json"})
-    assert status == 200 and body[0] & 2, body
-    assert json.loads(body[5:])["error"]["code"] == "unimplemented", body
 
 
 def test_gzip_answers(_):
