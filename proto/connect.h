@@ -63,7 +63,7 @@ enum connect_inflated connect_gunzip(struct str in, size_t limit, struct arena *
 /* Appends in as gzip; false when out->over or zlib has no memory. */
 bool connect_gzip(struct str in, struct buf *out);
 
-enum { CONNECT_FLAG_COMPRESSED = 1, CONNECT_FLAG_END = 2 };
+enum { CONNECT_FLAG_COMPRESSED = 1, CONNECT_FLAG_END = 2, CONNECT_ENVELOPE_HEAD = 5 };
 
 /* Appends one enveloped message of a stream. */
 void connect_envelope(struct buf *out, uint8_t flags, struct str message);

@@ -103,6 +103,37 @@ void arena_reset(struct arena *a)
 	}
 }
 
+struct arena_mark arena_mark(const struct arena *a)
+{
+	struct arena_chunk *head = a->chunk;
+
+	return (struct arena_mark){head, head ? head->next : NULL, head ? head->used : 0, a->used};
+}
+
+/* Frees the chunks from *link up to `end`. */
+static void chunks_drop(struct arena *a, struct arena_chunk **link, struct arena_chunk *end)
+{
+	while (*link != end) {
+		struct arena_chunk *c = *link;
+
+		*link = c->next;
+		a->held -= sizeof(*c) + c->size;
+		chunk_free(c);
+	}
+}
+
+void arena_release(struct arena *a, const struct arena_mark *m)
+{
+	/* newer chunks come before the head of then, or, made for one allocation, behind it */
+	chunks_drop(a, &a->chunk, m->head);
+	a->used = m->used;
+	if (!m->head)
+		return;
+	chunks_drop(a, &m->head->next, m->behind);
+	m->head->used = m->head_used;
+	POISON(m->head->data + m->head_used, m->head->size - m->head_used);
+}
+
 static struct arena_chunk *chunk_new(struct arena *a, size_t size, bool own)
 {
 	struct arena_chunk *c;

@@ -24,6 +24,15 @@ void arena_init(struct arena *a, size_t cap);
 void arena_free(struct arena *a);
 /* As arena_free, but keeps one small chunk for the next call. */
 void arena_reset(struct arena *a);
+/* Where an arena stands, to go back to: for what is made and forgotten many times within
+ * one call. Of what was allocated before, nothing may grow in between. */
+struct arena_mark {
+	struct arena_chunk *head, *behind;
+	size_t head_used, used;
+};
+
+struct arena_mark arena_mark(const struct arena *a);
+void arena_release(struct arena *a, const struct arena_mark *m);
 /* size bytes, aligned to 16, uninitialised; NULL beyond the cap. */
 void *arena_alloc(struct arena *a, size_t size);
 /* As arena_alloc, zeroed. */

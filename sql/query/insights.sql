@@ -38,9 +38,9 @@ ORDER BY tmax DESC;
 -- name: scan_profiles :many
 -- lane: slow
 -- params: project int4
--- columns: id text, external_id text
+-- columns: id text, external_id text, create_time timestamptz
 -- unbounded: streamed; one row a live profile
-SELECT id, external_id FROM pugd.profiles WHERE project = $1 AND deleted_at IS NULL;
+SELECT id, external_id, create_time FROM pugd.profiles WHERE project = $1 AND deleted_at IS NULL;
 
 -- name: scan_aliases :many
 -- lane: slow

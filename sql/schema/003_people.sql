@@ -69,3 +69,128 @@ CREATE TABLE pugd.usage_days (
 ALTER TABLE pugd.projects ADD COLUMN purged_at timestamptz;
 CREATE INDEX projects_purge_idx ON pugd.projects (deleted_at)
   WHERE deleted_at IS NOT NULL AND purged_at IS NULL;
+
+-- Who is who (D26, D60): each of the functions below is one change, made and committed
+-- by one statement. READ COMMITTED: a statement of a function sees what was committed
+-- before it, so everything after identity_lock() sees what was waited for.
+
+-- Keeps a profile readable in one answer, whoever sends traits for how long.
+ALTER TABLE pugd.profiles ADD CONSTRAINT profiles_properties_size
+  CHECK (octet_length(properties::text) <= 262144);
+
+-- Serialises changes of ids. Always in this order, so that nobody waits in a circle:
+-- the project (shared, or alone with `whole`), then ids by their hash, then one profile.
+-- Alone is who makes a profile vanish: a merge, an erasure. Whoever shares changes only
+-- what the locked ids name. Ends with the transaction.
+CREATE FUNCTION pugd.identity_lock(in_project int, whole bool, ids text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF whole THEN
+    PERFORM pg_catalog.pg_advisory_xact_lock(1886744423, in_project);
+    RETURN;
+  END IF;
+  PERFORM pg_catalog.pg_advisory_xact_lock_shared(1886744423, in_project);
+  PERFORM pg_catalog.pg_advisory_xact_lock(x.k) FROM (
+    SELECT DISTINCT pg_catalog.hashtextextended(u.id, in_project) AS k
+    FROM unnest(ids) u (id) WHERE u.id <> '' ORDER BY k) x;
+END $$;
+
+-- The live profile that an id names; NULL: nobody's. `external` says that a live
+-- external_id goes before everything else.
+CREATE FUNCTION pugd.identity_of(in_project int, in_id text, external bool) RETURNS text
+LANGUAGE sql STABLE AS $$
+  SELECT x.id FROM (
+    SELECT p.id::text, CASE WHEN external THEN 0 ELSE 3 END AS rank FROM pugd.profiles p
+    WHERE p.project = in_project AND p.external_id = in_id AND p.external_id <> ''
+      AND p.deleted_at IS NULL
+    UNION ALL
+    SELECT p.id::text, 1 FROM pugd.profiles p
+    WHERE p.project = in_project AND p.id = in_id AND p.deleted_at IS NULL
+    UNION ALL
+    SELECT p.id::text, 2 FROM pugd.aliases a
+    JOIN pugd.profiles p ON p.project = a.project AND p.id = a.profile_id
+    WHERE a.project = in_project AND a.alias_id = in_id AND p.deleted_at IS NULL
+  ) x ORDER BY x.rank LIMIT 1
+$$;
+
+CREATE FUNCTION pugd.identity_join(in_project int, ids text[], to_profile text) RETURNS void
+LANGUAGE sql AS $$
+  INSERT INTO pugd.aliases AS a (project, alias_id, profile_id)
+  SELECT DISTINCT in_project, u.id, to_profile FROM unnest(ids) u (id) WHERE u.id <> ''
+  ON CONFLICT (project, alias_id) DO UPDATE SET profile_id = EXCLUDED.profile_id
+  WHERE a.profile_id <> EXCLUDED.profile_id
+$$;
+
+-- Identify. No row: the project is gone. `taken`: in_anonymous is somebody's external_id.
+CREATE FUNCTION pugd.identify(in_project int, in_new text, in_external text, in_anonymous text,
+                              in_traits jsonb, in_removed text[])
+RETURNS TABLE (profile_id text, taken bool) LANGUAGE plpgsql AS $$
+DECLARE
+  joins bool := in_anonymous NOT IN ('', in_external);
+BEGIN
+  PERFORM pugd.identity_lock(in_project, false, ARRAY[in_external, in_anonymous]);
+  IF NOT EXISTS (SELECT FROM pugd.projects p WHERE p.num = in_project AND p.deleted_at IS NULL) THEN
+    RETURN;
+  END IF;
+  taken := joins AND EXISTS (
+    SELECT FROM pugd.profiles p WHERE p.project = in_project AND p.external_id = in_anonymous
+      AND p.external_id <> '' AND p.deleted_at IS NULL);
+  profile_id := pugd.identity_of(in_project, in_external, true);
+  IF taken THEN
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  IF profile_id IS NULL THEN
+    profile_id := in_new;
+    INSERT INTO pugd.profiles (project, id, external_id, properties)
+    VALUES (in_project, in_new, in_external, in_traits);
+  ELSE
+    UPDATE pugd.profiles p SET update_time = clock_timestamp(),
+      properties = (p.properties - in_removed) || in_traits
+    WHERE p.project = in_project AND p.id = profile_id;
+  END IF;
+  IF joins THEN
+    PERFORM pugd.identity_join(in_project, ARRAY[in_anonymous], profile_id);
+  END IF;
+  RETURN NEXT;
+END $$;
+
+-- Alias. No row: the project is gone. `again`: a profile is to be merged, for which the
+-- caller must ask with in_whole; nothing was changed.
+CREATE FUNCTION pugd.identity_alias(in_project int, in_new text, in_previous text,
+                                    in_external text, in_whole bool)
+RETURNS TABLE (profile_id text, again bool) LANGUAGE plpgsql AS $$
+DECLARE
+  source text;
+  merged pugd.profiles;
+BEGIN
+  PERFORM pugd.identity_lock(in_project, in_whole, ARRAY[in_previous, in_external]);
+  IF NOT EXISTS (SELECT FROM pugd.projects p WHERE p.num = in_project AND p.deleted_at IS NULL) THEN
+    RETURN;
+  END IF;
+  profile_id := pugd.identity_of(in_project, in_external, true);
+  source := pugd.identity_of(in_project, in_previous, false);
+  again := false;
+  IF in_previous = in_external OR source = profile_id THEN
+    profile_id := coalesce(profile_id, '');
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  again := source IS NOT NULL AND NOT in_whole;
+  IF again THEN
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  IF profile_id IS NULL THEN
+    profile_id := in_new;
+    INSERT INTO pugd.profiles (project, id, external_id) VALUES (in_project, in_new, in_external);
+  END IF;
+  DELETE FROM pugd.profiles p WHERE p.project = in_project AND p.id = source RETURNING * INTO merged;
+  UPDATE pugd.profiles p SET update_time = clock_timestamp(),
+    properties = coalesce(merged.properties, '{}') || p.properties
+  WHERE p.project = in_project AND p.id = profile_id;
+  UPDATE pugd.aliases a SET profile_id = identity_alias.profile_id
+  WHERE a.project = in_project AND a.profile_id = source;
+  PERFORM pugd.identity_join(in_project, ARRAY[in_previous, source, merged.external_id], profile_id);
+  RETURN NEXT;
+END $$;

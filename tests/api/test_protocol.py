@@ -163,12 +163,6 @@ def test_unknown_and_unwritten(_):
     assert status == 404 and not isinstance(body, dict) and headers["x-request-id"]
     _, answer, _ = fails(501, "unimplemented", "UNIMPLEMENTED", UNWRITTEN, {"shareId": "x"})
     assert "not implemented" in answer["message"], answer
-    # A stream's error stands in its last envelope.
-    status, body, _ = P.call(STREAM, raw=b"\0\0\0\0\2{}", token=TOKEN,
-                             project=P.info["project_id"],
-                             headers={"content-type": "application/connect+json"})
-    assert status == 200 and body[0] & 2, body
-    assert json.loads(body[5:])["error"]["code"] == "unimplemented", body
 
 
 def test_gzip_answers(_):

@@ -221,7 +221,9 @@ def check(world, method, path, caller, binary):
 def verdict(method, caller, want, status, answer):
     what = f"{method.path} by {caller}: {status} {str(answer)[:200]}"
     if method.server_stream and isinstance(answer, bytes):
-        status, answer = 0, json.loads(answer[5:]).get("error", {})
+        while answer[0] & 2 == 0:
+            answer = answer[5 + int.from_bytes(answer[1:5], "big"):]
+        answer = json.loads(answer[5:]).get("error", {})
         status = {"unauthenticated": 401, "permission_denied": 403, "unimplemented": 501,
                   "invalid_argument": 400}.get(answer.get("code"), 200)
     if status == 501:

@@ -11,6 +11,7 @@
  */
 #include <string.h>
 #include "rpc.h"
+#include "proto/connect.h"
 #include "shm/base/clock.h"
 #include "shm/base/hash.h"
 #include "shm/base/log.h"
@@ -45,6 +46,7 @@ static struct str body_left;
 static int replies;
 static struct arena stored_memory;
 static struct str stored; /* a segment */
+static bool stream_open_now;
 
 static const char keys[2][45] = {"pub_0123456789abcdef0123456789abcdef01234567",
 	"prv_0123456789abcdef0123456789abcdef01234567"};
@@ -77,16 +79,55 @@ enum http_body http_read_body(struct http_request *rq, size_t max, struct str *b
 	return b.over ? HTTP_BODY_MEMORY : HTTP_BODY_OK;
 }
 
-/* Whatever came in: one reply, with a status, and headers that end lines only
- * where a line ends. */
-void http_send(struct http_request *rq, const struct http_reply *rp)
+/* A head has a status, and headers that end lines only where a line ends. */
+static void check_head(const struct http_reply *rp)
 {
-	(void)rq;
-	replies++;
 	must(rp->status >= 200 && rp->status < 600);
 	for (size_t i = 0; i < rp->headers.n; i++)
 		must(rp->headers.p[i] != '\0');
 	must(rp->headers.n == 0 || rp->headers.p[rp->headers.n - 1] == '\n');
+}
+
+/* Whatever came in: one reply. */
+void http_send(struct http_request *rq, const struct http_reply *rp)
+{
+	(void)rq;
+	must(!stream_open_now);
+	replies++;
+	check_head(rp);
+}
+
+/* A stream is a head, whole envelopes, and the one that says it is the last. */
+void http_stream_begin(struct http_request *rq, const struct http_reply *rp)
+{
+	(void)rq;
+	must(!stream_open_now && rp->status == 200);
+	stream_open_now = true;
+	check_head(rp);
+}
+
+enum http_stream http_stream_write(struct http_request *rq, struct str piece, uint64_t deadline_ms)
+{
+	struct str message;
+	uint8_t flags;
+
+	(void)rq;
+	(void)deadline_ms;
+	must(stream_open_now && connect_envelope_take(&piece, &flags, &message) && piece.n == 0);
+	must(!(flags & CONNECT_FLAG_END));
+	return HTTP_STREAM_OK;
+}
+
+void http_stream_end(struct http_request *rq, struct str piece)
+{
+	struct str message;
+	uint8_t flags;
+
+	(void)rq;
+	must(stream_open_now && connect_envelope_take(&piece, &flags, &message) && piece.n == 0);
+	must(flags == CONNECT_FLAG_END);
+	stream_open_now = false;
+	replies++;
 }
 
 bool http_gone(const struct http_request *rq)
@@ -221,10 +262,8 @@ static int query(struct call *c, const void *in, void *out)
 
 static int answer_nothing(struct call *c, const void *in, void *out)
 {
-	(void)c;
 	(void)in;
-	(void)out;
-	return 0;
+	return c->method->server_stream ? call_send(c, out) : 0;
 }
 
 static void setup_table(void)

@@ -160,7 +160,8 @@ static void kit_put_time(struct buf *b, int64_t ms)
 }
 
 /* "kind[a,b]: 01-01=3 01-02=1; ..." */
-static const char *kit_trends(const char *json, const char *zone, const char *const *lines)
+__attribute__((unused)) static const char *kit_trends(
+	const char *json, const char *zone, const char *const *lines)
 {
 	struct plan plan;
 	const char *why = kit_compile(&plan, json, zone);

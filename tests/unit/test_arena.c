@@ -195,3 +195,39 @@ Test(buf, over_is_sticky)
 	cr_expect(b.p[b.n - 1] == 'x');
 	arena_free(&a);
 }
+
+Test(arena, back_to_a_mark)
+{
+	static const size_t firsts[] = {0, 10, 3000, 100000};
+	static const size_t sizes[] = {10, 5000, 200000, 40, 70000, 3000};
+
+	for (size_t f = 0; f < sizeof(firsts) / sizeof(firsts[0]); f++) {
+		struct arena a;
+		struct arena_mark m;
+		char *before;
+		size_t used, held;
+
+		arena_init(&a, 8 << 20);
+		before = firsts[f] ? arena_alloc(&a, firsts[f]) : NULL;
+		if (before)
+			memset(before, 'b', firsts[f]);
+		m = arena_mark(&a);
+		used = a.used;
+		held = a.held;
+		/* far more than the cap in total */
+		for (int round = 0; round < 200; round++) {
+			for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+				char *p = arena_alloc(&a, sizes[i]);
+
+				cr_assert_not_null(p);
+				memset(p, 'x', sizes[i]);
+			}
+			arena_release(&a, &m);
+			cr_assert_eq(a.used, used);
+			cr_assert_eq(a.held, held);
+		}
+		for (size_t i = 0; i < firsts[f]; i++)
+			cr_assert_eq(before[i], 'b');
+		arena_free(&a);
+	}
+}

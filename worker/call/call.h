@@ -104,6 +104,9 @@ struct call {
 	uint64_t address_hash; /* of the client's /32 or /64 */
 	int64_t timeout_ms;    /* Connect-Timeout-Ms, -1 when the client sent none */
 	bool streaming;        /* a streaming content type: errors go into an envelope */
+	bool gzip_stream;      /* messages of the stream may be compressed */
+	bool stream_begun;     /* its head is on the way: what is left to say is the end */
+	size_t streamed;       /* bytes of its messages */
 	bool plain_answer;     /* c->reply is complete already and no Connect answer */
 	size_t bytes_in;       /* of the body */
 	struct limit_note {
@@ -141,6 +144,9 @@ struct call *call_self(void);
 /* Arena shorthands that fail the call with resource_exhausted at the cap. */
 void *call_alloc(struct call *c, size_t size);
 char *call_str(struct call *c, struct str s); /* a NUL-terminated copy */
+/* For handlers of streams: one message, which is forgotten afterwards. Parks while the
+ * client is slower. 0, or -1 after call_fail(): the client is gone or out of time. */
+int call_send(struct call *c, const ProtobufCMessage *message);
 
 int call_route(struct call *c);
 int call_authn(struct call *c);

@@ -10,6 +10,7 @@
 #include "shm/options.h"
 #include "worker/call/crumb.h"
 #include "worker/call/route.h"
+#include "worker/call/stream.h"
 #include "worker/worker.h"
 
 static int too_large(struct call *c)
@@ -23,9 +24,9 @@ static int no_memory(struct call *c)
 	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the message needs too much memory");
 }
 
-static int read_body(struct call *c, struct str *body)
+static int read_body(struct call *c, size_t around, struct str *body)
 {
-	switch (http_read_body(c->rq, (size_t)c->w->opt->max_body, body)) {
+	switch (http_read_body(c->rq, (size_t)c->w->opt->max_body + around, body)) {
 	case HTTP_BODY_OK:
 		c->bytes_in = body->n;
 		return 0;
@@ -114,6 +115,26 @@ static int take_print(struct call *c, struct str bytes)
 	return crumb_quarantine(c);
 }
 
+/* Streams say in headers of their own what their messages are packed with. */
+static int from_stream(struct call *c)
+{
+	struct str header = http_header_get(c->rq, STR("connect-content-encoding"));
+	enum connect_coding coding = connect_coding_parse(header);
+	struct str body = {NULL, 0}, message;
+	bool packed;
+
+	c->gzip_stream =
+		connect_accepts_gzip(http_header_get(c->rq, STR("connect-accept-encoding")));
+	if (coding == CONNECT_UNKNOWN_CODING ||
+		connect_coding_parse(http_header_get(c->rq, STR("content-encoding"))) !=
+			CONNECT_IDENTITY)
+		return unknown_coding(c);
+	if (read_body(c, CONNECT_ENVELOPE_HEAD, &body) < 0 || take_print(c, body) < 0 ||
+		stream_open(c, body, coding == CONNECT_GZIP, &message, &packed) < 0)
+		return -1;
+	return inflate_message(c, packed ? coding : CONNECT_IDENTITY, message);
+}
+
 static int from_body(struct call *c)
 {
 	struct str header = http_header_get(c->rq, STR("content-encoding"));
@@ -122,7 +143,7 @@ static int from_body(struct call *c)
 
 	if (coding == CONNECT_UNKNOWN_CODING)
 		return unknown_coding(c);
-	if (read_body(c, &body) < 0 || take_print(c, body) < 0)
+	if (read_body(c, 0, &body) < 0 || take_print(c, body) < 0)
 		return -1;
 	return inflate_message(c, coding, body);
 }
@@ -157,7 +178,7 @@ int call_decode(struct call *c)
 	if (!c->method->handler)
 		return call_fail(c, CODE_UNIMPLEMENTED, NULL,
 			"this method is not implemented by this server");
-	if ((c->get ? from_query(c) : from_body(c)) < 0)
+	if ((c->get ? from_query(c) : c->streaming ? from_stream(c) : from_body(c)) < 0)
 		return -1;
 	if (c->message.n == 0)
 		c->message = STR(""); /* the codecs do arithmetic on the pointer */

@@ -2,10 +2,9 @@
 #include "proto/connect.h"
 #include "proto/json.h"
 #include "proto/wire_scan.h"
-#include "worker/call/call.h"
+#include "worker/call/encode.h"
 
-/* Smaller answers fit into one packet anyway; gzip would cost time for nothing. */
-enum { GZIP_MIN = 1024, FIRST_ROOM = 512 };
+enum { FIRST_ROOM = 512 };
 
 /* Where memory does not suffice the answer goes out as it is. */
 static void compress(struct call *c)
@@ -18,7 +17,7 @@ static void compress(struct call *c)
 		c->reply.body = (struct str){b.p, b.n};
 }
 
-int call_encode(struct call *c)
+int encode_message(struct call *c, const ProtobufCMessage *m, struct str *out)
 {
 	struct buf b;
 	int rc = 0;
@@ -26,15 +25,25 @@ int call_encode(struct call *c)
 	buf_init(&b, c->arena);
 	buf_room(&b, FIRST_ROOM);
 	if (c->codec == CODEC_JSON)
-		rc = json_write(c->method->out, c->out, &b);
+		rc = json_write(c->method->out, m, &b);
 	else
-		pb_pack(c->out, &b);
+		pb_pack(m, &b);
 	if (b.over)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the answer is too large");
 	if (rc < 0)
 		return call_fail(c, CODE_INTERNAL, NULL, "internal error");
-	c->reply.body = (struct str){b.p, b.n};
-	if (b.n >= GZIP_MIN && connect_accepts_gzip(http_header_get(c->rq, STR("accept-encoding"))))
+	*out = (struct str){b.p, b.n};
+	return 0;
+}
+
+int call_encode(struct call *c)
+{
+	if (c->streaming) /* the handler has sent its messages; the end is call_reply()'s */
+		return 0;
+	if (encode_message(c, c->out, &c->reply.body) < 0)
+		return -1;
+	if (c->reply.body.n >= ENCODE_GZIP_MIN &&
+		connect_accepts_gzip(http_header_get(c->rq, STR("accept-encoding"))))
 		compress(c);
 	return 0;
 }

@@ -7,6 +7,8 @@
 #include "worker/call/cors.h"
 #include "worker/call/error.h"
 #include "worker/call/limit.h"
+#include "worker/call/reply.h"
+#include "worker/call/stream.h"
 #include "worker/worker.h"
 
 static const char *content_type(const struct call *c)
@@ -19,25 +21,14 @@ static const char *content_type(const struct call *c)
 	return connect_media_name(m);
 }
 
-/* On a stream an error is no status but the last envelope of a 200. */
-static void streaming_error(struct call *c)
-{
-	struct str json = error_json(c);
-	struct str end = arena_printf(c->arena, "{\"error\":%.*s}", STR_ARG(json));
-	struct buf b;
-
-	buf_init(&b, c->arena);
-	connect_envelope(&b, CONNECT_FLAG_END, end);
-	c->reply.status = 200;
-	c->reply.body = b.over || !end.p ? (struct str){NULL, 0} : (struct str){b.p, b.n};
-}
-
 static void fill_body(struct call *c)
 {
-	if (c->code == CODE_OK) {
+	if (c->streaming) {
+		/* on a stream an error is no status but the last envelope of a 200 */
 		c->reply.status = 200;
-	} else if (c->streaming) {
-		streaming_error(c);
+		c->reply.body = stream_end(c);
+	} else if (c->code == CODE_OK) {
+		c->reply.status = 200;
 	} else {
 		c->reply.status = error_code(c->code)->status;
 		c->reply.body = error_json(c);
@@ -53,6 +44,8 @@ static void connect_headers(struct call *c, struct buf *h)
 	buf_z(h, "\r\n");
 	if (c->code == CODE_OK && c->gzip_out)
 		buf_z(h, "Content-Encoding: gzip\r\n");
+	if (c->gzip_stream)
+		buf_z(h, "Connect-Content-Encoding: gzip\r\n");
 	/* An answer to GET must not outlive the rights of who asked (D85). */
 	if (c->get)
 		buf_z(h, "Cache-Control: no-store\r\n");
@@ -74,18 +67,38 @@ static void give_up(struct call *c)
 	c->reply.close = true;
 }
 
-void call_reply(struct call *c)
+void reply_headers(struct call *c)
 {
 	struct buf *h = &c->reply.headers;
 
-	error_release(c);
 	buf_printf(h, "X-Request-Id: %s\r\n", c->id);
 	cors_headers(c, h);
-	if (!c->plain_answer) {
-		fill_body(c);
+	if (!c->plain_answer)
 		connect_headers(c, h);
+}
+
+/* The head is gone long since. Without memory for the end there is none, and a stream
+ * without its end is an error to every client. */
+static void end_stream(struct call *c)
+{
+	struct str end = stream_end(c);
+
+	c->reply.body.n = c->streamed + end.n;
+	access_log(c);
+	http_stream_end(c->rq, end);
+}
+
+void call_reply(struct call *c)
+{
+	error_release(c);
+	if (c->stream_begun) {
+		end_stream(c);
+		return;
 	}
-	if (h->over || (c->code != CODE_OK && c->reply.body.p == NULL))
+	if (!c->plain_answer)
+		fill_body(c);
+	reply_headers(c);
+	if (c->reply.headers.over || (c->code != CODE_OK && c->reply.body.p == NULL))
 		give_up(c);
 	access_log(c);
 	http_send(c->rq, &c->reply);

@@ -259,3 +259,71 @@ int compile_list(
 	p->need.distinct = p->people;
 	return 0;
 }
+
+/* ---- conditions on persons ---- */
+
+static int make_person_filter(
+	struct plan *p, struct filter *f, const Common__V1__PropertyFilter *in, const char **why)
+{
+	/* what an activity summary shows; traits are the other thing to ask for */
+	static const char *const shown[] = {"$browser", "$browserVersion", "$os", "$osVersion",
+		"$device", "$country", "$region", "$city"};
+	Common__V1__PropertyFilter copy = *in;
+	bool known = false;
+
+	if (in->source == COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_UNSPECIFIED)
+		copy.source = COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_PROFILE;
+	if (copy.source == COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_PROFILE)
+		return make_filter(p, f, &copy, why);
+	*why = "filters on profiles name traits, or with PROPERTY_SOURCE_AUTO one of the "
+	       "properties of the activity summary";
+	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+		known |= str_eq(text(in->property), str_of(shown[i]));
+	if (!known || in->source != COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_AUTO)
+		return -1;
+	*why = "properties of the activity summary are text, which no numeric operator takes";
+	return filter_numeric((enum filter_op)in->operator_) ? -1 : make_filter(p, f, &copy, why);
+}
+
+static int make_person_group(
+	struct plan *p, struct plan_group *g, const Profiles__V1__FilterGroup *in, const char **why)
+{
+	struct filter *filters = arena_array(p->a, in->n_filters + 1, sizeof(*filters));
+
+	*why = too_big;
+	if (!filters)
+		return -1;
+	*g = (struct plan_group){
+		.any = in->operator_ == COMMON__V1__LOGICAL_OPERATOR__LOGICAL_OPERATOR_OR,
+		.filters = filters,
+		.n = (uint32_t)in->n_filters};
+	for (size_t i = 0; i < in->n_filters; i++)
+		if (make_person_filter(p, &filters[i], in->filters[i], why) < 0)
+			return -1;
+	return 0;
+}
+
+int compile_persons(struct plan *p, Profiles__V1__FilterGroup *const *groups, size_t n, bool any,
+	struct arena *a, const char **why)
+{
+	struct plan_group *made = arena_array(a, n + 1, sizeof(*made));
+
+	*p = (struct plan){.kind = PLAN_PERSONS,
+		.a = a,
+		.from_ms = INT64_MIN / 2,
+		.to_ms = INT64_MAX / 2,
+		.people = true,
+		.need = {.distinct = true},
+		.person_groups = made,
+		.n_person_groups = (uint32_t)n,
+		.any_person_group = any,
+		.dates = true};
+	*why = too_big;
+	if (!made)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (make_person_group(p, &made[i], groups[i], why) < 0)
+			return -1;
+	p->need.ids = p->need.n_props > 0;
+	return 0;
+}

@@ -7,6 +7,7 @@
 
 #include "proto/activity/v1/activity.pb-c.h"
 #include "proto/insights/v1/insights.pb-c.h"
+#include "proto/profiles/v1/profiles.pb-c.h"
 #include "worker/insights/plan.h"
 
 /* 0, or -1 with *why (NULL: the arena is full). The plan refers to the message. */
@@ -14,5 +15,8 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 	struct arena *a, const char **why);
 int compile_list(
 	struct plan *p, const Activity__V1__ListRequest *in, struct arena *a, const char **why);
+/* Every event of everybody; `groups` become conditions on persons. */
+int compile_persons(struct plan *p, Profiles__V1__FilterGroup *const *groups, size_t n, bool any,
+	struct arena *a, const char **why);
 
 #endif

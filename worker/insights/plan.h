@@ -10,7 +10,7 @@
 #include "worker/insights/filter.h"
 #include "worker/store/batch.h"
 
-enum plan_kind { PLAN_TRENDS, PLAN_SEGMENTATION, PLAN_LIST };
+enum plan_kind { PLAN_TRENDS, PLAN_SEGMENTATION, PLAN_LIST, PLAN_PERSONS };
 
 /* Numbers of insights.v1.AggregationType. */
 enum plan_agg {
@@ -64,6 +64,12 @@ struct plan {
 	struct str person;    /* only this person's, by any id; p == NULL: everybody's */
 	struct str session;   /* 16 bytes, or p == NULL */
 	struct str only_kind; /* p == NULL: every kind */
+	/* PLAN_PERSONS: conditions on persons, not on events. A filter's source is a
+	 * property of the latest event, or a trait path. */
+	const struct plan_group *person_groups;
+	uint32_t n_person_groups;
+	bool any_person_group;
+	bool dates; /* when profiles were made is wanted */
 };
 
 /* Number of an event property in need.props, added when new; PLAN_NONE at the

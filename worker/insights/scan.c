@@ -151,6 +151,19 @@ static enum scan_end outcome(const struct scan *s, const struct reader *r, int n
 	}
 }
 
+static int read_segments(struct scan *s, struct reader *r)
+{
+	const struct plan *p = s->plan;
+	int n = s->enough ? reader_scan_newest(r, p->from_ms, p->to_ms)
+			  : reader_scan(r, p->from_ms, p->to_ms);
+
+	if (n == 0 && s->finish && !s->finish(s)) {
+		r->error = READER_MEMORY;
+		return -1;
+	}
+	return n;
+}
+
 static int read_all(struct scan *s, struct run *run)
 {
 	const struct plan *p = s->plan;
@@ -160,13 +173,12 @@ static int read_all(struct scan *s, struct run *run)
 		r->error = READER_MEMORY;
 		return -1;
 	}
+	r->dates = p->dates;
 	if (p->people && reader_people(r, &s->people, p->paths, p->n_paths) < 0)
 		return -1;
 	r->segment = on_segment;
 	r->enough = on_enough;
-	if (s->enough)
-		return reader_scan_newest(r, p->from_ms, p->to_ms);
-	return reader_scan(r, p->from_ms, p->to_ms);
+	return read_segments(s, r);
 }
 
 /* On the thread. */

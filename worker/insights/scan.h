@@ -25,6 +25,8 @@ struct scan {
 	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg);
 	/* Set: newest first; asked before each segment with its latest time. */
 	bool (*enough)(struct scan *s, int64_t tmax);
+	/* Set: asked once at the end, still on the thread. False at the arena's cap. */
+	bool (*finish)(struct scan *s);
 	void *kernel;
 	struct arena a; /* of the query: plan, people, kernel, results */
 	struct people people;

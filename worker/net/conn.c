@@ -23,6 +23,7 @@ static const char *const state_names[] = {
 	[CONN_IDLE] = "idle",
 	[CONN_HEAD] = "head",
 	[CONN_CALL] = "call",
+	[CONN_STREAM] = "stream",
 	[CONN_FLUSH] = "flush",
 	[CONN_SKIP] = "skip",
 	[CONN_LINGER] = "linger",
@@ -48,8 +49,9 @@ static uint32_t conn_interest(const struct conn *c)
 		return in;
 	case CONN_CALL:
 		return (c->x->wanted && !c->x->body_over ? in : 0) | rdhup;
+	case CONN_STREAM:
 	case CONN_FLUSH:
-		return c->x && !reply_flushed(c->x) ? EPOLLOUT : rdhup;
+		return c->x && reply_unsent(c->x) ? EPOLLOUT : rdhup;
 	case CONN_DEAD:
 		break;
 	}
@@ -123,7 +125,10 @@ void conn_vanished(struct conn *c, const char *reason)
 	c->gone = true;
 	conn_unwatch(c);
 	loop_timer_stop(c->net->s.loop, &c->timer);
-	exchange_settle(c, HTTP_BODY_BROKEN);
+	if (c->state == CONN_STREAM)
+		stream_wake(c);
+	else
+		exchange_settle(c, HTTP_BODY_BROKEN);
 }
 
 void conn_poke(struct conn *c)
@@ -387,6 +392,7 @@ static void conn_eof(struct conn *c)
 	case CONN_LINGER:
 		conn_end(c, "closed by the client");
 		break;
+	case CONN_STREAM:
 	case CONN_FLUSH:
 	case CONN_DEAD:
 		break;
@@ -463,6 +469,7 @@ static void conn_timeout(struct loop_timer *t)
 		net_count(c->net, CTR_timeouts_body, 1);
 		exchange_settle(c, HTTP_BODY_TIMEOUT);
 		break;
+	case CONN_STREAM:
 	case CONN_FLUSH:
 		conn_vanished(c, "slow reader");
 		conn_poke(c);

@@ -36,6 +36,7 @@ enum conn_state {
 	CONN_IDLE,   /* between requests, not a byte of the next one */
 	CONN_HEAD,   /* a head has begun */
 	CONN_CALL,   /* the call runs; it may be reading its body */
+	CONN_STREAM, /* the call runs and has begun to reply in pieces */
 	CONN_FLUSH,  /* the reply is written as the socket takes it */
 	CONN_SKIP,   /* replied; the rest of the body is being thrown away */
 	CONN_LINGER, /* our side is shut; waiting for the peer's end */
@@ -57,7 +58,7 @@ struct exchange {
 	bool body_read; /* complete on the wire */
 	bool body_over; /* `verdict` holds */
 	enum http_body verdict;
-	struct coro *waiter; /* parked in http_read_body() */
+	struct coro *waiter; /* parked in http_read_body() or http_stream_write() */
 	uint64_t skipped;
 	/* reply */
 	bool probed;     /* whether a half-closed client is still there, by http_gone() */
@@ -150,8 +151,19 @@ void exchange_settle(struct conn *c, enum http_body verdict);
 void reply_start(struct conn *c, const struct http_reply *rp);
 void reply_flush(struct conn *c);
 bool reply_flushed(const struct exchange *x);
+/* Bytes queued and not yet written. */
+size_t reply_unsent(const struct exchange *x);
+/* Queues a head; `framing` is the line that says where the body ends. */
+void reply_head(struct conn *c, const struct http_reply *rp, struct str framing);
+/* Sets the time by which all that is queued must be taken, and writes. */
+void reply_go(struct conn *c);
 /* 100 Continue. */
 void reply_continue(struct conn *c);
+
+/* stream.c */
+/* The client took something or went away: wakes a parked writer. Must be the last thing
+ * that the caller does. */
+void stream_wake(struct conn *c);
 
 /* accept.c */
 /* Looks whether accepting must pause or may go on. */

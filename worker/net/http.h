@@ -65,6 +65,22 @@ struct http_reply {
 /* Sends the reply: framing headers, Date, Connection. Exactly once per request.
  * Does not park: what the socket does not take is buffered. */
 void http_send(struct http_request *rq, const struct http_reply *rp);
+
+/* A reply in pieces, instead of http_send(): the head, the pieces, the end. */
+enum http_stream {
+	HTTP_STREAM_OK,
+	HTTP_STREAM_GONE, /* the peer went away */
+	HTTP_STREAM_LATE  /* it did not take what was sent before the deadline */
+};
+
+/* rp->body is not looked at. */
+void http_stream_begin(struct http_request *rq, const struct http_reply *rp);
+/* Queues a piece, a copy. Parks before that until the client has taken most of what was
+ * sent so far, so that memory is about one piece, however slow the client is.
+ * deadline_ms: CLOCK_MONOTONIC. */
+enum http_stream http_stream_write(struct http_request *rq, struct str piece, uint64_t deadline_ms);
+/* The last piece; does not park. Exactly once after http_stream_begin(). */
+void http_stream_end(struct http_request *rq, struct str piece);
 /* True once the peer went away (a long call may stop early; ask now and then). One that
  * only shut its sending side down is still there: it is sent an interim reply to find out. */
 bool http_gone(const struct http_request *rq);

@@ -4,6 +4,7 @@
  * takes nothing, or too little, for too long is dropped.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -92,15 +93,17 @@ static bool reply_closes(const struct conn *c, const struct http_reply *rp)
 	return x->fr.expect || (x->rq.has_length && x->left > NET_SKIP_BYTES);
 }
 
-static void reply_head(struct conn *c, const struct http_reply *rp, bool has_body)
+void reply_head(struct conn *c, const struct http_reply *rp, struct str framing)
 {
 	struct buf *b = &c->x->out;
 
+	c->close = reply_closes(c, rp);
+	/* A call that settled nothing about its body no longer may. */
+	c->x->body_over = true;
 	buf_printf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", rp->status, status_text(rp->status),
 		net_date(c->net));
 	buf_add(b, rp->headers.p, rp->headers.n);
-	if (has_body)
-		buf_printf(b, "Content-Length: %zu\r\n", rp->body.n);
+	buf_str(b, framing);
 	if (c->close)
 		buf_z(b, "Connection: close\r\n");
 	else if (c->x->fr.http10)
@@ -123,14 +126,13 @@ void reply_start(struct conn *c, const struct http_reply *rp)
 {
 	struct exchange *x = c->x;
 	bool has_body = rp->status != 204 && rp->status != 304;
+	char length[48];
+	int n = snprintf(length, sizeof(length), "Content-Length: %zu\r\n", rp->body.n);
 
-	c->close = reply_closes(c, rp);
-	/* A call that settled nothing about its body no longer may. */
-	x->body_over = true;
 	conn_set(c, CONN_FLUSH, 0);
+	reply_head(c, rp, (struct str){length, has_body ? (size_t)n : 0});
 	if (c->gone)
 		return;
-	reply_head(c, rp, has_body);
 	if (has_body && !str_eq(x->rq.method, STR("HEAD"))) {
 		if (rp->body.n <= REPLY_COPY)
 			buf_str(&x->out, rp->body);
@@ -141,15 +143,27 @@ void reply_start(struct conn *c, const struct http_reply *rp)
 		conn_vanished(c, "no memory for the reply");
 		return;
 	}
+	reply_go(c);
+}
+
+void reply_go(struct conn *c)
+{
+	struct exchange *x = c->x;
+
 	x->end_ms = loop_now_ms(c->net->s.loop) + (uint64_t)c->net->s.opt->body_timeout +
-		    (x->out.n + x->tail.n) * UINT64_C(1000) / REPLY_BYTES_PER_S;
+		    reply_unsent(x) * UINT64_C(1000) / REPLY_BYTES_PER_S;
 	reply_timer(c);
 	reply_flush(c);
 }
 
+size_t reply_unsent(const struct exchange *x)
+{
+	return x->out.n + x->tail.n - x->sent;
+}
+
 bool reply_flushed(const struct exchange *x)
 {
-	return x->replied && x->sent == x->out.n + x->tail.n;
+	return x->replied && reply_unsent(x) == 0;
 }
 
 static ssize_t reply_write(const struct conn *c)
@@ -173,9 +187,9 @@ void reply_flush(struct conn *c)
 	struct exchange *x = c->x;
 	ssize_t n;
 
-	if (c->state != CONN_FLUSH || c->gone)
+	if ((c->state != CONN_FLUSH && c->state != CONN_STREAM) || c->gone)
 		return;
-	while (!reply_flushed(x)) {
+	while (reply_unsent(x)) {
 		n = reply_write(c);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -185,6 +199,7 @@ void reply_flush(struct conn *c)
 		}
 		if (n < 0) {
 			conn_watch(c);
+			stream_wake(c);
 			return;
 		}
 		x->sent += (size_t)n;
@@ -194,6 +209,7 @@ void reply_flush(struct conn *c)
 	loop_timer_stop(c->net->s.loop, &c->timer);
 	conn_watch(c);
 	conn_poke(c);
+	stream_wake(c);
 }
 
 void reply_continue(struct conn *c)
@@ -223,7 +239,7 @@ static void reply_probe(struct conn *c)
 {
 	struct exchange *x = c->x;
 
-	if (x->probed || x->replied || x->fr.http10)
+	if (x->probed || x->replied || c->state == CONN_STREAM || x->fr.http10)
 		return;
 	x->probed = true;
 	reply_continue(c);

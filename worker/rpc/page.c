@@ -63,17 +63,36 @@ static bool authentic(struct call *c, const uint8_t *raw, size_t n)
 	return false;
 }
 
-int page_payload(struct call *c, struct str token, void *payload, size_t n)
+static int forged(struct call *c)
+{
+	return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_PAGE_TOKEN",
+		"page_token was not made by this method for this project");
+}
+
+int page_payload_upto(struct call *c, struct str token, void *payload, size_t max, size_t *n)
 {
 	uint8_t raw[PAGE_PAYLOAD_MAX + MAC_BYTES + 3];
 	size_t got = 0;
 
 	/* the length is checked first: the buffer holds no longer one */
-	if (n <= PAGE_PAYLOAD_MAX && token.n == base64_encoded_len(n + MAC_BYTES, false) &&
-		base64_decode(token, raw, &got) && got == n + MAC_BYTES && authentic(c, raw, n)) {
-		memcpy(payload, raw, n);
-		return 0;
-	}
-	return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_PAGE_TOKEN",
-		"page_token was not made by this method for this project");
+	if (max > PAGE_PAYLOAD_MAX || token.n > base64_encoded_len(max + MAC_BYTES, false) ||
+		!base64_decode(token, raw, &got) || got < MAC_BYTES || got - MAC_BYTES > max ||
+		!authentic(c, raw, got - MAC_BYTES))
+		return forged(c);
+	*n = got - MAC_BYTES;
+	memcpy(payload, raw, *n);
+	return 0;
+}
+
+int page_payload(struct call *c, struct str token, void *payload, size_t n)
+{
+	uint8_t raw[PAGE_PAYLOAD_MAX];
+	size_t got;
+
+	if (page_payload_upto(c, token, raw, n, &got) < 0)
+		return -1;
+	if (got != n)
+		return forged(c);
+	memcpy(payload, raw, n);
+	return 0;
 }

@@ -75,6 +75,25 @@ bool people_alias(struct people *p, struct str alias, struct str profile)
 	return claim(p, alias, who, RANK_ALIAS);
 }
 
+bool people_date(struct people *p, struct str profile, int64_t us)
+{
+	uint32_t who = id_number(p, profile);
+
+	if (who == INTERN_FULL)
+		return false;
+	if (who >= p->cap_dates) {
+		int64_t *dates = arena_grow(
+			p->ids.a, p->dates, p->cap_dates * sizeof(*dates), p->cap * sizeof(*dates));
+
+		if (!dates)
+			return false;
+		p->dates = dates;
+		p->cap_dates = p->cap;
+	}
+	p->dates[who] = us;
+	return true;
+}
+
 static bool room_for_trait(struct people *p, uint32_t person)
 {
 	uint32_t cap = p->cap_traits ? p->cap_traits : 64;

@@ -19,6 +19,8 @@ struct people {
 	uint32_t *person; /* by number of the id */
 	uint8_t *rank;    /* enum people_rank: why */
 	uint32_t n, cap;
+	int64_t *dates; /* by number, where people_date() set one; or NULL */
+	uint32_t cap_dates;
 	/* traits wanted by profile filters: [path][person], VALUE_NONE where absent */
 	struct value **traits;
 	uint32_t n_paths, cap_traits;
@@ -29,6 +31,8 @@ bool people_init(struct people *p, struct arena *a, uint32_t n_paths);
 bool people_profile(struct people *p, struct str id, struct str external_id);
 /* alias names a profile; one that is not live is ignored. False at the arena's cap. */
 bool people_alias(struct people *p, struct str alias, struct str profile);
+/* Notes when a live profile was made, in us. False at the arena's cap. */
+bool people_date(struct people *p, struct str profile, int64_t us);
 /* Sets a trait of a person; text is copied. False at the arena's cap. */
 bool people_trait(struct people *p, struct str person, uint32_t path, const struct value *v);
 /* The person of an id, or PERSON_FULL at the arena's cap. */

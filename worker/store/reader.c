@@ -51,7 +51,8 @@ static enum stream_next profile_row(
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
-		!people_profile(r->people, row.id, row.external_id))
+		!people_profile(r->people, row.id, row.external_id) ||
+		(r->dates && !people_date(r->people, row.id, row.create_time)))
 		return fail(r, READER_MEMORY);
 	return STREAM_MORE;
 }

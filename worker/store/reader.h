@@ -23,6 +23,7 @@ struct reader {
 	struct db_stream stream;
 	int32_t project;
 	struct people *people;
+	bool dates; /* reader_people() notes when profiles were made */
 	/* Per segment: MORE, ENOUGH, or FAIL after setting reader->error. `a` is
 	 * emptied after each. */
 	enum stream_next (*segment)(struct reader *r, const struct evseg *s, struct arena *a);
