@@ -94,13 +94,13 @@ static int resolve_once(struct call *c, const struct foreign_id *f, const struct
 }
 
 static int resolve(struct call *c, struct str provider, struct str subject,
-	const struct idtoken_person *p, const char *timezone, struct session_texts *out)
+	const struct idtoken_person *p, const char *zone, struct session_texts *out)
 {
 	struct foreign_id f = {provider, subject};
 	struct account_new a = {.email = p->email,
 		.display_name = p->name,
 		.picture_url = p->picture,
-		.timezone = timezone,
+		.timezone = zone,
 		.with_org = true};
 	int rc = resolve_once(c, &f, &a, out);
 
