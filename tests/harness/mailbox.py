@@ -55,10 +55,11 @@ def parse(raw):
 
 
 class Mail:
-    def __init__(self, session, envelope):
+    def __init__(self, server, session, envelope):
         self.sender, self.to, self.raw = envelope.mail_from, envelope.rcpt_tos, envelope.content
         self.helo = session.host_name
-        self.tls, self.user = session.ssl is not None, getattr(session, "user", None)
+        self.tls = server.transport.get_extra_info("ssl_object") is not None
+        self.user = getattr(session, "user", None)
         self.message = parse(self.raw)
 
 
@@ -100,7 +101,7 @@ class SmtpServer:
         envelope.rcpt_options.extend(options)
         return "250 OK"
 
-    async def handle_DATA(self, _server, session, envelope):
+    async def handle_DATA(self, server, session, envelope):
         self.now += 1
         self.most = max(self.most, self.now)
         try:
@@ -109,7 +110,7 @@ class SmtpServer:
             self.now -= 1
         if self.replies:
             return self.replies.pop(0)
-        self.mails.append(Mail(session, envelope))
+        self.mails.append(Mail(server, session, envelope))
         return "250 OK"
 
     def _protocol(self):
