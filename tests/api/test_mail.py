@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -184,6 +185,24 @@ def test_rolled_back_rows_send_nothing(_):
     eml(kept)
     time.sleep(0.3)
     assert not os.path.exists(os.path.join(P.data, "mail", lost + ".eml"))
+
+
+def test_worker_dies_around_the_commit(_):
+    """The link's row is in the transaction of its cause: before it no mail, after it the mail."""
+    path, before = "/auth.v1.AuthService/RequestMagicLink", "a-before@example.org"
+    if P.call(path, {"email": "a-probe@example.org"})[0] == 501:
+        print("     RequestMagicLink is not there yet")
+        return
+    for how, to in (("abort", before), ("abort-after", "a-after@example.org")):
+        try:
+            P.call(path, {"email": to}, headers={"x-test-crash": how})
+            raise AssertionError("the worker lives")
+        except (http.client.HTTPException, OSError):
+            pass
+    sql = "SELECT id FROM pugd.mail_outbox WHERE recipient = '{}'"
+    (mail,), = P.psql(sql.format("a-after@example.org"))
+    assert eml(mail)["To"].addresses[0].addr_spec == "a-after@example.org"
+    assert P.psql(sql.format(before)) == []
 
 
 def test_unopenable_secret_is_dead(_):

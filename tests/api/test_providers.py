@@ -162,8 +162,8 @@ def test_what_a_failure_tells(_):
     email, token, org = account()
     with mailbox.SmtpServer(rcpt_reply="550 5.7.1 <x@y.example> " + "f" * 64 + " go\taway") as server:
         P.ok(NEW + "Upsert", smtp(org, server.port), token=token)
-        assert send_test(email, token, org) == \
-            "was refused by the server: 550 5.7.1 [address] [...] go away"
+        said = send_test(email, token, org)
+        assert said == "was refused by the server: 550 5.7.1 [address] [...] go away", said
     P.ok(NEW + "Upsert", smtp(org, unused_port()), token=token)
     assert send_test(email, token, org) == "could not connect"
     P.ok(NEW + "Upsert", smtp(org, 25, "no-such-host.invalid"), token=token)
