@@ -53,9 +53,9 @@ def make_org(name="Acme", inviter="Ada", **smtp):
 
 
 def queue(org=None, inviter=None, to="Reader@example.org", secret=None, lifetime="15 minutes",
-          commit=True):
+          commit=True, row=None):
     """What RequestMagicLink (no org) or InviteMember writes: (dispatch id, token)."""
-    row, invitation, token = xid(), xid(), secrets.token_hex(16 if org else 32)
+    row, invitation, token = row or xid(), xid(), secrets.token_hex(16 if org else 32)
     digest = quote(hashlib.sha256(token.encode()).digest())
     sealed = quote(secret or seal.seal(credential(P), seal.MAIL, row, token.encode()))
     sql = "BEGIN;"
@@ -305,7 +305,7 @@ def test_slow_tenants_do_not_delay_sign_in(_):
         until(lambda: tar.connections >= 3)
         start = time.monotonic()
         eml(queue()[0])
-        assert time.monotonic() - start < 1.5 or P.slow
+        assert time.monotonic() - start < 2 or P.slow
         assert tar.connections == 3, "one sender is for sign-in links only"
         P.psql("UPDATE pugd.mail_outbox SET next_at = now() + interval '1 day' WHERE id IN "
                f"({','.join(map(quote, slow))}) AND id IN (SELECT id FROM pugd.mail_outbox "
@@ -348,13 +348,12 @@ def test_crash_points(_):
 
 
 def test_crash_while_writing_a_file(_):
-    for point in ("connected", "accepted"):
-        old = keeper()
-        arm(point)
-        mail, _ = queue()
-        until_state(mail, 2, 40)
-        keeper(old)
-        eml(mail)
+    old = keeper()
+    arm("connected")
+    mail, _ = queue()
+    until_state(mail, 2, 40)
+    keeper(old)
+    eml(mail)
     assert not glob.glob(os.path.join(P.data, "mail", ".*"))
 
 
@@ -480,11 +479,12 @@ def test_operator_smtps(_):
 
 def test_untrusted_certificate(_):
     with tempfile.TemporaryDirectory() as folder, \
-            mailbox.SmtpServer(tls=mailbox.certificate(folder)[1]) as foreign, \
-            operator(mail_url=f"smtps://localhost:{foreign.port}"):
-        mail, _ = queue()
+            mailbox.SmtpServer(starttls=mailbox.certificate(folder)[1]) as server:
+        org, who = make_org(port=server.port, use_tls=True)
+        mail, _ = queue(org, who)
         until(lambda: row_of(mail)[1] != "0")
-        assert "certificate" in row_of(mail)[3] and row_of(mail)[0] == "1" and not foreign.mails
+        assert "certificate" in row_of(mail)[3] and row_of(mail)[0] == "1" and not server.mails
+        P.psql(f"DELETE FROM pugd.mail_outbox WHERE id = '{mail}'")
 
 
 def test_operator_resend(_):
@@ -505,15 +505,17 @@ def test_operator_resend(_):
                  (422, {"name": "validation_error", "message": "no <x@y.z> re_key_123"}, 3),
                  (401, {"message": "bad key"}, 3), (200, {}, 3), (200, [1], 3)]
         for status, answer, state in cases:
-            server.answers.append((status, answer))
-            mail, _ = queue()
+            mail = xid()
+            server.answer_to[mail] = status, answer
+            queue(row=mail)
             until(lambda: row_of(mail)[1] != "0")
             got = row_of(mail)
             assert got[0] == str(state), (status, answer, got)
             assert "x@y.z" not in got[3] and "re_key" not in got[3], got
         # Tried again with the same key and the same words.
-        server.answers.append((500, {}))
-        mail, _ = queue()
+        mail = xid()
+        server.answer_to[mail] = 500, {}
+        queue(row=mail)
         until_state(mail, 2)
         mine = [(h, b) for h, b in server.requests if h["idempotency-key"] == mail]
         assert len(mine) == 2 and mine[0][1] == mine[1][1]
@@ -530,6 +532,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as certs:
         CA, TLS = mailbox.certificate(certs)
         with pug.Pug("asan" if "asan" in sys.argv else "test",
-                     options=["workers=1", f"outbound_ca_file={CA}", "mail_timeout=5s"]) as P:
+                     options=["workers=1", f"outbound_ca_file={CA}", "mail_timeout=3s"]) as P:
             P.variant = "asan" if P.slow else "test"
             sys.exit(pug.main(tests))

@@ -139,10 +139,11 @@ class SmtpServer:
 
 
 class ResendServer:
-    """answers: (status, object) one after the other, then 200 with an id."""
+    """answers: (status, object) one after the other, then 200 with an id. answer_to: the same
+    for one Idempotency-Key, once."""
 
     def __init__(self, context):
-        self.requests, self.answers = [], []
+        self.requests, self.answers, self.answer_to = [], [], {}
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -151,7 +152,8 @@ class ResendServer:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 outer.requests.append(({k.lower(): v for k, v in self.headers.items()}, body))
-                status, answer = outer.answers.pop(0) if outer.answers else (200, {"id": "r-1"})
+                status, answer = outer.answer_to.pop(self.headers["idempotency-key"], None) or (
+                    outer.answers.pop(0) if outer.answers else (200, {"id": "r-1"}))
                 text = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
