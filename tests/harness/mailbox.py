@@ -10,6 +10,7 @@ import email
 import email.policy
 import http.server
 import json
+import logging
 import os
 import ssl
 import subprocess
@@ -18,6 +19,8 @@ import time
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
+# It warns of AUTH without TLS, and of every client that leaves.
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 # Raises on every defect; CRLF is looked at before.
 STRICT = email.policy.SMTP.clone(raise_on_defect=True)
 
