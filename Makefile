@@ -74,6 +74,9 @@ OBJ  := $(SRC:.c=.o) $(patsubst $(GEN)/%.c,gen/%.o,$(GENC)) \
 	$(patsubst /usr/share/llhttp/%.c,llhttp/%.o,$(LLHTTP_SRC))
 LIBOBJ := $(filter-out master/main.o,$(OBJ))
 
+# What says the version.
+VERSIONED := master/cli/cli.o master/cli/check.o master/status.o worker/outbound.o
+
 define variant
 build/$(1)/%.o: %.c | $(PROTO_STAMP) $(SQL_STAMP)
 	@mkdir -p $$(@D)
@@ -94,6 +97,7 @@ build/$(1)/pugd: build/$(1)/master/main.o build/$(1)/libpugd.a
 	@echo "  LD $$@"
 	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$< build/$(1)/libpugd.a $$(LIBS)
 -include $$(patsubst %.o,build/$(1)/%.d,$(OBJ))
+$(VERSIONED:%=build/$(1)/%): VERSION
 endef
 # Criterion's macros drop a const; the two compilers have two names for that.
 $(foreach v,$(VARIANTS),$(eval UNIT_WARN_$(v) := -Wno-discarded-qualifiers))
@@ -116,17 +120,19 @@ PROGRAMS := wire/echo_main conformance/server_main storm/shm_kill db/db_probe ma
 PROGRAMS := $(foreach p,$(PROGRAMS),$(if $(wildcard tests/$(p).c),$(p)))
 # The conformance suite has a method table of its own (tests/conformance/rules.mk).
 -include tests/conformance/rules.mk
+# So have the codecs' tests (tests/unit/scalars/rules.mk).
+-include tests/unit/scalars/rules.mk
 
 define testbuild
 build/$(1)/unit/%: build/$(1)/tests/unit/%.o build/$(1)/libpugd.a
 	@mkdir -p $$(@D)
-	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$< build/$(1)/libpugd.a -lcriterion $$(LIBS)
+	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$(filter %.o,$$^) build/$(1)/libpugd.a -lcriterion $$(LIBS)
 build/$(1)/bin/%: build/$(1)/tests/%.o build/$(1)/libpugd.a
 	@mkdir -p $$(@D)
 	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$< $$(EXTRA_$$*_$(1)) build/$(1)/libpugd.a $$(LIBS)
 build/$(1)/replay/%: build/$(1)/tests/fuzz/%.o build/$(1)/tests/fuzz/replay.o build/$(1)/libpugd.a
 	@mkdir -p $$(@D)
-	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ $$(LIBS)
+	@$$(CC_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$(filter %.o,$$^) build/$(1)/libpugd.a $$(LIBS)
 tests-$(1): build/$(1)/pugd $$(addprefix build/$(1)/unit/,$(UNIT)) \
 	$$(addprefix build/$(1)/bin/,$(PROGRAMS)) $$(addprefix build/$(1)/replay/,$(FUZZ))
 -include $$(addprefix build/$(1)/tests/unit/,$(UNIT:=.d)) \
@@ -136,7 +142,9 @@ $(foreach v,test asan,$(eval $(call testbuild,$(v))))
 
 build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o build/fuzz/libpugd.a
 	@mkdir -p $(@D)
-	@$(CLANG) $(LDFLAGS_fuzz) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	@$(CLANG) $(LDFLAGS_fuzz) -fsanitize=fuzzer -o $@ $(filter %.o,$^) build/fuzz/libpugd.a $(LIBS)
+
+-include $(addprefix build/fuzz/tests/fuzz/,$(FUZZ:=.d))
 
 # One short-cut for a single unit test: make unit/test_arena
 unit/%: build/test/unit/%
@@ -203,6 +211,7 @@ layers:
 WARN_OBJ := master/main.o $(UNIT:%=tests/unit/%.o) $(PROGRAMS:%=tests/%.o) $(FUZZ:%=tests/fuzz/%.o) \
 	tests/fuzz/replay.o tests/conformance/handlers.o
 build/wgcc/tests/conformance/%.o build/wclang/tests/conformance/%.o: $(CONF_GEN)/stamp
+-include $(foreach v,wgcc wclang,$(WARN_OBJ:%.o=build/$(v)/%.d))
 warn: deps-test
 	@$(MAKE) --no-print-directory -j2 $(foreach v,wgcc wclang,build/$(v)/libpugd.a $(WARN_OBJ:%=build/$(v)/%))
 

@@ -119,6 +119,39 @@ static void write_counters(const struct segment *seg, struct buf *b)
 	buf_c(b, '}');
 }
 
+/* As configured, scale included. */
+static void write_limits(const struct options *o, const struct segment *seg, struct buf *b)
+{
+	const struct {
+		const char *name, *per;
+		int64_t rate, burst;
+		enum counter refused;
+	} all[] = {
+		{"key", "second", o->limit_key_rate, o->limit_key_burst, CTR_limited_key},
+		{"project", "second", o->limit_project_rate, o->limit_project_burst,
+			CTR_limited_project},
+		{"events", "second", o->limit_project_events, o->limit_project_events_burst,
+			CTR_limited_events},
+		{"customer", "second", o->limit_customer_rate, o->limit_customer_burst,
+			CTR_limited_customer},
+		{"address", "second", o->limit_address_rate, o->limit_address_burst,
+			CTR_limited_address},
+		{"account", "minute", o->limit_signin_per_minute, o->limit_signin_burst,
+			CTR_limited_account},
+		{"mailbox", "hour", o->limit_link_per_hour, o->limit_link_burst,
+			CTR_limited_mailbox},
+	};
+
+	buf_z(b, ",\"limits\":[");
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		buf_printf(b,
+			"%s{\"name\":\"%s\",\"per\":\"%s\",\"rate\":%" PRId64 ",\"burst\":%" PRId64
+			",\"refused\":%" PRIu64 "}",
+			i ? "," : "", all[i].name, all[i].per, all[i].rate * o->limit_scale,
+			all[i].burst * o->limit_scale, counter_sum(seg, all[i].refused));
+	buf_c(b, ']');
+}
+
 static void write_method(const char *name, const struct method_stat *st, struct buf *b)
 {
 	const char *comma = "";
@@ -184,6 +217,7 @@ void status_write(const struct master *m, struct buf *b)
 	write_workers(m, b);
 	if (seg) {
 		write_counters(seg, b);
+		write_limits(&m->opt, seg, b);
 		write_methods(seg, b);
 		write_quarantine(seg, b);
 	}

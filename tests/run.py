@@ -4,13 +4,13 @@
 A suite is a command that ends with a line "N passed, N failed" (Criterion's
 synthesis line counts too). A suite that prints no such line, is killed by its
 time limit or exits non-zero without a failure counted, counts as one failure.
+So does everything that is still there when all suites are over.
 """
 import argparse
 import concurrent.futures
 import glob
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +19,9 @@ import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(TOP, "tests", "harness"))
+from leftovers import Watch  # noqa: E402
+
 COUNT = re.compile(r"^(?:[\w-]+:\s*)?(\d+) passed, (\d+) failed", re.M)
 CRITERION = re.compile(r"Tested: (\d+) \| Passing: (\d+) \| Failing: (\d+) \| Crashing: (\d+)")
 PRINT = threading.Lock()
@@ -43,18 +46,18 @@ def suites(variant):
             yield group, name, python + [path, "--variant", variant], 900
 
 
-def run(suite, logs):
+def run(suite, logs, watch):
     group, name, command, seconds = suite
     log = os.path.join(logs, f"{group}-{name}.log")
     start = time.monotonic()
-    env = dict(os.environ, PYTHONPATH=os.path.join(TOP, "tests", "harness"),
+    env = dict(os.environ, TMPDIR=watch.folder, PYTHONPATH=os.path.join(TOP, "tests", "harness"),
                ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0"),
                UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1",
                LSAN_OPTIONS="suppressions=" + os.path.join(TOP, "tests/harness/lsan.supp"))
     timed_out = False
     with open(log, "w+b") as out:
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=TOP, env=env,
-                                 stdin=subprocess.DEVNULL, start_new_session=True)
+        child = watch.start(command, stdout=out, stderr=subprocess.STDOUT, cwd=TOP, env=env,
+                            stdin=subprocess.DEVNULL, start_new_session=True)
         try:
             code = child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -66,6 +69,7 @@ def run(suite, logs):
         except ProcessLookupError:
             pass
         child.wait()
+        watch.suites.discard(child.pid)
         out.seek(0)
         text = out.read().decode("utf-8", "replace")
     passed, failed = count(text)
@@ -116,22 +120,25 @@ def main():
     # Storms measure times: they run alone, after the rest.
     quiet = [s for s in todo if s[0] == "storm"]
     todo = [s for s in todo if s[0] != "storm"]
-    logs = tempfile.mkdtemp(prefix="pugd-tests-")
+    watch = Watch()
+    logs = tempfile.mkdtemp(prefix="logs-", dir=watch.folder)
     results = []
     try:
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             # Long suites first, so that they do not end alone.
             todo.sort(key=lambda s: s[0] in ("unit", "replay"))
-            for future in concurrent.futures.as_completed([pool.submit(run, s, logs) for s in todo]):
+            for future in concurrent.futures.as_completed([pool.submit(run, s, logs, watch) for s in todo]):
                 results.append(future.result())
                 report(results[-1])
         for suite in quiet:
-            results.append(run(suite, logs))
+            results.append(run(suite, logs, watch))
             report(results[-1])
     finally:
-        shutil.rmtree(logs, ignore_errors=True)
+        left = watch.finish()
+    for one in left:
+        print(f"left behind: {one}")
     passed = sum(r[2] for r in results)
-    failed = sum(r[3] for r in results)
+    failed = sum(r[3] for r in results) + len(left)
     for r in results:
         if r[3]:
             print(f"failed: {r[0]} {r[1]}")

@@ -203,6 +203,20 @@ static void print_counters(const char *now)
 		number(c, "mails_sent"), number(c, "mails_failed"), number(c, "mails_dead"));
 }
 
+static void print_limits(const char *now)
+{
+	char name[16], per[16], rate[48];
+
+	printf("\n%-10s %20s %12s %9s\n", "limit", "rate", "burst", "refused");
+	for (const char *l = client_first(client_member(now, "limits")); l; l = client_next(l)) {
+		client_text(client_member(l, "name"), name, sizeof(name));
+		client_text(client_member(l, "per"), per, sizeof(per));
+		snprintf(rate, sizeof(rate), "%" PRIu64 "/%s", number(l, "rate"), per);
+		printf("%-10s %20s %12" PRIu64 " %9" PRIu64 "\n", name,
+			number(l, "rate") ? rate : "off", number(l, "burst"), number(l, "refused"));
+	}
+}
+
 static void print_quarantine(const char *now)
 {
 	char fingerprint[32], left[16];
@@ -222,6 +236,7 @@ static void print_view(const struct view *v)
 	print_workers(v->now);
 	print_methods(v);
 	print_counters(v->now);
+	print_limits(v->now);
 	print_quarantine(v->now);
 	fflush(stdout);
 }

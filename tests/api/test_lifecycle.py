@@ -66,6 +66,13 @@ def test_hang_and_segfault_stay_with_their_worker(variant):
                 conn.close()
 
 
+def test_the_release_build_cannot_be_told_to_die(_):
+    with pug.Pug("release", options=["workers=2"]) as p:
+        for how in ("abort", "segv", "hang"):
+            p.ok(BATCH, EVENT, key=p.info["private_key"], headers={"x-test-crash": how})
+        assert p.admin()["deaths"] == 0
+
+
 @contextlib.contextmanager
 def held_up(p):
     """Nothing that touches stored events gets on, until the block ends."""

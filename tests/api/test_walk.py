@@ -10,7 +10,7 @@ import tempfile
 import time
 import uuid
 
-import postbox
+import mailbox
 import protos
 import pug
 from forge import Forge, Key
@@ -55,7 +55,7 @@ def mailed_token(email):
         for name in os.listdir(P.info["mail_dir"]):
             if name.endswith(".eml"):
                 with open(os.path.join(P.info["mail_dir"], name), "rb") as f:
-                    message = postbox.parse(f.read())
+                    message = mailbox.parse(f.read())
                 if message["To"].addresses[0].addr_spec == email:
                     os.unlink(os.path.join(P.info["mail_dir"], name))
                     return re.search(r"token=([0-9a-f]+)", message.text).group(1)
@@ -123,7 +123,7 @@ def keys(w, admin, org):
 
 
 def provider(w, admin, org, email):
-    with postbox.SmtpServer(starttls=CONTEXT) as server:
+    with mailbox.SmtpServer(starttls=CONTEXT) as server:
         w("OrgEmailProvidersService/Upsert", {
             "orgId": org, "fromAddress": "walk@shop.example",
             "smtp": {"host": "127.0.0.1", "port": server.port, "useTls": True}}, token=admin)
@@ -215,7 +215,7 @@ if __name__ == "__main__":
     GOOGLE = Forge(KEY)
     with tempfile.TemporaryDirectory(prefix="pugt-walk-") as folder:
         os.chmod(folder, 0o755)
-        ca, CONTEXT = postbox.certificate(folder)
+        ca, CONTEXT = mailbox.certificate(folder)
         config = os.path.join(folder, "auth.json")
         with open(config, "w", encoding="utf-8") as f:
             f.write('{"version": 1, "auth": {"providers": [{"id": "walk", "type": "oidc", "displayName": '

@@ -23,6 +23,10 @@ INSERT INTO pugd.action_tokens (hash, purpose, email, expires_at) VALUES
   (sha256('old'), 1, 'a@b.c', now() - interval '8 days'),
   (sha256('new'), 1, 'b@b.c', now() - interval '1 day');
 """
+MAILS = "".join(f"""
+INSERT INTO pugd.mail_outbox (id, kind, token_hash, recipient, secret, state, end_time) VALUES
+  ('0000000000000000000{i}', 1, sha256('{i}'), 'a@b.c', 'x', {state}, now() - interval '{days} days');
+""" for i, (state, days) in enumerate([(2, 29), (2, 31), (4, 31), (3, 6), (3, 8), (3, 31)]))
 AHEAD = "pugd.event_seen_' || to_char((now() AT TIME ZONE 'UTC')::date + 3, 'YYYYMMDD')"
 
 
@@ -46,6 +50,7 @@ def test_jobs(variant):
         subprocess.run([binary, "migrate", "--database", url], check=True, timeout=60)
         with pg.connect(url) as db:
             db.query(DATA)
+            db.query(MAILS)
             db.query(f"DO $$ BEGIN EXECUTE 'DROP TABLE {AHEAD}; END $$")
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -53,6 +58,8 @@ def test_jobs(variant):
                 until(db, "SELECT count(*) FROM pugd.refresh_tokens", "1")
                 until(db, "SELECT count(*) FROM pugd.sessions", "1")
                 until(db, "SELECT count(*) FROM pugd.action_tokens", "1")
+                until(db, "SELECT string_agg(right(id, 1) || (secret IS NULL)::text, ' ' ORDER BY id) "
+                          "FROM pugd.mail_outbox", "0false 3false 4true")
                 until(db, f"SELECT to_regclass('{AHEAD}) IS NOT NULL", "t")
                 # the key feed, seen from the server
                 until(db, "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE "

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char *const types[] = {"events.v1.BatchCreateRequest", "google.protobuf.Value",
 	"insights.v1.QueryRequest", "google.protobuf.Any", "profiles.v1.IdentifyRequest",
 	"common.v1.GetFilterSchemaRequest", "insights.v1.QueryResponse",
-	"orgemailproviders.v1.UpsertRequest", "events.v1.BatchCreateResponse"};
+	"orgemailproviders.v1.UpsertRequest", "events.v1.BatchCreateResponse", "sample.v1.Scalars"};
 
 static struct str pack(const ProtobufCMessage *msg, struct arena *a)
 {

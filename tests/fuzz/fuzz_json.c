@@ -15,7 +15,7 @@ static const char *const types[] = {"events.v1.BatchCreateRequest", "google.prot
 	"google.protobuf.DoubleValue", "google.protobuf.Timestamp", "google.protobuf.FieldMask",
 	"insights.v1.QueryResponse", "orgemailproviders.v1.UpsertRequest",
 	"google.protobuf.FloatValue", "events.v1.BatchCreateResponse", "google.protobuf.BytesValue",
-	"google.protobuf.Int64Value"};
+	"google.protobuf.Int64Value", "sample.v1.Scalars"};
 
 static struct str write(const struct pb_msg *m, const ProtobufCMessage *msg, struct arena *a)
 {

@@ -5,7 +5,7 @@
         with connect(url) as db:
             db.query("select $1::int + 1", "41")     # [("42",)]
 
-Unix socket only, in a short folder under /tmp (sun_path holds 107 bytes), so there
+Unix socket only, in a short folder (sun_path holds 107 bytes), so there
 is no port to fight about. As root the server runs as user postgres or nobody,
 because PostgreSQL refuses uid 0. The result of initdb is kept in build/pgcache.
 """
@@ -73,7 +73,8 @@ def _spawn(argv, **kw):
 
 
 def _private_dir():
-    path = tempfile.mkdtemp(prefix="pugpg", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
+    short = len(tempfile.gettempdir()) < 40 or not os.access("/tmp", os.W_OK)
+    path = tempfile.mkdtemp(prefix="pugpg", dir=None if short else "/tmp")
     os.chown(path, *account())
     return path
 

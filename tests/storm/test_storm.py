@@ -164,6 +164,8 @@ def test_killed_database_needs_no_restart(_):
             os.kill(old, signal.SIGKILL)
             wait_for("a new postmaster", lambda: postmaster_pid() not in (0, old), 60)
             wait_for("ready", lambda: P.call("/readyz", method="GET")[0] == 200, 30)
+            # Of every worker: each has connections, and a backoff, of its own.
+            wait_for("the workers' connections", lambda: all(w["db_up"] for w in workers()), 30)
             before = load.calls
             wait_for("calls again", lambda: load.calls > before + 10, 30)
     assert not load.failures, load.failures[:10]

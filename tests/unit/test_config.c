@@ -176,6 +176,12 @@ Test(config, cross_checks)
 		{"trusted_proxies = 10.0.0.0/33 x 1.2.3 ::/129 1.2.3.4/", 5},
 		{"cors_origins = https://a https://*.b,http://c:1", 0},
 		{"cors_origins = https://*.*.b, a.example", 2},
+		{"mail_url = smtps://h\nmail_from = a@b", 0},
+		{"mail_url = resend:\nmail_from = A <a@b>", 0},
+		{"mail_url = smtp://u@h:587", 1},
+		{"mail_url = smtp://", 2},
+		{"mail_url = http://h\nmail_from = a@b", 1},
+		{"dashboard_url = app.example", 1},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)

@@ -221,6 +221,11 @@ Test(rules, mail_providers)
 	wrong(type,
 		"{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"smtp\":{\"host\":\"h\",\"port\":0}}",
 		"smtp.port");
+	wrong(type,
+		"{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"smtp\":{\"host\":\"a/b\",\"port\":25}}",
+		"smtp.host");
+	wrong(type, "{\"orgId\":\"o\",\"fromAddress\":\"a@b\",\"resend\":{\"apiKey\":\"k k\"}}",
+		"resend.api_key");
 }
 
 #define FILTER "common.v1.PropertyFilter"

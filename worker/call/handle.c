@@ -24,14 +24,21 @@ int call_handle(struct call *c)
 	const ProtobufCMessageDescriptor *out = c->method->out->pc;
 
 #ifdef PUGD_TEST_HOOKS
-	crash(http_header_get(c->rq, STR("x-test-crash")));
+	struct str how = http_header_get(c->rq, STR("x-test-crash"));
+
+	crash(how);
 #endif
 	c->out = call_alloc(c, out->sizeof_message);
 	if (!c->out)
 		return -1;
 	protobuf_c_message_init(out, c->out);
-	if (c->method->handler(c, c->in, c->out) == 0 && c->code == CODE_OK)
+	if (c->method->handler(c, c->in, c->out) == 0 && c->code == CODE_OK) {
+#ifdef PUGD_TEST_HOOKS
+		if (str_eq(how, STR("abort-after"))) /* all is committed, nothing answered */
+			abort();
+#endif
 		return 0;
+	}
 	/* A handler that gives up without a reason is a bug, not a success. */
 	return call_fail(c, CODE_INTERNAL, NULL, "internal error");
 }

@@ -38,9 +38,30 @@ static struct limit scaled(const struct call *c, int64_t rate, int64_t burst)
 	return (struct limit){(uint64_t)rate * scale, (uint64_t)burst * scale};
 }
 
+static void count_refusal(struct call *c, const char *name)
+{
+	static const struct {
+		const char *name;
+		enum counter counter;
+	} all[] = {
+		{"key", CTR_limited_key},
+		{"project", CTR_limited_project},
+		{"events", CTR_limited_events},
+		{"customer", CTR_limited_customer},
+		{"address", CTR_limited_address},
+		{"account", CTR_limited_account},
+		{"mailbox", CTR_limited_mailbox},
+	};
+
+	counter_add(c->w->seg, c->w->slot_no, CTR_limited, 1);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(all[i].name, name) == 0)
+			counter_add(c->w->seg, c->w->slot_no, all[i].counter, 1);
+}
+
 static int refuse(struct call *c, const char *name, const struct limit_state *state)
 {
-	counter_add(c->w->seg, c->w->slot_no, CTR_limited, 1);
+	count_refusal(c, name);
 	c->retry_ms = state->retry_ms ? state->retry_ms : 1000;
 	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
 		"rate limit of this %s exceeded, retry later", name);

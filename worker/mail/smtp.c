@@ -1,7 +1,7 @@
 /*
  * SMTP through libcurl, which speaks the protocol, stuffs dots and checks certificates.
  * What it does not tell is what the server said: its lines come as headers, and the
- * latest reply is kept for the error text.
+ * latest refusal is kept for the error text.
  */
 #include <stdio.h>
 
@@ -15,7 +15,7 @@ struct transfer {
 	struct outbound out;
 	struct buf message;
 	size_t sent; /* of the message */
-	/* the server's latest reply, its lines joined by blanks */
+	/* the server's latest reply of 4xx or 5xx, its lines joined by blanks */
 	char reply[REPLY_MAX];
 	size_t reply_n;
 	bool reply_done;
@@ -32,15 +32,18 @@ static size_t on_read(char *p, size_t size, size_t n, void *arg)
 	return n;
 }
 
-/* "250-FIRST", "250 LAST": a blank after the code ends a reply. */
+/* "550-FIRST", "550 LAST": a blank after the code ends a reply. After a refusal libcurl
+ * says QUIT, whose answer does not count. */
 static size_t on_line(char *p, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
 	size_t all = size * n, len = all, room;
 
+	if (len < 4 || (*p != '4' && *p != '5'))
+		return all;
 	if (t->reply_done)
 		t->reply_n = 0;
-	t->reply_done = len < 4 || p[3] != '-';
+	t->reply_done = p[3] != '-';
 	while (len > 0 && (p[len - 1] == '\r' || p[len - 1] == '\n'))
 		len--;
 	room = sizeof(t->reply) - t->reply_n;

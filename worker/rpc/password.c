@@ -5,9 +5,12 @@
 #include "worker/rpc/password.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "shm/message.h"
 #include "worker/offload.h"
 #include "worker/worker.h"
 
@@ -16,12 +19,35 @@ static const char stand_in[] =
 	"$y$j9T$3Jq7vNc1rT8kD0mWZ5xYb.$vG2nW0cQpXy1rLk8sT4uE6iO3aH7jF9dM5bK2zN1xV/";
 
 struct job {
+	int lane; /* see turn(); -1: a command, which has the host for itself */
 	const char *password;
 	char setting[CRYPT_OUTPUT_SIZE];
 	bool make_salt;
 	bool ok;
 	char out[CRYPT_OUTPUT_SIZE];
 };
+
+/*
+ * Passwords are hashed one at a time for every two CPUs of the host, whatever the number
+ * of workers: priorities do not cross the groups that the kernel shares CPUs among
+ * (services, sessions), so hashing on all of them would hold PostgreSQL up, and with it
+ * every event (D40). The turn is a record lock on the segment, which belongs to a process
+ * and ends with it: nothing is left to repair after a kill.
+ */
+static void turn(int lane, short what)
+{
+	struct flock lock = {.l_type = what, .l_whence = SEEK_SET, .l_start = lane, .l_len = 1};
+
+	while (lane >= 0 && fcntl(FD_SEGMENT, F_SETLKW, &lock) < 0 && errno == EINTR)
+		;
+}
+
+static int lane_of(const struct worker *w)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return w->slot_no % (int)(cpus > 3 ? cpus / 2 : 1);
+}
 
 static void work(void *arg)
 {
@@ -33,7 +59,9 @@ static void work(void *arg)
 	char *setting = j->setting;
 	if (j->make_salt)
 		setting = crypt_gensalt_rn("$y$", 0, NULL, 0, j->setting, (int)sizeof(j->setting));
+	turn(j->lane, F_WRLCK);
 	const char *hash = setting ? crypt_r(j->password, setting, data) : NULL;
+	turn(j->lane, F_UNLCK);
 	/* libxcrypt reports failure as a string that starts with '*'. */
 	if (hash && hash[0] != '*' && strlen(hash) < sizeof(j->out)) {
 		memcpy(j->out, hash, strlen(hash) + 1);
@@ -45,7 +73,7 @@ static void work(void *arg)
 
 bool password_make(const char *password, char out[CRYPT_OUTPUT_SIZE])
 {
-	struct job j = {.password = password, .make_salt = true};
+	struct job j = {.lane = -1, .password = password, .make_salt = true};
 	work(&j);
 	memcpy(out, j.out, sizeof(j.out));
 	return j.ok;
@@ -68,7 +96,7 @@ const char *password_hash(struct call *c, const char *password)
 	struct job *j = call_alloc(c, sizeof(*j));
 	if (!j)
 		return NULL;
-	*j = (struct job){.password = password, .make_salt = true};
+	*j = (struct job){.lane = lane_of(c->w), .password = password, .make_salt = true};
 	if (run(c, j) != 0)
 		return NULL;
 	if (!j->ok) {
@@ -90,7 +118,7 @@ int password_verify(struct call *c, const char *password, struct str hash)
 	struct job *j = call_alloc(c, sizeof(*j));
 	if (!j)
 		return -1;
-	*j = (struct job){.password = password};
+	*j = (struct job){.lane = lane_of(c->w), .password = password};
 	if (known)
 		memcpy(j->setting, hash.p, hash.n);
 	else

@@ -10,6 +10,7 @@ import email
 import email.policy
 import http.server
 import json
+import logging
 import os
 import ssl
 import subprocess
@@ -18,6 +19,8 @@ import time
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
+# It warns of AUTH without TLS, and of every client that leaves.
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 # Raises on every defect; CRLF is looked at before.
 STRICT = email.policy.SMTP.clone(raise_on_defect=True)
 
@@ -55,9 +58,11 @@ def parse(raw):
 
 
 class Mail:
-    def __init__(self, session, envelope):
+    def __init__(self, server, session, envelope):
         self.sender, self.to, self.raw = envelope.mail_from, envelope.rcpt_tos, envelope.content
-        self.tls, self.user = session.ssl is not None, getattr(session, "login", None)
+        self.helo = session.host_name
+        self.tls = server.transport.get_extra_info("ssl_object") is not None
+        self.user = getattr(session, "user", None)
         self.message = parse(self.raw)
 
 
@@ -71,8 +76,7 @@ class SmtpServer:
         self.now = self.most = self.connections = 0
         self._tls, self._users = tls, users
         self._options = dict(hostname="mx.test", tls_context=starttls,
-                             require_starttls=starttls is not None,
-                             auth_require_tls=users is None)
+                             require_starttls=starttls is not None, auth_require_tls=False)
         if users is not None:
             other = {"PLAIN": ["LOGIN"], "LOGIN": ["PLAIN"]}.get(mechanism, [])
             self._options.update(auth_required=True, authenticator=self._sign_in,
@@ -85,8 +89,13 @@ class SmtpServer:
         if self._users.get(name) != data.password.decode():
             return AuthResult(success=False, handled=False,
                               message=f"535 5.7.8 {name} may not use {data.password.decode()} here")
-        session.login = name
+        session.user = name
         return AuthResult(success=True)
+
+    async def handle_EHLO(self, _server, session, _envelope, name, lines):
+        session.host_name = name
+        # aiosmtpd offers AUTH even where nobody may use it
+        return [x for x in lines if self._users is not None or not x.startswith("250-AUTH")]
 
     async def handle_RCPT(self, _server, _session, envelope, address, options):
         if self.rcpt_reply:
@@ -95,7 +104,7 @@ class SmtpServer:
         envelope.rcpt_options.extend(options)
         return "250 OK"
 
-    async def handle_DATA(self, _server, session, envelope):
+    async def handle_DATA(self, server, session, envelope):
         self.now += 1
         self.most = max(self.most, self.now)
         try:
@@ -104,14 +113,13 @@ class SmtpServer:
             self.now -= 1
         if self.replies:
             return self.replies.pop(0)
-        self.mails.append(Mail(session, envelope))
+        self.mails.append(Mail(server, session, envelope))
         return "250 OK"
 
     def _protocol(self):
         self.connections += 1
         if self.silent:
             return asyncio.Protocol()
-        # With auth_require_tls aiosmtpd offers no AUTH in the clear.
         return SMTP(self, **self._options)
 
     def __enter__(self):
@@ -134,10 +142,11 @@ class SmtpServer:
 
 
 class ResendServer:
-    """answers: (status, object) one after the other, then 200 with an id."""
+    """answers: (status, object) one after the other, then 200 with an id. answer_to: the same
+    for one Idempotency-Key, once."""
 
     def __init__(self, context):
-        self.requests, self.answers = [], []
+        self.requests, self.answers, self.answer_to = [], [], {}
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -146,7 +155,8 @@ class ResendServer:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 outer.requests.append(({k.lower(): v for k, v in self.headers.items()}, body))
-                status, answer = outer.answers.pop(0) if outer.answers else (200, {"id": "r-1"})
+                status, answer = outer.answer_to.pop(self.headers["idempotency-key"], None) or (
+                    outer.answers.pop(0) if outer.answers else (200, {"id": "r-1"}))
                 text = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
