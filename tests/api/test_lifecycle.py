@@ -48,8 +48,9 @@ def die(p, conn, how, call_id):
 
 def test_hang_and_segfault_stay_with_their_worker(variant):
     with pug.Pug(variant, options=["workers=2", "hang_timeout=1s"]) as p:
-        for number, (how, words) in enumerate((("hang", ("name=SIGABRT", "hung=1")),
-                                               ("segv", ("name=SIGSEGV", "backtrace=")))):
+        cases = [("hang", ("name=SIGABRT", "hung=1")), ("segv", ("name=SIGSEGV", "backtrace="))]
+        # The sanitizer handles SIGSEGV itself, and would call it a finding.
+        for number, (how, words) in enumerate(cases[:1] if variant == "asan" else cases):
             by_slot = p.connections_by_worker(3)
             assert len(by_slot) == 2, by_slot
             victim, other = by_slot.values()
