@@ -3,6 +3,7 @@
 canonical and at the released paths. Sign-up, invitation from the mail, roles, keys, mail provider,
 other providers' tokens, refresh and its replay, the end."""
 import datetime
+import json
 import os
 import re
 import sys
@@ -13,7 +14,8 @@ import uuid
 import mailbox
 import protos
 import pug
-from forge import Forge, Key
+import test_oidc as oidc
+from forge import Forge, Key, real_provider
 from test_accounts import reason
 
 METHODS = {f"{m.service.split('.')[-1]}/{m.name}": m for m in protos.methods()}
@@ -146,11 +148,12 @@ def other_ways_in(w, email):
     body = {"provider": "O_AUTH_PROVIDER_GOOGLE", "credential": KEY.token(claims)}
     w("AuthService/SignInWithOAuth", body)
     offered = w("AuthService/GetAuthConfig")["providers"]
-    assert [p["id"] for p in offered] == ["walk"], offered
-    GOOGLE.codes["walk-" + email] = KEY.token({**claims, "nonce": "n" * 16})
-    w("AuthService/CompleteOIDCSignIn", {
-        "providerId": "walk", "code": "walk-" + email, "codeVerifier": "v" * 43, "nonce": "n" * 16,
-        "redirectUri": "https://dash.example/oauth/callback"})
+    assert [p["id"] for p in offered] == ["basic"], offered
+    # A real OpenID provider, whose pages are walked through, too.
+    login = "w" + uuid.uuid4().hex[:10]
+    pair = w("AuthService/CompleteOIDCSignIn", oidc.real_flow("basic", login))
+    me = w("CustomersService/GetMe", token=pair["token"])
+    assert me["email"] == f"{login}@people.example" and me["emailVerified"], me
     demo = w("AuthService/DemoSignIn")
     assert demo["projectId"] == P.info["project_id"]
     w("OrgsService/Create", {"displayName": "x"}, want=(403, "ORG_ROLE_FORBIDDEN"), token=demo["token"])
@@ -213,15 +216,22 @@ if __name__ == "__main__":
     variant = "asan" if "asan" in sys.argv else "test"
     KEY = Key("walk")
     GOOGLE = Forge(KEY)
+    node, oidc.REAL = real_provider(oidc.CALLBACK, oidc.SECRET)
     with tempfile.TemporaryDirectory(prefix="pugt-walk-") as folder:
         os.chmod(folder, 0o755)
         ca, CONTEXT = mailbox.certificate(folder)
         config = os.path.join(folder, "auth.json")
         with open(config, "w", encoding="utf-8") as f:
-            f.write('{"version": 1, "auth": {"providers": [{"id": "walk", "type": "oidc", "displayName": '
-                    '"Walk", "clientId": "%s", "clientSecret": "walk secret 1", "issuerUrl": "%s"}]}}'
-                    % (CLIENT, GOOGLE.url))
+            json.dump({"version": 1, "auth": {"providers": [{
+                "id": "basic", "type": "oidc", "displayName": "Walk", "clientId": "basic",
+                "clientSecret": oidc.SECRET, "issuerUrl": oidc.REAL}]}}, f)
         options = ["workers=2", "google_client_id=" + CLIENT, "google_issuer=" + GOOGLE.url,
                    "auth_config_file=" + config, "outbound_ca_file=" + ca]
-        with pug.Pug(variant, options=options) as P:
-            sys.exit(pug.main(tests))
+        try:
+            with pug.Pug(variant, options=options) as P:
+                oidc.P = P
+                code = pug.main(tests)
+        finally:
+            node.stdin.close()
+            node.wait(10)
+    sys.exit(code)
