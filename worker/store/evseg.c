@@ -123,12 +123,29 @@ bool evseg_unpack(const struct evseg_part *part, struct arena *a, struct str *ra
 	return n >= 0 && (uint32_t)n == part->raw_n;
 }
 
+/*
+ * Readers take the string of a kind or an id, and the 16 bytes of a session,
+ * without asking again; only a property may be of any type.
+ */
+static bool right_types(enum part_kind kind, const struct column *c)
+{
+	enum value_type type = kind == PART_SESSION ? VALUE_UUID : VALUE_STR;
+
+	if (kind != PART_KIND && kind != PART_DISTINCT && kind != PART_SESSION)
+		return true;
+	for (uint32_t i = 0; i < c->n_entries; i++)
+		if (c->entries[i].type != type)
+			return false;
+	return true;
+}
+
 bool evseg_column(
 	const struct evseg *s, const struct evseg_part *part, struct arena *a, struct column *c)
 {
 	struct str raw;
 
-	return evseg_unpack(part, a, &raw) && column_decode(c, raw, s->n, a);
+	return evseg_unpack(part, a, &raw) && column_decode(c, raw, s->n, a) &&
+	       right_types(part->kind, c);
 }
 
 static bool read_times(struct bytes *b, uint32_t n, int64_t *times)
