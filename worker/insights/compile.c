@@ -5,6 +5,7 @@
 #include "proto/number.h"
 #include "proto/wkt.h"
 #include "worker/insights/compile.h"
+#include "worker/insights/compile_internal.h"
 
 #define AGG(name) INSIGHTS__V1__AGGREGATION_TYPE__AGGREGATION_TYPE_##name
 
@@ -12,7 +13,7 @@ enum { BREAKDOWN_LIMIT = 10 };
 
 static const char *const too_big = NULL;
 
-static struct str text(const char *z)
+struct str compile_text(const char *z)
 {
 	return z ? str_of(z) : STR("");
 }
@@ -24,7 +25,7 @@ static bool set_values(struct plan *p, struct filter *f, const Common__V1__Prope
 	if (!values)
 		return false;
 	for (size_t i = 0; i < in->n_values; i++)
-		values[i] = text(in->values[i]);
+		values[i] = compile_text(in->values[i]);
 	f->values = values;
 	f->n_values = (uint32_t)in->n_values;
 	return true;
@@ -33,7 +34,7 @@ static bool set_values(struct plan *p, struct filter *f, const Common__V1__Prope
 static int make_filter(
 	struct plan *p, struct filter *f, const Common__V1__PropertyFilter *in, const char **why)
 {
-	struct str key = text(in->property), low = text(in->value), high = low;
+	struct str key = compile_text(in->property), low = compile_text(in->value), high = low;
 
 	*f = (struct filter){.op = (enum filter_op)in->operator_, .value = low};
 	f->profile = in->source == COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_PROFILE;
@@ -54,8 +55,8 @@ static int make_filter(
 	return number_parse(low, &f->low) && number_parse(high, &f->high) ? 0 : -1;
 }
 
-static int make_group(struct plan *p, struct plan_group *g, Common__V1__PropertyFilter **in,
-	size_t n, bool any, const char **why)
+int compile_group(struct plan *p, struct plan_group *g, Common__V1__PropertyFilter **in, size_t n,
+	bool any, const char **why)
 {
 	struct filter *filters = arena_array(p->a, n + 1, sizeof(*filters));
 
@@ -69,7 +70,7 @@ static int make_group(struct plan *p, struct plan_group *g, Common__V1__Property
 	return 0;
 }
 
-static int make_groups(
+int compile_groups(
 	struct plan *p, Insights__V1__FilterGroup **in, size_t n, bool any, const char **why)
 {
 	struct plan_group *groups = arena_array(p->a, n + 1, sizeof(*groups));
@@ -81,21 +82,21 @@ static int make_groups(
 	p->n_groups = (uint32_t)n;
 	p->any_group = any;
 	for (size_t i = 0; i < n; i++)
-		if (make_group(p, &groups[i], in[i]->filters, in[i]->n_filters,
+		if (compile_group(p, &groups[i], in[i]->filters, in[i]->n_filters,
 			    in[i]->operator_ == COMMON__V1__LOGICAL_OPERATOR__LOGICAL_OPERATOR_OR,
 			    why) < 0)
 			return -1;
 	return 0;
 }
 
-static int make_event(
+int compile_event(
 	struct plan *p, struct plan_event *ev, const Common__V1__EventFilter *in, const char **why)
 {
 	*ev = (struct plan_event){.agg = AGG_TOTAL, .number = PLAN_NONE};
 	if (!in)
 		return 0;
-	ev->kind = text(in->kind);
-	return make_group(p, &ev->filters, in->filters, in->n_filters, false, why);
+	ev->kind = compile_text(in->kind);
+	return compile_group(p, &ev->filters, in->filters, in->n_filters, false, why);
 }
 
 static int set_aggregation(
@@ -107,7 +108,7 @@ static int set_aggregation(
 		p->people = true;
 		ev->consented = !cookieless;
 	} else if (ev->agg != AGG_TOTAL) {
-		ev->number = plan_property(p, text(in->aggregation_property));
+		ev->number = plan_property(p, compile_text(in->aggregation_property));
 		return ev->number == PLAN_NONE ? -1 : 0;
 	}
 	return 0;
@@ -115,7 +116,7 @@ static int set_aggregation(
 
 static bool is_empty(const Insights__V1__EventQuery *q)
 {
-	return q->event->n_filters == 0 && text(q->event->kind).n == 0;
+	return q->event->n_filters == 0 && compile_text(q->event->kind).n == 0;
 }
 
 /* What segmentation refuses and trends do not (2.6). */
@@ -142,7 +143,7 @@ static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spe
 	p->n_events = (uint32_t)n;
 	events[0] = (struct plan_event){.agg = AGG_TOTAL, .number = PLAN_NONE};
 	for (size_t i = 0; i < spec->n_events; i++) {
-		if (make_event(p, &events[i], spec->events[i]->event, why) < 0)
+		if (compile_event(p, &events[i], spec->events[i]->event, why) < 0)
 			return -1;
 		*why = too_big;
 		/* of segmentation only the first event's aggregation counts (D31) */
@@ -154,15 +155,14 @@ static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spe
 	return 0;
 }
 
-static int make_breakdowns(
-	struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why)
+int compile_breakdowns(struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why)
 {
 	*why = "too many breakdowns";
 	if (spec->n_breakdowns > PLAN_BREAKDOWNS_MAX)
 		return -1;
 	p->limit = spec->breakdown_limit > 0 ? (uint32_t)spec->breakdown_limit : BREAKDOWN_LIMIT;
 	for (size_t i = 0; i < spec->n_breakdowns; i++) {
-		p->names[i] = text(spec->breakdowns[i]->property);
+		p->names[i] = compile_text(spec->breakdowns[i]->property);
 		p->breakdowns[i] = plan_property(p, p->names[i]);
 		*why = too_big;
 		if (p->breakdowns[i] == PLAN_NONE)
@@ -181,33 +181,69 @@ static int set_window(struct plan *p, const Common__V1__TimeRange *range, const 
 	return p->from_ms <= p->to_ms ? 0 : -1;
 }
 
-int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct str zone,
-	struct arena *a, const char **why)
+/* ---- the kinds of insights ---- */
+
+static int trends(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
+{
+	return make_events(p, in->spec, why);
+}
+
+static int segmentation(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
+{
+	*why = refusal(in->spec);
+	return *why ? -1 : trends(p, in, why);
+}
+
+#define TYPE(name) INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_##name
+
+static const struct {
+	Insights__V1__InsightType type;
+	enum plan_kind kind;
+	bool buckets; /* counts per time bucket */
+	int (*compile)(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+} kinds[] = {
+	{TYPE(TRENDS), PLAN_TRENDS, true, trends},
+	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, segmentation},
+};
+
+static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, const struct tz *z,
+	size_t kind, const char **why)
 {
 	const Insights__V1__InsightQuerySpec *spec = in->spec;
-	bool trends = spec->insight_type == INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_TRENDS;
-	const struct tz *z = tz_open(zone, a);
 
-	*p = (struct plan){.kind = trends ? PLAN_TRENDS : PLAN_SEGMENTATION, .a = a};
-	*why = "the project's reporting timezone is unknown to this server";
-	if (!z)
+	p->kind = kinds[kind].kind;
+	if (set_window(p, in->time_range, why) < 0 || kinds[kind].compile(p, in, why) < 0 ||
+		compile_breakdowns(p, spec, why) < 0)
 		return -1;
-	*why = trends ? NULL : refusal(spec);
-	if (*why || set_window(p, in->time_range, why) < 0)
-		return -1;
-	if (make_events(p, spec, why) < 0 || make_breakdowns(p, spec, why) < 0)
-		return -1;
-	if (make_groups(p, spec->filter_groups, spec->n_filter_groups,
+	if (compile_groups(p, spec->filter_groups, spec->n_filter_groups,
 		    spec->filter_groups_operator ==
 			    COMMON__V1__LOGICAL_OPERATOR__LOGICAL_OPERATOR_OR,
 		    why) < 0)
 		return -1;
-	p->need.distinct = p->people;
+	/* a group may have asked for traits, which need people */
+	p->need.distinct |= p->people;
 	*why = "time_range has too many buckets";
-	return !trends || buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
-				  p->from_ms, p->to_ms, a)
+	return !kinds[kind].buckets ||
+			       buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
+				       p->from_ms, p->to_ms, p->a)
 		       ? 0
 		       : -1;
+}
+
+int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct str zone,
+	struct arena *a, const char **why)
+{
+	const struct tz *z = tz_open(zone, a);
+
+	*p = (struct plan){.a = a};
+	*why = "the project's reporting timezone is unknown to this server";
+	if (!z)
+		return -1;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (kinds[i].type == in->spec->insight_type)
+			return compile_kind(p, in, z, i, why);
+	*why = "this insight_type is not known";
+	return -1;
 }
 
 static int list_events(struct plan *p, const Activity__V1__ListRequest *in, const char **why)
@@ -220,14 +256,14 @@ static int list_events(struct plan *p, const Activity__V1__ListRequest *in, cons
 		return -1;
 	p->events = events;
 	p->n_events = in->n_events ? (uint32_t)in->n_events : 1;
-	if (in->n_events == 0 && make_event(p, &events[0], NULL, why) < 0)
+	if (in->n_events == 0 && compile_event(p, &events[0], NULL, why) < 0)
 		return -1;
 	for (size_t i = 0; i < in->n_events; i++)
-		if (make_event(p, &events[i], in->events[i], why) < 0)
+		if (compile_event(p, &events[i], in->events[i], why) < 0)
 			return -1;
 	p->groups = all;
 	p->n_groups = 1;
-	return make_group(p, all, in->property_filters, in->n_property_filters, false, why);
+	return compile_group(p, all, in->property_filters, in->n_property_filters, false, why);
 }
 
 int compile_list(
@@ -242,16 +278,16 @@ int compile_list(
 		return -1;
 	if (in->time_range && set_window(p, in->time_range, why) < 0)
 		return -1;
-	if (text(in->kind).n)
-		p->only_kind = text(in->kind);
+	if (compile_text(in->kind).n)
+		p->only_kind = compile_text(in->kind);
 	*why = "session_id must be a UUID";
-	if (text(in->session_id).n) {
-		if (!str_uuid(text(in->session_id), session))
+	if (compile_text(in->session_id).n) {
+		if (!str_uuid(compile_text(in->session_id), session))
 			return -1;
 		p->session = (struct str){(const char *)session, 16};
 	}
-	if (text(in->distinct_id).n) {
-		p->person = text(in->distinct_id);
+	if (compile_text(in->distinct_id).n) {
+		p->person = compile_text(in->distinct_id);
 		p->people = true;
 	}
 	p->need.session = p->session.p != NULL;
@@ -278,7 +314,7 @@ static int make_person_filter(
 	*why = "filters on profiles name traits, or with PROPERTY_SOURCE_AUTO one of the "
 	       "properties of the activity summary";
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
-		known |= str_eq(text(in->property), str_of(shown[i]));
+		known |= str_eq(compile_text(in->property), str_of(shown[i]));
 	if (!known || in->source != COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_AUTO)
 		return -1;
 	*why = "properties of the activity summary are text, which no numeric operator takes";

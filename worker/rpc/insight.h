@@ -1,0 +1,18 @@
+/*
+ * The kinds of insights: each runs s->plan's kernel on a scan thread and writes its
+ * answer into *out, whose memory is the call's. 0, or -1 after call_fail().
+ */
+#ifndef RPC_INSIGHT_H
+#define RPC_INSIGHT_H
+
+#include "proto/insights/v1/insights.pb-c.h"
+#include "worker/insights/scan.h"
+
+int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+int insight_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+
+/* Compiles and runs any insight in the zone of its project (D30). */
+int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
+	Insights__V1__QueryResponse *out);
+
+#endif

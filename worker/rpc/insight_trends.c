@@ -1,0 +1,125 @@
+/* Trends and segmentation: runs the kernel, writes the answer down. */
+#include "proto/wkt.h"
+#include "worker/insights/segmentation.h"
+#include "worker/insights/trends.h"
+#include "worker/rpc/insight.h"
+
+static bool fold_trends(struct scan *s, const struct frame *f, const struct evseg *seg)
+{
+	(void)seg;
+	return trends_fold(s->kernel, f);
+}
+
+static int put_points(
+	struct call *c, Insights__V1__TrendSeries *out, const struct trend_series *series)
+{
+	struct point {
+		Insights__V1__DataPoint point;
+		Google__Protobuf__Timestamp time;
+	} *points = call_alloc(c, series->n_points * sizeof(*points));
+
+	out->points = call_alloc(c, series->n_points * sizeof(Insights__V1__DataPoint *));
+	if (!points || !out->points)
+		return -1;
+	for (uint32_t i = 0; i < series->n_points; i++) {
+		insights__v1__data_point__init(&points[i].point);
+		google__protobuf__timestamp__init(&points[i].time);
+		wkt_of_ms(
+			series->points[i].time_ms, &points[i].time.seconds, &points[i].time.nanos);
+		points[i].point.time = &points[i].time;
+		points[i].point.has_value = true;
+		points[i].point.value = series->points[i].value;
+		out->points[i] = &points[i].point;
+	}
+	out->n_points = series->n_points;
+	return 0;
+}
+
+static int put_breakdown(struct call *c, Insights__V1__TrendSeries *out, const struct plan *p,
+	const struct trend_series *series)
+{
+	Insights__V1__TrendSeries__BreakdownEntry *v =
+		call_alloc(c, (p->n_breakdowns + 1) * sizeof(*v));
+
+	out->breakdown = call_alloc(c, (p->n_breakdowns + 1) * sizeof(v));
+	if (!v || !out->breakdown)
+		return -1;
+	for (uint32_t i = 0; i < p->n_breakdowns; i++) {
+		insights__v1__trend_series__breakdown_entry__init(&v[i]);
+		v[i].key = call_str(c, p->names[i]);
+		v[i].value = call_str(c, series->values[i]);
+		if (!v[i].key || !v[i].value)
+			return -1;
+		out->breakdown[i] = &v[i];
+	}
+	out->n_breakdown = p->n_breakdowns;
+	return 0;
+}
+
+static int put_trends(
+	struct call *c, struct trends *t, const struct plan *p, Insights__V1__QueryResponse *out)
+{
+	Insights__V1__TrendsResult *result = call_alloc(c, sizeof(*result));
+	Insights__V1__TrendSeries *all;
+	const struct trend_series *series;
+	uint32_t n;
+
+	if (!trends_finish(t, &series, &n))
+		return scan_no_memory(c);
+	all = call_alloc(c, (n + 1) * sizeof(*all));
+	if (!result || !all)
+		return -1;
+	insights__v1__trends_result__init(result);
+	result->series = call_alloc(c, (n + 1) * sizeof(all));
+	if (!result->series)
+		return -1;
+	for (uint32_t i = 0; i < n; i++) {
+		insights__v1__trend_series__init(&all[i]);
+		all[i].event_kind = call_str(c, series[i].kind);
+		if (!all[i].event_kind || put_points(c, &all[i], &series[i]) < 0 ||
+			put_breakdown(c, &all[i], p, &series[i]) < 0)
+			return -1;
+		result->series[i] = &all[i];
+	}
+	result->n_series = n;
+	out->result_case = INSIGHTS__V1__QUERY_RESPONSE__RESULT_TRENDS;
+	out->trends = result;
+	return 0;
+}
+
+int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
+{
+	s->kernel = trends_new(s->plan);
+	s->fold = fold_trends;
+	if (!s->kernel)
+		return scan_no_memory(c);
+	if (scan_run(s, c) < 0)
+		return -1;
+	return put_trends(c, s->kernel, s->plan, out);
+}
+
+static bool fold_segmentation(struct scan *s, const struct frame *f, const struct evseg *seg)
+{
+	(void)seg;
+	return segmentation_fold(s->kernel, f);
+}
+
+int insight_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
+{
+	Insights__V1__SegmentationResult *result = call_alloc(c, sizeof(*result));
+	struct segmentation kernel;
+
+	if (!result)
+		return -1;
+	segmentation_init(&kernel, s->plan);
+	s->kernel = &kernel;
+	s->fold = fold_segmentation;
+	if (scan_run(s, c) < 0)
+		return -1;
+	insights__v1__segmentation_result__init(result);
+	result->has_total = true;
+	result->total = segmentation_total(&kernel);
+	out->result_case = INSIGHTS__V1__QUERY_RESPONSE__RESULT_SEGMENTATION;
+	out->segmentation = result;
+	return 0;
+}
