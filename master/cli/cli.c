@@ -23,6 +23,12 @@ static const struct command commands[] = {
 	{"admin", "admin create --email E [--name N] [--org N] [--link]: an account with an org",
 		NULL, NULL},
 	{"sessions", "sessions revoke --email E: sign a person out everywhere", NULL, NULL},
+	{"import",
+		"import --project ID [--format auto|pug|posthog|mixpanel] [--restart] FILE|-: "
+		"events of JSON Lines",
+		NULL, NULL},
+	{"export", "export --project ID [--from T] [--to T] [--dir DIR]: events as JSON Lines",
+		NULL, NULL},
 	{"seed", "fill an empty database with demo data", NULL, NULL},
 	{"version", "print the version", cli_version, NULL},
 	{"help", "print this", cli_help, NULL},

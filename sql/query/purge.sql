@@ -82,6 +82,10 @@ DELETE FROM pugd.profiles
 WHERE project = $1 AND id <= (SELECT id FROM doomed ORDER BY id DESC LIMIT 1)
   AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
 
+-- name: purge_imports :exec
+-- params: project int4
+DELETE FROM pugd.imports WHERE project = $1;
+
 -- name: purge_keys :exec
 -- params: project int4
 -- The few that were being made while the project was being deleted.

@@ -15,6 +15,8 @@ static const struct {
 } commands[] = {
 	{"admin", cli_admin},
 	{"check", cli_check_worker},
+	{"export", cli_export},
+	{"import", cli_import},
 	{"mail", cli_mail},
 	{"migrate", cli_migrate},
 	{"seed", cli_seed},

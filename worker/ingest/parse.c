@@ -87,18 +87,19 @@ static bool plain_value(const Google__Protobuf__Value *in, struct value *v)
 	}
 }
 
-static int parse_props(struct call *c, const Events__V1__Event *in, struct event *ev)
+static bool parse_props(
+	struct arena *a, const Events__V1__Event *in, bool trusted, struct event *ev)
 {
 	size_t plain = in->properties ? in->properties->n_fields : 0;
 	size_t most = in->n_auto_properties + in->n_custom_properties + plain;
-	struct prop *out = call_alloc(c, (most + 1) * sizeof(*out));
+	struct prop *out = arena_array(a, most + 1, sizeof(*out));
 	uint32_t n = 0;
 
 	if (!out)
-		return -1;
+		return false;
 	for (size_t i = 0; i < in->n_auto_properties; i++) {
 		out[n] = (struct prop){text(in->auto_properties[i]->key), SCOPE_AUTO, {0}};
-		if (in->auto_properties[i]->value && !is_server_only(out[n].key) &&
+		if (in->auto_properties[i]->value && (trusted || !is_server_only(out[n].key)) &&
 			typed_value(in->auto_properties[i]->value, &out[n].value))
 			n++;
 	}
@@ -113,16 +114,19 @@ static int parse_props(struct call *c, const Events__V1__Event *in, struct event
 
 		out[n] = (struct prop){
 			key, key.n && key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM, {0}};
-		if (in->properties->fields[i]->value && !is_server_only(key) &&
+		if (in->properties->fields[i]->value && (trusted || !is_server_only(key)) &&
 			plain_value(in->properties->fields[i]->value, &out[n].value))
 			n++;
 	}
 	ev->props = out;
 	ev->n_props = n;
-	return 0;
+	return true;
 }
 
-int parse_event(struct call *c, const Events__V1__Event *in, int64_t now_ms, struct event *ev)
+const char parse_no_memory[] = "it needs too much memory";
+
+const char *parse_stored(struct arena *a, const Events__V1__Event *in, int64_t now_ms, bool trusted,
+	struct event *ev)
 {
 	static const uint8_t none[16];
 	const Google__Protobuf__Timestamp *when = in->occur_time ? in->occur_time : in->timestamp;
@@ -132,12 +136,22 @@ int parse_event(struct call *c, const Events__V1__Event *in, int64_t now_ms, str
 		.time_ms = when ? to_ms(when) : now_ms};
 	if (in->event_id) {
 		if (!str_uuid(str_of(in->event_id), ev->id))
-			return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "event_id must be a UUID");
+			return "event_id must be a UUID";
 	} else {
 		hash_uuid7(ev->id);
 	}
 	/* the all-zero session means none (D61) */
 	if (in->session_id && str_uuid(str_of(in->session_id), ev->session))
 		ev->has_session = memcmp(ev->session, none, 16) != 0;
-	return parse_props(c, in, ev);
+	return parse_props(a, in, trusted, ev) ? NULL : parse_no_memory;
+}
+
+int parse_event(struct call *c, const Events__V1__Event *in, int64_t now_ms, struct event *ev)
+{
+	const char *why = parse_stored(c->arena, in, now_ms, false, ev);
+
+	if (why == parse_no_memory)
+		return call_fail(
+			c, CODE_RESOURCE_EXHAUSTED, NULL, "the call needs too much memory");
+	return why ? call_fail(c, CODE_INVALID_ARGUMENT, NULL, "%s", why) : 0;
 }

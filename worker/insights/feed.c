@@ -5,8 +5,7 @@
  */
 #include <stdlib.h>
 #include "worker/insights/feed.h"
-
-enum { PROPS_MAX = 1024 }; /* of one event; ingestion admits 255, enrichment adds some */
+#include "worker/store/rows.h"
 
 struct key {
 	int64_t time_ms;
@@ -58,43 +57,7 @@ static bool wanted(const struct feed *feed, const struct frame *f, uint32_t row)
 	return order(ms, id, feed->events[feed->n - 1]->time_ms, feed->events[feed->n - 1]->id) < 0;
 }
 
-/* ---- reading events whole ---- */
-
-struct open_segment {
-	const struct evseg *seg;
-	struct column kind, distinct, session, *props;
-	struct str overflow;
-	struct prop *found; /* of the event being read; PROPS_MAX of them */
-	struct arena *a;    /* of the frame */
-};
-
-static bool open_column(struct open_segment *o, enum part_kind kind, struct column *c)
-{
-	const struct evseg_part *part = evseg_find(o->seg, kind, SCOPE_AUTO, STR(""));
-
-	*c = (struct column){0};
-	return !part || evseg_column(o->seg, part, o->a, c);
-}
-
-static bool open_all(struct open_segment *o, const struct evseg *seg, struct arena *a)
-{
-	const struct evseg_part *extra = evseg_find(seg, PART_OVERFLOW, SCOPE_AUTO, STR(""));
-
-	*o = (struct open_segment){.seg = seg, .a = a};
-	o->props = arena_array(a, seg->n_parts + 1, sizeof(*o->props));
-	o->found = arena_array(a, PROPS_MAX, sizeof(*o->found));
-	if (!o->props || !o->found || !open_column(o, PART_KIND, &o->kind) ||
-		!open_column(o, PART_DISTINCT, &o->distinct) ||
-		!open_column(o, PART_SESSION, &o->session))
-		return false;
-	if (extra && !evseg_unpack(extra, a, &o->overflow))
-		return false;
-	for (uint32_t i = 0; i < seg->n_parts; i++)
-		if (seg->parts[i].kind == PART_PROP &&
-			!evseg_column(seg, &seg->parts[i], a, &o->props[i]))
-			return false;
-	return true;
-}
+/* ---- what stays outlives its segment ---- */
 
 static bool copy_text(struct arena *a, struct str *s)
 {
@@ -123,51 +86,20 @@ static bool copy_props(
 	return true;
 }
 
-static bool read_props(
-	struct feed *feed, const struct open_segment *o, uint32_t row, struct feed_event *ev)
-{
-	struct prop *props = o->found;
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < o->seg->n_parts && n < PROPS_MAX; i++) {
-		const struct evseg_part *part = &o->seg->parts[i];
-		const struct value *v;
-
-		if (part->kind != PART_PROP)
-			continue;
-		v = column_value(&o->props[i], row);
-		if (v)
-			props[n++] = (struct prop){part->key, part->scope, *v};
-	}
-	if (o->overflow.p) {
-		int more =
-			evseg_overflow(o->seg, o->overflow, row, props + n, (int)(PROPS_MAX - n));
-
-		if (more < 0)
-			return false;
-		n += (uint32_t)more;
-	}
-	return copy_props(feed, ev, props, n);
-}
-
-static struct feed_event *read_event(
-	struct feed *feed, const struct open_segment *o, const struct key *key)
+static struct feed_event *read_event(struct feed *feed, struct rows *o, const struct key *key)
 {
 	struct feed_event *ev = arena_zalloc(feed->a, sizeof(*ev));
-	const struct value *kind = column_value(&o->kind, key->row);
-	const struct value *distinct = column_value(&o->distinct, key->row);
-	const struct value *session = column_value(&o->session, key->row);
+	struct event e;
 
-	if (!ev || !kind || !distinct)
+	if (!ev || !rows_read(o, key->row, &e))
 		return NULL;
-	ev->time_ms = key->time_ms;
-	memcpy(ev->id, key->id, 16);
-	ev->kind = kind->s;
-	ev->distinct_id = distinct->s;
-	if (session)
-		memcpy(ev->session, session->s.p, 16);
+	ev->time_ms = e.time_ms;
+	memcpy(ev->id, e.id, 16);
+	memcpy(ev->session, e.session, 16);
+	ev->kind = e.kind;
+	ev->distinct_id = e.distinct_id;
 	if (!copy_text(feed->a, &ev->kind) || !copy_text(feed->a, &ev->distinct_id) ||
-		!read_props(feed, o, key->row, ev))
+		!copy_props(feed, ev, e.props, e.n_props))
 		return NULL;
 	return ev;
 }
@@ -198,7 +130,7 @@ static bool make_place(struct feed *feed, const struct key *key, uint32_t *at)
 bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg)
 {
 	struct key *keys = arena_array(f->a, f->batch->n + 1, sizeof(*keys));
-	struct open_segment o;
+	struct rows o;
 	uint32_t n = 0, at;
 
 	for (uint32_t i = 0; keys && i < f->batch->n; i++)
@@ -208,7 +140,7 @@ bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg
 	if (!keys || n == 0)
 		return keys != NULL;
 	qsort(keys, n, sizeof(*keys), by_key);
-	if (!open_all(&o, seg, f->a))
+	if (!rows_open(&o, seg, f->a))
 		return false;
 	for (uint32_t i = 0; i < n && i < feed->cap; i++) {
 		struct feed_event *ev;
