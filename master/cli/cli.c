@@ -29,6 +29,8 @@ static const struct command commands[] = {
 		NULL, NULL},
 	{"export", "export --project ID [--from T] [--to T] [--dir DIR]: events as JSON Lines",
 		NULL, NULL},
+	{"retention", "retention [--project ID --days N|--off]: how long events are kept", NULL,
+		NULL},
 	{"seed", "fill an empty database with demo data", NULL, NULL},
 	{"version", "print the version", cli_version, NULL},
 	{"help", "print this", cli_help, NULL},

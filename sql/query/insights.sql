@@ -19,20 +19,28 @@ SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
 -- name: scan_inbox :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8
--- columns: n int4, refused int4[]?, data bytea
+-- columns: n int4, floor_ms int8?, refused int4[]?, data bytea
 -- unbounded: streamed; bounded by time and memory of the query
--- Level 0 of a window, by the project's part of the primary key.
-SELECT n, refused, data FROM pugd.inbox
-WHERE project = $1 AND tmax >= $2 AND tmin < $3;
+-- Level 0 of a window, by the project's part of the primary key. floor_ms: a retention
+-- that hides some of these events.
+SELECT n, CASE WHEN tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
+       refused, data
+FROM pugd.inbox
+WHERE project = $1 AND tmin < $3
+  AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)));
 
 -- name: scan_inbox_newest :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8
--- columns: n int4, tmax int8, refused int4[]?, data bytea
+-- columns: n int4, tmax int8, floor_ms int8?, refused int4[]?, data bytea
 -- unbounded: streamed; the reader stops when older ones cannot matter
 -- As scan_inbox, latest first. The sort moves TOAST pointers, not blobs.
-SELECT n, tmax, refused, data FROM pugd.inbox
-WHERE project = $1 AND tmax >= $2 AND tmin < $3
+SELECT n, tmax,
+       CASE WHEN tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
+       refused, data
+FROM pugd.inbox
+WHERE project = $1 AND tmin < $3
+  AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
 ORDER BY tmax DESC;
 
 -- name: scan_profiles :many

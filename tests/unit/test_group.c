@@ -69,7 +69,7 @@ Test(group, the_first_that_arrived_creates)
 	struct ingest_batch *other = batch(9, "a", days), *v[] = {first, second, other};
 	int32_t known[] = {0};
 	struct q_events_claim_row rows[] = {{.batch = 1, .live = true, .refused = {known, 1}},
-		{.batch = 2, .live = false, .refused = {NULL, 0}, .refused_null = true}};
+		{.batch = 2, .live = false, .refused_null = true, .expired_null = true}};
 	struct group g;
 
 	cr_assert(group_make(&g, v, 3, &a));
@@ -78,6 +78,22 @@ Test(group, the_first_that_arrived_creates)
 	cr_assert_eq(second->created, 1); /* b came with the first */
 	cr_assert(!g.dead[0] && !g.dead[1] && g.dead[2]);
 	cr_assert_eq(g.batches[2], other);
+}
+
+Test(group, expired_events_are_told_apart)
+{
+	struct ingest_batch *first = batch(7, "abc", (const int[]){1, 2, 3}), *v[] = {first};
+	int32_t known[] = {1}, old[] = {0}, wild[] = {3};
+	struct q_events_claim_row row = {
+		.batch = 1, .live = true, .refused = {known, 1}, .expired = {old, 1}};
+	struct group g;
+
+	cr_assert(group_make(&g, v, 1, &a));
+	cr_assert(group_settle(&g, &row, 1));
+	cr_assert_eq(first->created, 1);
+	cr_assert_eq(first->expired, 1);
+	row.expired = (struct db_int4s){wild, 1};
+	cr_assert_not(group_settle(&g, &row, 1));
 }
 
 Test(group, rows_that_make_no_sense)

@@ -40,7 +40,7 @@ struct import {
 	} * links;
 	uint32_t n, n_links;
 	size_t bytes;
-	uint64_t lines, created, known, refused, joined, left_out, shortened;
+	uint64_t lines, created, known, expired, refused, joined, left_out, shortened;
 	struct progress progress;
 };
 
@@ -108,7 +108,8 @@ static int store_events(struct import *im)
 		return -1;
 	}
 	im->created += batch.created;
-	im->known += im->n - batch.created;
+	im->expired += batch.expired;
+	im->known += im->n - batch.created - batch.expired;
 	return 0;
 }
 
@@ -250,6 +251,8 @@ static int run(struct import *im)
 	printf("lines    %10" PRIu64 "\nstored   %10" PRIu64 "\nknown    %10" PRIu64
 	       "\nrefused  %10" PRIu64 "\n",
 		im->lines, im->created, im->known, im->refused);
+	if (im->expired)
+		printf("expired  %10" PRIu64 " older than the project's retention\n", im->expired);
 	if (im->joined)
 		printf("people   %10" PRIu64 " joined with their anonymous ids\n", im->joined);
 	if (im->left_out || im->shortened)

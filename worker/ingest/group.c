@@ -218,18 +218,40 @@ bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n
 	return claims && drop_repeats(g, claims) && encode_shares(g) && fill_claims(g, claims);
 }
 
-/* One byte per event of a blob: 1 = its id was known before. NULL when out of range. */
-static uint8_t *refused_map(struct group *g, const struct q_events_claim_row *row)
+enum fate { STORED, KNOWN, EXPIRED };
+
+static bool mark(uint8_t *map, uint32_t n, const struct db_int4s *positions, enum fate fate)
+{
+	for (int i = 0; i < positions->n; i++) {
+		if (positions->v[i] < 0 || (uint32_t)positions->v[i] >= n)
+			return false;
+		map[positions->v[i]] = (uint8_t)fate;
+	}
+	return true;
+}
+
+/* One byte per event of a blob: enum fate. NULL when out of range. */
+static uint8_t *fate_map(struct group *g, const struct q_events_claim_row *row)
 {
 	uint32_t n = (uint32_t)g->args.b_n.v[row->batch - 1];
 	uint8_t *map = arena_zalloc(g->a, n + 1);
 
-	for (int i = 0; map && !row->refused_null && i < row->refused.n; i++) {
-		if (row->refused.v[i] < 0 || (uint32_t)row->refused.v[i] >= n)
-			return NULL;
-		map[row->refused.v[i]] = 1;
-	}
+	if (!map || (!row->refused_null && !mark(map, n, &row->refused, KNOWN)) ||
+		(!row->expired_null && !mark(map, n, &row->expired, EXPIRED)))
+		return NULL;
 	return map;
+}
+
+static void settle_batch(
+	const struct group *g, struct ingest_batch *b, const uint8_t *map, uint32_t order)
+{
+	b->created = b->expired = 0;
+	for (uint32_t k = 0; k < b->n; k++, order++) {
+		if (g->pos_of[order] == GROUP_DUPLICATE)
+			continue;
+		b->created += map[g->pos_of[order]] == STORED;
+		b->expired += map[g->pos_of[order]] == EXPIRED;
+	}
 }
 
 bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n)
@@ -244,7 +266,7 @@ bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n)
 		if (rows[i].batch < 1 || rows[i].batch > n)
 			return false;
 		dead[rows[i].batch - 1] = !rows[i].live;
-		maps[rows[i].batch - 1] = refused_map(g, &rows[i]);
+		maps[rows[i].batch - 1] = fate_map(g, &rows[i]);
 	}
 	for (uint32_t i = 0; i < g->n_batches; i++) {
 		struct ingest_batch *b = g->batches[i];
@@ -253,10 +275,8 @@ bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n)
 		if (!map)
 			return false;
 		g->dead[i] = dead[g->share_of[i]];
-		b->created = 0;
-		for (uint32_t k = 0; k < b->n; k++, order++)
-			if (g->pos_of[order] != GROUP_DUPLICATE && !map[g->pos_of[order]])
-				b->created++;
+		settle_batch(g, b, map, order);
+		order += b->n;
 	}
 	return true;
 }

@@ -153,6 +153,7 @@ static void hand_out(const struct group *g, const struct ingest_batch *copies, s
 			continue;
 		wt->err = (struct db_error){.kind = DB_OK};
 		wt->batch->created = g->batches[i]->created;
+		wt->batch->expired = g->batches[i]->expired;
 		wt->dead = g->dead[i];
 	}
 }

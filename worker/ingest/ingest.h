@@ -22,7 +22,8 @@ struct ingest_batch {
 	const struct event *events;
 	uint32_t n;
 	size_t bytes;     /* about how much they take */
-	uint32_t created; /* out: newly stored; the others were known */
+	uint32_t created; /* out: newly stored; the others were known or too old */
+	uint32_t expired; /* out: older than the project's retention, not stored (D20) */
 };
 
 /* Parks until the events are committed. 0, or -1 after call_fail(): then it is not

@@ -13,19 +13,23 @@
  * a browser SDK, which starts that way, does not lose its batch (D89). */
 static const char no_salt[] = "salt_unavailable";
 
-static int put_dropped(struct call *c, uint32_t n, Events__V1__BatchCreateResponse *out)
-{
-	Events__V1__BatchCreateResponse__DroppedByReasonEntry *e = call_alloc(c, sizeof(*e));
+static const char too_old[] = "retention_expired";
 
-	out->dropped_by_reason = call_alloc(c, sizeof(e));
-	if (!e || !out->dropped_by_reason)
+static int put_reason(
+	struct call *c, const char *reason, uint32_t n, Events__V1__BatchCreateResponse *out)
+{
+	Events__V1__BatchCreateResponse__DroppedByReasonEntry *e;
+
+	if (n == 0)
+		return 0;
+	e = call_alloc(c, sizeof(*e));
+	if (!e)
 		return -1;
 	events__v1__batch_create_response__dropped_by_reason_entry__init(e);
-	e->key = call_str(c, STR(no_salt));
+	e->key = call_str(c, str_of(reason));
 	e->has_value = true;
 	e->value = n;
-	out->dropped_by_reason[0] = e;
-	out->n_dropped_by_reason = 1;
+	out->dropped_by_reason[out->n_dropped_by_reason++] = e;
 	return e->key ? 0 : -1;
 }
 
@@ -60,9 +64,12 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 	if (batch.n && ingest_submit(c, &batch) < 0)
 		return -1;
 	out->has_accepted = out->has_dropped = out->has_events_created = true;
-	out->accepted = batch.n;
-	out->dropped = dropped;
+	out->accepted = batch.n - batch.expired;
+	out->dropped = dropped + batch.expired;
 	out->events_created = batch.created;
-	count(c, batch.n, batch.created, dropped);
-	return dropped ? put_dropped(c, dropped, out) : 0;
+	count(c, out->accepted, batch.created, out->dropped);
+	out->dropped_by_reason = call_alloc(c, 2 * sizeof(*out->dropped_by_reason));
+	if (!out->dropped_by_reason || put_reason(c, no_salt, dropped, out) < 0)
+		return -1;
+	return put_reason(c, too_old, batch.expired, out);
 }

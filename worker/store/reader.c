@@ -126,13 +126,34 @@ int reader_people(
 
 /* ---- segments ---- */
 
-static enum stream_next take_segment(
-	struct reader *r, int32_t n, struct db_int4s refused, struct str data)
+/* Hides what a retention no longer shows. */
+static bool mask_before(struct evseg *s, int64_t floor_ms, struct arena *a)
+{
+	uint8_t *masked = arena_zalloc(a, s->n);
+	const int64_t *times;
+
+	if (!masked || !evseg_times(s, a, &times))
+		return false;
+	for (uint32_t i = 0; i < s->n; i++)
+		masked[i] = (s->masked && s->masked[i]) || times[i] < floor_ms;
+	s->masked = masked;
+	return true;
+}
+
+/* What a row says of its segment beside the bytes. */
+struct told {
+	int32_t n;
+	const int64_t *floor_ms; /* or NULL */
+	struct db_int4s refused;
+};
+
+static enum stream_next take_segment(struct reader *r, const struct told *t, struct str data)
 {
 	struct evseg s;
 
-	if (!evseg_open(&s, data, &r->scratch) || n < 0 || s.n != (uint32_t)n ||
-		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch)) {
+	if (!evseg_open(&s, data, &r->scratch) || t->n < 0 || s.n != (uint32_t)t->n ||
+		!evseg_mask(&s, t->refused.v, (uint32_t)t->refused.n, &r->scratch) ||
+		(t->floor_ms && !mask_before(&s, *t->floor_ms, &r->scratch))) {
 		if (r->scratch.over)
 			return fail(r, READER_MEMORY);
 		log_err("a stored segment is broken project=%d bytes=%zu", r->project, data.n);
@@ -151,7 +172,9 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_segment(r, row.n, row.refused, row.data);
+	return take_segment(r,
+		&(struct told){row.n, row.floor_ms_null ? NULL : &row.floor_ms, row.refused},
+		row.data);
 }
 
 static enum stream_next newest_row(struct db_stream *st, const struct query *q, const PGresult *res)
@@ -164,7 +187,9 @@ static enum stream_next newest_row(struct db_stream *st, const struct query *q, 
 		return fail(r, READER_MEMORY);
 	if (r->enough(r, row.tmax))
 		return STREAM_ENOUGH;
-	return take_segment(r, row.n, row.refused, row.data);
+	return take_segment(r,
+		&(struct told){row.n, row.floor_ms_null ? NULL : &row.floor_ms, row.refused},
+		row.data);
 }
 
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
