@@ -19,4 +19,11 @@ int compile_list(
 int compile_persons(struct plan *p, Profiles__V1__FilterGroup *const *groups, size_t n, bool any,
 	struct arena *a, const char **why);
 
+/* compile_activity.c: all events, of which a kernel asks for the columns itself. */
+void compile_schema(struct plan *p, struct arena *a);
+/* Which values a property takes; from_ms and kind (empty: any) matter for properties of
+ * events. False when the arena is full. */
+bool compile_values(struct plan *p, struct str key, bool trait, struct str kind, int64_t from_ms,
+	struct arena *a);
+
 #endif

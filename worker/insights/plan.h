@@ -10,7 +10,14 @@
 #include "worker/insights/filter.h"
 #include "worker/store/batch.h"
 
-enum plan_kind { PLAN_TRENDS, PLAN_SEGMENTATION, PLAN_LIST, PLAN_PERSONS };
+enum plan_kind {
+	PLAN_TRENDS,
+	PLAN_SEGMENTATION,
+	PLAN_LIST,
+	PLAN_PERSONS,
+	PLAN_SCHEMA,
+	PLAN_VALUES
+};
 
 /* Numbers of insights.v1.AggregationType. */
 enum plan_agg {
