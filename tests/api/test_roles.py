@@ -89,7 +89,9 @@ def bodies(world):
             "GetFilterSchema": {"eventKind": "x"},
             "GetPropertyValues": {"propertyKey": "x", "source": "PROPERTY_SOURCE_CUSTOM"}},
         "ActivityService": {
-            "List": {}, "GetFilterSchema": {},
+            "List": {}, "GetFilterSchema": {}, "GetEventExplorer": {},
+            **{m: {"distinctId": "x"} for m in (
+                "GetActivityFeed", "GetActivityHeatmap", "GetProfileStats")},
             "GetPropertyValues": {"propertyKey": "x", "source": "PROPERTY_SOURCE_PROFILE"}},
     }
 

@@ -60,12 +60,12 @@ static const char *list(const struct schema_list *l, uint32_t allowed, uint32_t 
 Test(schema, counts_over_segments)
 {
 	setup("",
-		(const char *const[]){"2026-01-02T00:00:00 b u p=x $x=5", "2026-01-03T00:00:00 a u p=y",
-			"2026-01-01T00:00:00 a u q=true", NULL, "2026-01-01T00:00:00 b u p=z q=false",
-			"2020-01-01T00:00:00 old u late=2.5", "2026-01-05T00:00:00 b u", NULL, NULL});
+		(const char *const[]){"2026-01-02T00:00:00 b u p=x $x=5",
+			"2026-01-03T00:00:00 a u p=y", "2026-01-01T00:00:00 a u q=true", NULL,
+			"2026-01-01T00:00:00 b u p=z q=false", "2020-01-01T00:00:00 old u late=2.5",
+			"2026-01-05T00:00:00 b u", NULL, NULL});
 	cr_expect_str_eq(list(&schema.kinds, ANY, 9), "b=3:1@01-05 a=2:1@01-03 old=1:1@01-01");
-	cr_expect_str_eq(
-		list(&schema.customs, ANY, 9), "p=3:1@01-03 q=2:4@01-01 late=1:3@01-01");
+	cr_expect_str_eq(list(&schema.customs, ANY, 9), "p=3:1@01-03 q=2:4@01-01 late=1:3@01-01");
 	cr_expect_str_eq(list(&schema.autos, ANY, 9), "$x=1:2@01-02");
 	cr_expect_str_eq(list(&schema.customs, ANY, 1), "p=3:1@01-03");
 	cr_expect_str_eq(list(&schema.customs, 1 << SCHEMA_BOOLEAN, 9), "q=2:4@01-01");
@@ -74,10 +74,9 @@ Test(schema, counts_over_segments)
 
 Test(schema, one_kind)
 {
-	setup("a",
-		(const char *const[]){"2026-01-02T00:00:00 b u p=x only_b=1",
-			"2026-01-01T00:00:00 a u p=y", NULL, "2026-01-05T00:00:00 b u p=1 only_b=1",
-			NULL, NULL});
+	setup("a", (const char *const[]){"2026-01-02T00:00:00 b u p=x only_b=1",
+			   "2026-01-01T00:00:00 a u p=y", NULL,
+			   "2026-01-05T00:00:00 b u p=1 only_b=1", NULL, NULL});
 	cr_expect_str_eq(list(&schema.kinds, ANY, 9), "b=2:1@01-05 a=1:1@01-01");
 	cr_expect_str_eq(list(&schema.customs, ANY, 9), "p=1:1@01-01");
 }
@@ -85,13 +84,12 @@ Test(schema, one_kind)
 /* Of several types the one whose last sighting is the earliest; equal ones by number. */
 Test(schema, several_types)
 {
-	setup("",
-		(const char *const[]){"2026-01-01T00:00:00 a u p=1 q=1 r=true",
-			"2026-01-02T00:00:00 a u p=x q=2.5 r=\"1\"", NULL,
-			"2026-01-03T00:00:00 a u p=2 q=1 r=true t=@5", "2026-01-03T00:00:00 a u r=x",
-			NULL, NULL});
-	cr_expect_str_eq(list(&schema.customs, ANY, 9),
-		"r=4:1@01-03 p=3:1@01-03 q=3:3@01-03 t=1:5@01-03");
+	setup("", (const char *const[]){"2026-01-01T00:00:00 a u p=1 q=1 r=true",
+			  "2026-01-02T00:00:00 a u p=x q=2.5 r=\"1\"", NULL,
+			  "2026-01-03T00:00:00 a u p=2 q=1 r=true t=@5",
+			  "2026-01-03T00:00:00 a u r=x", NULL, NULL});
+	cr_expect_str_eq(
+		list(&schema.customs, ANY, 9), "r=4:1@01-03 p=3:1@01-03 q=3:3@01-03 t=1:5@01-03");
 	cr_expect_str_eq(list(&schema.customs, 1 << SCHEMA_INTEGER, 9), "");
 }
 
@@ -143,8 +141,8 @@ Test(schema, traits)
 	memcpy(deep, "{\"", 2);
 	strcpy(deep + 1500, "\":1,\"short\":\"x\"}");
 	profile(deep, 0);
-	cr_expect_str_eq(list(&schema.traits, 1 << SCHEMA_STRING, 99),
-		"plan=2:1@01-02 short=1:1@01-01");
+	cr_expect_str_eq(
+		list(&schema.traits, 1 << SCHEMA_STRING, 99), "plan=2:1@01-02 short=1:1@01-01");
 }
 
 Test(schema, names_are_bounded)

@@ -37,8 +37,7 @@ bool schema_init(struct schema *s, struct str event_kind, struct arena *a)
 static bool grow(struct schema_list *l)
 {
 	uint32_t cap = l->cap ? l->cap * 2 : 64;
-	struct schema_seen *v =
-		arena_grow(l->names.a, l->v, l->cap * sizeof(*v), cap * sizeof(*v));
+	struct schema_seen *v = arena_grow(l->names.a, l->v, l->cap * sizeof(*v), cap * sizeof(*v));
 
 	if (!v)
 		return false;
@@ -195,8 +194,8 @@ static bool note_column(struct schema_list *l, struct str key, enum key_class cl
 			sums[k].last_ms);
 	}
 	for (unsigned t = SCHEMA_STRING; t < SCHEMA_TYPES; t++)
-		if (types[t].n && !schema_note(l, key, (enum schema_type)t, types[t].n,
-					  types[t].last_ms, 0))
+		if (types[t].n &&
+			!schema_note(l, key, (enum schema_type)t, types[t].n, types[t].last_ms, 0))
 			return false;
 	return true;
 }
@@ -205,8 +204,7 @@ static bool fold_column(struct schema *s, const struct frame *f, const struct ev
 	const struct evseg_part *part, const uint8_t *in)
 {
 	struct schema_list *l = part->scope == SCOPE_AUTO ? &s->autos : &s->customs;
-	enum key_class class =
-		part->scope == SCOPE_AUTO ? value_key_class(part->key) : KEY_PLAIN;
+	enum key_class class = part->scope == SCOPE_AUTO ? value_key_class(part->key) : KEY_PLAIN;
 	struct column c;
 	struct sum *sums;
 
