@@ -69,3 +69,12 @@ FROM pugd.profiles p
 CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS t (path, no)
 CROSS JOIN LATERAL (SELECT p.properties #> string_to_array(t.path, '.') AS j) v
 WHERE p.project = $1 AND p.deleted_at IS NULL AND v.j IS NOT NULL;
+
+-- name: scan_properties :many
+-- lane: slow
+-- params: project int4
+-- columns: properties json, update_time timestamptz
+-- unbounded: streamed; one row a live profile
+-- Which traits exist (worker/insights/schema_traits.c).
+SELECT properties::json, update_time FROM pugd.profiles
+WHERE project = $1 AND deleted_at IS NULL;

@@ -144,7 +144,9 @@ class Event:
                       for k, v in sent.get(part, {}).items()}
         for k, v in sent.get("properties", {}).items():
             if v is not None:
-                self.props[k] = v
+                # JSON has one kind of number: without a fraction it is an integer.
+                whole = type(v) is float and abs(v) <= 2**53 and v == int(v)
+                self.props[k] = int(v) if whole else v
         self.props = {k: v for k, v in self.props.items() if k not in NEVER_KEPT}
 
     def text(self, name):

@@ -234,20 +234,28 @@ def renamed_request(request):
     return json.loads(json.dumps(request).replace("cookieles~-", "cookieless-"))
 
 
-def check(server, s):
-    """None, or (number of the question or None, what is wrong)."""
+def load(server, s):
+    """Sends a scenario to a new project: (key, number, model, what is wrong or None)."""
     key, num = server.project(s["zone"])
     truth = model.Model(s["zone"])
     for batch in s["batches"]:
         got = server.ok(BATCH, {"events": batch}, key=key)
         want = {"accepted": len(batch), "dropped": 0, "eventsCreated": truth.send(renamed(batch))}
         if got != want:
-            return None, f"BatchCreate: got {got}, want {want}"
+            return key, num, truth, f"BatchCreate: got {got}, want {want}"
     server.people(num, s["profiles"], s["aliases"])
     if "cookieles~-" in json.dumps(s["batches"]):
         server.forge_cookieless(num)
     truth.profiles = {p["id"]: (p["external_id"], p["properties"]) for p in s["profiles"] if not p["deleted"]}
     truth.aliases = s["aliases"]
+    return key, num, truth, None
+
+
+def check(server, s):
+    """None, or (number of the question or None, what is wrong)."""
+    key, _, truth, bad = load(server, s)
+    if bad:
+        return None, bad
     for i, request in enumerate(s["queries"]):
         request = renamed_request(request)
         try:

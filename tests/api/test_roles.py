@@ -85,8 +85,14 @@ def bodies(world):
         "InsightsService": {
             "Query": {"spec": {"insightType": "INSIGHT_TYPE_TRENDS",
                                "events": [{"event": {"kind": "x"}}]},
-                      "granularity": "GRANULARITY_DAY", "timeRange": RANGE}},
-        "ActivityService": {"List": {}},
+                      "granularity": "GRANULARITY_DAY", "timeRange": RANGE},
+            "GetFilterSchema": {"eventKind": "x"},
+            "GetPropertyValues": {"propertyKey": "x", "source": "PROPERTY_SOURCE_CUSTOM"}},
+        "ActivityService": {
+            "List": {}, "GetFilterSchema": {}, "GetEventExplorer": {},
+            **{m: {"distinctId": "x"} for m in (
+                "GetActivityFeed", "GetActivityHeatmap", "GetProfileStats")},
+            "GetPropertyValues": {"propertyKey": "x", "source": "PROPERTY_SOURCE_PROFILE"}},
     }
 
 

@@ -1,5 +1,5 @@
 /*
- * Compiles insight specs and activity lists; see compile.h. Everything a kernel
+ * Compiles insight specs and conditions on persons; see compile.h. Everything a kernel
  * needs per query is decided here, so that nothing is looked up per event.
  */
 #include "proto/number.h"
@@ -172,7 +172,7 @@ int compile_breakdowns(struct plan *p, const Insights__V1__InsightQuerySpec *spe
 	return 0;
 }
 
-static int set_window(struct plan *p, const Common__V1__TimeRange *range, const char **why)
+int compile_window(struct plan *p, const Common__V1__TimeRange *range, const char **why)
 {
 	p->from_ms = wkt_to_ms(range->from->seconds, range->from->nanos);
 	p->to_ms = wkt_to_ms(range->to->seconds, range->to->nanos);
@@ -212,7 +212,7 @@ static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, co
 	const Insights__V1__InsightQuerySpec *spec = in->spec;
 
 	p->kind = kinds[kind].kind;
-	if (set_window(p, in->time_range, why) < 0 || kinds[kind].compile(p, in, why) < 0 ||
+	if (compile_window(p, in->time_range, why) < 0 || kinds[kind].compile(p, in, why) < 0 ||
 		compile_breakdowns(p, spec, why) < 0)
 		return -1;
 	if (compile_groups(p, spec->filter_groups, spec->n_filter_groups,
@@ -244,56 +244,6 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 			return compile_kind(p, in, z, i, why);
 	*why = "this insight_type is not known";
 	return -1;
-}
-
-static int list_events(struct plan *p, const Activity__V1__ListRequest *in, const char **why)
-{
-	struct plan_event *events = arena_array(p->a, in->n_events + 1, sizeof(*events));
-	struct plan_group *all = arena_array(p->a, 1, sizeof(*all));
-
-	*why = too_big;
-	if (!events || !all)
-		return -1;
-	p->events = events;
-	p->n_events = in->n_events ? (uint32_t)in->n_events : 1;
-	if (in->n_events == 0 && compile_event(p, &events[0], NULL, why) < 0)
-		return -1;
-	for (size_t i = 0; i < in->n_events; i++)
-		if (compile_event(p, &events[i], in->events[i], why) < 0)
-			return -1;
-	p->groups = all;
-	p->n_groups = 1;
-	return compile_group(p, all, in->property_filters, in->n_property_filters, false, why);
-}
-
-int compile_list(
-	struct plan *p, const Activity__V1__ListRequest *in, struct arena *a, const char **why)
-{
-	uint8_t *session = arena_alloc(a, 16);
-
-	*p = (struct plan){
-		.kind = PLAN_LIST, .a = a, .from_ms = INT64_MIN / 2, .to_ms = INT64_MAX / 2};
-	*why = too_big;
-	if (!session || list_events(p, in, why) < 0)
-		return -1;
-	if (in->time_range && set_window(p, in->time_range, why) < 0)
-		return -1;
-	if (compile_text(in->kind).n)
-		p->only_kind = compile_text(in->kind);
-	*why = "session_id must be a UUID";
-	if (compile_text(in->session_id).n) {
-		if (!str_uuid(compile_text(in->session_id), session))
-			return -1;
-		p->session = (struct str){(const char *)session, 16};
-	}
-	if (compile_text(in->distinct_id).n) {
-		p->person = compile_text(in->distinct_id);
-		p->people = true;
-	}
-	p->need.session = p->session.p != NULL;
-	p->need.ids = true;
-	p->need.distinct = p->people;
-	return 0;
 }
 
 /* ---- conditions on persons ---- */

@@ -17,6 +17,7 @@ int compile_groups(
 /* `in` NULL: any event. Aggregation: total. */
 int compile_event(
 	struct plan *p, struct plan_event *ev, const Common__V1__EventFilter *in, const char **why);
+int compile_window(struct plan *p, const Common__V1__TimeRange *range, const char **why);
 int compile_breakdowns(
 	struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why);
 

@@ -109,14 +109,17 @@ static void only(
 		base[i] &= wanted != 0 && c->codes[i] == wanted;
 }
 
-static bool only_person(const struct frame *f, uint8_t *base)
+static bool only_ids(const struct frame *f, uint8_t *base)
 {
-	uint32_t who = people_find(f->people, f->plan->person);
+	const struct batch_column *c = &f->batch->distinct;
+	uint8_t *pass = arena_zalloc(f->a, c->n_entries + 1);
 
-	if (who == PERSON_FULL)
+	if (!pass)
 		return false;
+	for (uint32_t i = 0; i < c->n_entries; i++)
+		pass[i + 1] = intern_find(f->plan->ids, c->entries[i].s) != INTERN_FULL;
 	for (uint32_t i = 0; i < f->batch->n; i++)
-		base[i] &= f->persons[f->batch->distinct.codes[i]] == who;
+		base[i] &= pass[c->codes[i]];
 	return true;
 }
 
@@ -136,7 +139,7 @@ static bool make_base(struct frame *f)
 		only(f, &b->session, f->plan->session, base);
 	if (f->plan->only_kind.p)
 		only(f, &b->kind, f->plan->only_kind, base);
-	if (f->plan->person.p && !only_person(f, base))
+	if (f->plan->ids && !only_ids(f, base))
 		return false;
 	return add_groups(f, base);
 }

@@ -46,7 +46,7 @@ static uint32_t number_of(const struct persons *p, const struct frame *f, uint32
 	uint32_t person = f->persons[entry + 1], found;
 
 	/* visitors without cookies are nobody, and so is who has no id */
-	if (f->cookieless[entry + 1] || id.n == 0)
+	if ((f->cookieless[entry + 1] && !p->cookieless) || id.n == 0)
 		return NOBODY;
 	if (!p->wanted)
 		return person;

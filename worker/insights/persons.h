@@ -30,6 +30,7 @@ struct persons {
 	 * neither, everybody by number of struct people. */
 	const struct intern *wanted;
 	bool together;
+	bool cookieless; /* visitors without cookies count, too */
 	struct person *v;
 	struct person_text *texts; /* need.n_props a person */
 	uint32_t cap, frames;

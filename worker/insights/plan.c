@@ -1,6 +1,6 @@
 /*
  * The parts of a plan that every compiler needs: properties and trait paths by
- * number, each once; see plan.h.
+ * number, each once; whose events; see plan.h.
  */
 #include "worker/insights/plan.h"
 
@@ -44,4 +44,19 @@ uint32_t plan_path(struct plan *p, struct str path)
 	}
 	p->paths[p->n_paths] = path;
 	return p->n_paths++;
+}
+
+bool plan_only_ids(struct plan *p, const struct str *ids, size_t n)
+{
+	struct intern *set = arena_alloc(p->a, sizeof(*set));
+
+	if (!set)
+		return false;
+	intern_init(set, p->a);
+	for (size_t i = 0; i < n; i++)
+		if (intern_add(set, ids[i]) == INTERN_FULL)
+			return false;
+	p->ids = set;
+	p->need.distinct = true;
+	return true;
 }

@@ -9,8 +9,17 @@
 #include "worker/insights/bucket.h"
 #include "worker/insights/filter.h"
 #include "worker/store/batch.h"
+#include "worker/store/intern.h"
 
-enum plan_kind { PLAN_TRENDS, PLAN_SEGMENTATION, PLAN_LIST, PLAN_PERSONS };
+enum plan_kind {
+	PLAN_TRENDS,
+	PLAN_SEGMENTATION,
+	PLAN_LIST,
+	PLAN_PERSONS,
+	PLAN_SCHEMA,
+	PLAN_VALUES,
+	PLAN_DAYS
+};
 
 /* Numbers of insights.v1.AggregationType. */
 enum plan_agg {
@@ -60,10 +69,10 @@ struct plan {
 	struct str names[PLAN_BREAKDOWNS_MAX];
 	uint32_t breakdowns[PLAN_BREAKDOWNS_MAX]; /* properties */
 	uint32_t n_breakdowns, limit;
-	/* PLAN_LIST */
-	struct str person;    /* only this person's, by any id; p == NULL: everybody's */
-	struct str session;   /* 16 bytes, or p == NULL */
-	struct str only_kind; /* p == NULL: every kind */
+	/* Of all the events only these. */
+	const struct intern *ids; /* with one of these distinct_ids; NULL: with any */
+	struct str session;       /* 16 bytes, or p == NULL */
+	struct str only_kind;     /* p == NULL: every kind */
 	/* PLAN_PERSONS: conditions on persons, not on events. A filter's source is a
 	 * property of the latest event, or a trait path. */
 	const struct plan_group *person_groups;
@@ -77,5 +86,7 @@ struct plan {
 uint32_t plan_property(struct plan *p, struct str key);
 /* Number of a trait path, added when new. */
 uint32_t plan_path(struct plan *p, struct str path);
+/* Leaves only the events with one of these distinct_ids. False at the arena's cap. */
+bool plan_only_ids(struct plan *p, const struct str *ids, size_t n);
 
 #endif

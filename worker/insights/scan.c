@@ -151,12 +151,44 @@ static enum scan_end outcome(const struct scan *s, const struct reader *r, int n
 	}
 }
 
+static bool on_profile(struct reader *r, struct str properties, int64_t update_us)
+{
+	struct scan *s = ((struct run *)r)->scan;
+
+	return s->profile(s, properties, update_us / 1000, &r->scratch);
+}
+
+static bool on_trait(struct reader *r, const struct value *v)
+{
+	struct scan *s = ((struct run *)r)->scan;
+
+	return s->trait(s, v);
+}
+
+/* What kernels ask of profiles beyond who is who. */
+static int read_profiles(struct scan *s, struct reader *r)
+{
+	if (s->profile) {
+		r->profile = on_profile;
+		if (reader_properties(r) < 0)
+			return -1;
+	}
+	if (s->trait) {
+		r->trait = on_trait;
+		if (reader_trait(r, s->plan->paths[0]) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int read_segments(struct scan *s, struct reader *r)
 {
 	const struct plan *p = s->plan;
-	int n = s->enough ? reader_scan_newest(r, p->from_ms, p->to_ms)
-			  : reader_scan(r, p->from_ms, p->to_ms);
+	int n = 0;
 
+	if (s->fold)
+		n = s->enough ? reader_scan_newest(r, p->from_ms, p->to_ms)
+			      : reader_scan(r, p->from_ms, p->to_ms);
 	if (n == 0 && s->finish && !s->finish(s)) {
 		r->error = READER_MEMORY;
 		return -1;
@@ -175,6 +207,8 @@ static int read_all(struct scan *s, struct run *run)
 	}
 	r->dates = p->dates;
 	if (p->people && reader_people(r, &s->people, p->paths, p->n_paths) < 0)
+		return -1;
+	if (read_profiles(s, r) < 0)
 		return -1;
 	r->segment = on_segment;
 	r->enough = on_enough;

@@ -20,8 +20,14 @@ enum scan_end {
 struct scan {
 	const struct plan *plan;
 	int32_t project;
+	/* Set: given the traits of each live profile, as JSON, before the events. False at
+	 * the arena's cap; `a` is emptied after each. */
+	bool (*profile)(struct scan *s, struct str traits, int64_t update_ms, struct arena *a);
+	/* Set: given the trait that the plan's only path names, of each who has it, before the
+	 * events. False at the arena's cap. */
+	bool (*trait)(struct scan *s, const struct value *v);
 	/* Folds one frame. False at the arena's cap. `s` is there for what a batch
-	 * does not hold. */
+	 * does not hold. NULL: events are not read. */
 	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg);
 	/* Set: newest first; asked before each segment with its latest time. */
 	bool (*enough)(struct scan *s, int64_t tmax);

@@ -54,6 +54,8 @@ int profile_events_of(struct call *c, const struct str *ids, size_t n, struct pr
 /* Scans for who comes next and then for their events; everything in the call's arena. */
 int profile_next(struct call *c, const struct profile_query *q, const struct profile_cursor *after,
 	uint32_t want, struct profile_page *out);
+/* Traits as a message, from their JSON; NULL after call_fail(). */
+Google__Protobuf__Struct *profile_traits(struct call *c, struct str json);
 /* Fills in a message; row == NULL: anonymous, with that id. */
 int profile_message(struct call *c, const struct profile_row *row, struct str id,
 	const struct profile_events *events, Profiles__V1__Profile *out);

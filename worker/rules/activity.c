@@ -1,8 +1,10 @@
-/* Rules of activity lists: one empty event filter means every event, but among
- * several it would make the others pointless, so it is taken for a mistake. */
+/* Rules of activity lists and of what pickers ask. One empty event filter means every
+ * event, but among several it would make the others pointless, so it is taken for a
+ * mistake. */
 #include <stdio.h>
 
 #include "proto/activity/v1/activity.pb-c.h"
+#include "proto/insights/v1/insights.pb-c.h"
 #include "proto/validate.h"
 #include "rules.h"
 
@@ -46,4 +48,33 @@ void rule_event_explorer(struct pb_check *check, const ProtobufCMessage *message
 		(const Activity__V1__GetEventExplorerRequest *)message;
 
 	check_events(check, request->events, request->n_events);
+}
+
+/* Where a key lives shows in its first character. */
+static void check_source(struct pb_check *check, const char *key, Common__V1__PropertySource source)
+{
+	bool automatic = key && *key == '$';
+
+	if (source == COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_AUTO && key && !automatic)
+		pb_violation(check, "property_key",
+			"property_key must start with $ for PROPERTY_SOURCE_AUTO");
+	if (source == COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_CUSTOM && automatic)
+		pb_violation(check, "property_key",
+			"property_key must not start with $ for PROPERTY_SOURCE_CUSTOM");
+}
+
+void rule_activity_property_values(struct pb_check *check, const ProtobufCMessage *message)
+{
+	const Activity__V1__GetPropertyValuesRequest *request =
+		(const Activity__V1__GetPropertyValuesRequest *)message;
+
+	check_source(check, request->property_key, request->source);
+}
+
+void rule_property_values(struct pb_check *check, const ProtobufCMessage *message)
+{
+	const Insights__V1__GetPropertyValuesRequest *request =
+		(const Insights__V1__GetPropertyValuesRequest *)message;
+
+	check_source(check, request->property_key, request->source);
 }

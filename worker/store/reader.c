@@ -86,17 +86,36 @@ static struct value trait_value(struct str kind, struct str text)
 	return v;
 }
 
+static bool take_trait(struct reader *r, const struct q_scan_traits_row *row)
+{
+	struct value v = trait_value(row->kind, row->value);
+
+	if (v.type == VALUE_NONE)
+		return true;
+	return r->trait ? r->trait(r, &v)
+			: people_trait(r->people, row->person, (uint32_t)row->path, &v);
+}
+
 static enum stream_next trait_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);
 	struct q_scan_traits_row row;
-	struct value v;
 
 	arena_reset(&r->scratch);
-	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK || !take_trait(r, &row))
 		return fail(r, READER_MEMORY);
-	v = trait_value(row.kind, row.value);
-	if (v.type != VALUE_NONE && !people_trait(r->people, row.person, (uint32_t)row.path, &v))
+	return STREAM_MORE;
+}
+
+static enum stream_next properties_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_properties_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
+		!r->profile(r, row.properties, row.update_time))
 		return fail(r, READER_MEMORY);
 	return STREAM_MORE;
 }
@@ -122,6 +141,24 @@ int reader_people(
 	return done(r,
 		q_scan_traits(db, &(struct q_scan_traits_args){r->project, {paths, (int)n_paths}},
 			&traits));
+}
+
+int reader_properties(struct reader *r)
+{
+	struct q_scan_properties_row *rows;
+
+	r->stream.row = properties_row;
+	return done(r, q_scan_properties(
+			       &r->stream.db, &(struct q_scan_properties_args){r->project}, &rows));
+}
+
+int reader_trait(struct reader *r, struct str path)
+{
+	struct q_scan_traits_row *rows;
+
+	r->stream.row = trait_row;
+	return done(r, q_scan_traits(&r->stream.db,
+			       &(struct q_scan_traits_args){r->project, {&path, 1}}, &rows));
 }
 
 /* ---- segments ---- */

@@ -29,6 +29,10 @@ struct reader {
 	enum stream_next (*segment)(struct reader *r, const struct evseg *s, struct arena *a);
 	/* Newest first only: asked with the latest time of the next segments; true ends. */
 	bool (*enough)(struct reader *r, int64_t tmax);
+	/* Of live profiles, one by one; false at the arena's cap, which ends the reading. What
+	 * they are given lives until they return, like `scratch`. */
+	bool (*profile)(struct reader *r, struct str properties, int64_t update_us);
+	bool (*trait)(struct reader *r, const struct value *v);
 	struct arena scratch;
 	enum reader_error error;
 	uint64_t n_segments, n_events;
@@ -41,6 +45,10 @@ void reader_free(struct reader *r);
 /* Fills people from the profile tables; paths are those of its traits. */
 int reader_people(
 	struct reader *r, struct people *people, const struct str *paths, uint32_t n_paths);
+/* Gives the traits of every live profile, as JSON, to r->profile. */
+int reader_properties(struct reader *r);
+/* Gives one trait of every live profile that has it to r->trait. */
+int reader_trait(struct reader *r, struct str path);
 /* All segments that may hold events of [from_ms, to_ms). 0, or -1 with r->error. */
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms);
 /* The same, those with the latest events first. */

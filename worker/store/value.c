@@ -62,6 +62,11 @@ enum key_class value_key_class(struct str key)
 	return KEY_PLAIN;
 }
 
+const char *value_promoted_key(size_t i)
+{
+	return i < sizeof(promoted) / sizeof(promoted[0]) ? promoted[i].key : NULL;
+}
+
 static struct str bool_text(bool yes)
 {
 	return yes ? STR("true") : STR("false");

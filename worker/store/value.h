@@ -38,6 +38,8 @@ enum prop_scope { SCOPE_AUTO = 0, SCOPE_CUSTOM = 1 };
 enum key_class { KEY_PLAIN, KEY_STRING, KEY_MOBILE, KEY_VERIFIED_BOT, KEY_BOT_SCORE };
 
 enum key_class value_key_class(struct str key);
+/* The i-th of those keys, in byte order; NULL behind the last. */
+const char *value_promoted_key(size_t i);
 /* The text P of a value under a key of that class; VALUE_NONE is a missing one.
  * `scratch` has VALUE_TEXT_MAX bytes and may back the answer. */
 struct str value_text(const struct value *v, enum key_class class, char *scratch);
