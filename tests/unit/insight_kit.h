@@ -3,7 +3,8 @@
  * the codec and the plan into the kernels; answers come back as text.
  *
  * An event: "TIME KIND ID [key=value ...]"; TIME is RFC 3339, a value is a JSON-ish
- * literal: 5, 2.5, true, @1700000000000 (an instant in ms), else text.
+ * literal: 5, 2.5, true, @1700000000000 (an instant in ms), else text. @session=N puts it
+ * into that session, @id=N sets the last byte of an id that is zero otherwise.
  */
 #ifndef UNIT_INSIGHT_KIT_H
 #define UNIT_INSIGHT_KIT_H
@@ -17,6 +18,7 @@
 #include "shm/base/hash.h"
 #include "worker/insights/compile.h"
 #include "worker/insights/segmentation.h"
+#include "worker/insights/topk.h"
 #include "worker/insights/trends.h"
 #include "worker/store/encode.h"
 
@@ -81,6 +83,20 @@ static struct str kit_word(const char **p)
 	return s;
 }
 
+static bool kit_special(struct event *ev, struct str w)
+{
+	if (str_starts(w, STR("@session="))) {
+		ev->has_session = true;
+		ev->session[15] = (uint8_t)atoi(w.p + 9);
+		return true;
+	}
+	if (!str_starts(w, STR("@id=")))
+		return false;
+	memset(ev->id, 0, sizeof(ev->id));
+	ev->id[15] = (uint8_t)atoi(w.p + 4);
+	return true;
+}
+
 static void kit_event(struct encoder *e, const char *line)
 {
 	struct prop props[16];
@@ -93,9 +109,12 @@ static void kit_event(struct encoder *e, const char *line)
 	while (*line && ev.n_props < 16) {
 		struct str w = kit_word(&line);
 		long at = str_find(w, '=');
-		struct prop *p = &props[ev.n_props++];
+		struct prop *p = &props[ev.n_props];
 
 		cr_assert(at > 0);
+		if (kit_special(&ev, w))
+			continue;
+		ev.n_props++;
 		p->key = (struct str){w.p, (size_t)at};
 		p->scope = p->key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
 		p->value = kit_value((struct str){w.p + at + 1, w.n - (size_t)at - 1});
@@ -103,8 +122,9 @@ static void kit_event(struct encoder *e, const char *line)
 	cr_assert(encoder_add(e, &ev));
 }
 
-/* Events of several segments: NULL starts another one, a second NULL ends. */
-static void kit_fold(const struct plan *plan, const char *const *lines,
+/* Events of several segments: NULL starts another one, a second NULL ends. True when all
+ * were folded. */
+static bool kit_fold_all(const struct plan *plan, const char *const *lines,
 	bool (*fold)(void *kernel, const struct frame *f), void *kernel)
 {
 	while (*lines) {
@@ -119,8 +139,16 @@ static void kit_fold(const struct plan *plan, const char *const *lines,
 		cr_assert(evseg_open(&seg, encoder_finish(e), &kit_a));
 		cr_assert(batch_load(&batch, &seg, &plan->need, &kit_a));
 		cr_assert(frame_make(&frame, plan, &batch, &kit_people, &kit_a));
-		cr_assert(fold(kernel, &frame));
+		if (!fold(kernel, &frame))
+			return false;
 	}
+	return true;
+}
+
+static void kit_fold(const struct plan *plan, const char *const *lines,
+	bool (*fold)(void *kernel, const struct frame *f), void *kernel)
+{
+	cr_assert(kit_fold_all(plan, lines, fold, kernel));
 }
 
 static const char *kit_compile(struct plan *plan, const char *json, const char *zone)
@@ -189,6 +217,43 @@ __attribute__((unused)) static const char *kit_trends(
 			number_text(series[i].points[k].value, number);
 			buf_printf(&b, "=%s", number);
 		}
+	}
+	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
+	return kit_text;
+}
+
+static bool kit_fold_topk(void *k, const struct frame *f)
+{
+	return topk_fold(k, f);
+}
+
+/* "value=3 value=2 +$others=1"; a person's row, when it is a profile's, begins with '#'. */
+__attribute__((unused)) static const char *kit_topk(const char *json, const char *const *lines)
+{
+	struct plan plan;
+	const char *why = kit_compile(&plan, json, "");
+	const struct topk_row *rows;
+	struct topk *t;
+	uint32_t n;
+	struct buf b;
+
+	if (why)
+		return why;
+	t = topk_new(&plan);
+	kit_fold(&plan, lines, kit_fold_topk, t);
+	cr_assert(topk_finish(t, &rows, &n));
+	buf_init(&b, &kit_a);
+	for (uint32_t i = 0; i < n; i++) {
+		char number[NUMBER_TEXT];
+		uint32_t who = rows[i].person;
+		bool known = who != PERSON_FULL && kit_people.rank[who] == RANK_PROFILE;
+
+		number_text(rows[i].number, number);
+		buf_printf(&b, "%s%s%.*s=%s", i ? " " : "",
+			rows[i].others ? "+"
+			: known        ? "#"
+				       : "",
+			STR_ARG(rows[i].value), number);
 	}
 	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
 	return kit_text;

@@ -99,16 +99,16 @@ int compile_event(
 	return compile_group(p, &ev->filters, in->filters, in->n_filters, false, why);
 }
 
-static int set_aggregation(
-	struct plan *p, struct plan_event *ev, const Insights__V1__EventQuery *in, bool cookieless)
+int compile_aggregation(struct plan *p, struct plan_event *ev, Insights__V1__AggregationType type,
+	const char *property, bool cookieless)
 {
-	if (in->aggregation > AGG(UNSPECIFIED) && in->aggregation <= AGG(MAX))
-		ev->agg = (enum plan_agg)in->aggregation;
+	if (type > AGG(UNSPECIFIED) && type <= AGG(MAX))
+		ev->agg = (enum plan_agg)type;
 	if (ev->agg == AGG_UNIQUE_USERS || ev->agg == AGG_PER_USER_AVG) {
 		p->people = true;
 		ev->consented = !cookieless;
 	} else if (ev->agg != AGG_TOTAL) {
-		ev->number = plan_property(p, compile_text(in->aggregation_property));
+		ev->number = plan_property(p, compile_text(property));
 		return ev->number == PLAN_NONE ? -1 : 0;
 	}
 	return 0;
@@ -149,7 +149,8 @@ static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spe
 		/* of segmentation only the first event's aggregation counts (D31) */
 		if (p->kind == PLAN_SEGMENTATION && i > 0)
 			continue;
-		if (set_aggregation(p, &events[i], spec->events[i], spec->include_cookieless) < 0)
+		if (compile_aggregation(p, &events[i], spec->events[i]->aggregation,
+			    spec->events[i]->aggregation_property, spec->include_cookieless) < 0)
 			return -1;
 	}
 	return 0;
@@ -204,6 +205,8 @@ static const struct {
 } kinds[] = {
 	{TYPE(TRENDS), PLAN_TRENDS, true, trends},
 	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, segmentation},
+	{TYPE(TOP_K), PLAN_TOP_K, false, compile_top_k},
+	{TYPE(MAP), PLAN_TOP_K, false, compile_map},
 };
 
 static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, const struct tz *z,

@@ -17,7 +17,15 @@ int compile_groups(
 /* `in` NULL: any event. Aggregation: total. */
 int compile_event(
 	struct plan *p, struct plan_event *ev, const Common__V1__EventFilter *in, const char **why);
+/* Sets what is computed from an event; `property` is of SUM, AVG, MIN, MAX. -1: the arena is full.
+ */
+int compile_aggregation(struct plan *p, struct plan_event *ev, Insights__V1__AggregationType type,
+	const char *property, bool cookieless);
 int compile_breakdowns(
 	struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why);
+
+/* The kinds in compile_points.c. */
+int compile_top_k(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+int compile_map(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 
 #endif

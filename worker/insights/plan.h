@@ -10,7 +10,13 @@
 #include "worker/insights/filter.h"
 #include "worker/store/batch.h"
 
-enum plan_kind { PLAN_TRENDS, PLAN_SEGMENTATION, PLAN_LIST, PLAN_PERSONS };
+enum plan_kind {
+	PLAN_TRENDS,
+	PLAN_SEGMENTATION,
+	PLAN_LIST,
+	PLAN_PERSONS,
+	PLAN_TOP_K /* maps, too */
+};
 
 /* Numbers of insights.v1.AggregationType. */
 enum plan_agg {
@@ -22,6 +28,9 @@ enum plan_agg {
 	AGG_MIN,
 	AGG_MAX
 };
+
+/* What PLAN_TOP_K ranks. */
+enum plan_dimension { DIMENSION_PROPERTY, DIMENSION_KIND, DIMENSION_USER, DIMENSION_COUNTRY };
 
 enum { PLAN_BREAKDOWNS_MAX = 5 };
 #define PLAN_NONE UINT32_MAX
@@ -64,6 +73,11 @@ struct plan {
 	struct str person;    /* only this person's, by any id; p == NULL: everybody's */
 	struct str session;   /* 16 bytes, or p == NULL */
 	struct str only_kind; /* p == NULL: every kind */
+	/* PLAN_TOP_K: of the events that match events[0], ranked by its aggregation */
+	enum plan_dimension dimension;
+	uint32_t ranked; /* property of DIMENSION_PROPERTY and _COUNTRY */
+	uint32_t n_rows; /* kept */
+	bool omit_others;
 	/* PLAN_PERSONS: conditions on persons, not on events. A filter's source is a
 	 * property of the latest event, or a trait path. */
 	const struct plan_group *person_groups;

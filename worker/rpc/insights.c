@@ -15,6 +15,8 @@ static const struct {
 } insights[] = {
 	{TYPE(TRENDS), insight_trends},
 	{TYPE(SEGMENTATION), insight_segmentation},
+	{TYPE(TOP_K), insight_top_k},
+	{TYPE(MAP), insight_top_k},
 };
 
 static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,

@@ -207,7 +207,7 @@ static Google__Protobuf__Timestamp *timestamp(struct call *c, int64_t us)
 	return t;
 }
 
-static Google__Protobuf__Struct *properties(struct call *c, struct str json)
+Google__Protobuf__Struct *profile_properties(struct call *c, struct str json)
 {
 	ProtobufCMessage *out;
 	struct json_error err;
@@ -266,7 +266,7 @@ int profile_message(struct call *c, const struct profile_row *row, struct str id
 	if (!out->id || !out->external_id || !out->project_id || !out->create_time ||
 		!out->update_time)
 		return -1;
-	out->properties = properties(c, row->properties);
+	out->properties = profile_properties(c, row->properties);
 	if (events->sums.total)
 		out->activity = summary(c, events);
 	return out->properties && (!events->sums.total || out->activity) ? 0 : -1;

@@ -57,5 +57,7 @@ int profile_next(struct call *c, const struct profile_query *q, const struct pro
 /* Fills in a message; row == NULL: anonymous, with that id. */
 int profile_message(struct call *c, const struct profile_row *row, struct str id,
 	const struct profile_events *events, Profiles__V1__Profile *out);
+/* The traits of a profile, from its JSON; NULL after call_fail(). */
+Google__Protobuf__Struct *profile_properties(struct call *c, struct str json);
 
 #endif

@@ -1,0 +1,79 @@
+/*
+ * Compiles what counts single events without a path between them: top-K (D35)
+ * and maps (D41); see compile_internal.h.
+ */
+#include "worker/insights/compile_internal.h"
+
+#define DIMENSION(name) INSIGHTS__V1__TOP_KQUERY__DIMENSION__DIMENSION_##name
+
+enum { TOP_LIMIT = 10 };
+
+static const char *const too_big = NULL;
+
+/* The one event of a plan; NULL when the arena is full. */
+static struct plan_event *one_event(
+	struct plan *p, const Common__V1__EventFilter *scope, const char **why)
+{
+	struct plan_event *ev = arena_array(p->a, 1, sizeof(*ev));
+
+	*why = too_big;
+	if (!ev || compile_event(p, ev, scope, why) < 0)
+		return NULL;
+	p->events = ev;
+	p->n_events = 1;
+	return ev;
+}
+
+static int rank_by_property(struct plan *p, struct str key, const char **why)
+{
+	p->ranked = plan_property(p, key);
+	*why = too_big;
+	return p->ranked == PLAN_NONE ? -1 : 0;
+}
+
+int compile_top_k(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
+{
+	const Insights__V1__TopKQuery *q = in->spec->top_k;
+	bool cookieless = in->spec->include_cookieless;
+	struct plan_event *ev;
+
+	*why = "top_k is required by this insight_type";
+	ev = q ? one_event(p, q->scope, why) : NULL;
+	if (!ev || compile_aggregation(p, ev, q->metric, q->metric_property, cookieless) < 0)
+		return -1;
+	p->n_rows = q->limit > 0 ? (uint32_t)q->limit : TOP_LIMIT;
+	p->omit_others = q->omit_others;
+	switch ((int)q->dimension) {
+	case DIMENSION(PROPERTY):
+		p->dimension = DIMENSION_PROPERTY;
+		return rank_by_property(p, compile_text(q->property), why);
+	case DIMENSION(EVENT_KIND):
+		p->dimension = DIMENSION_KIND;
+		return 0;
+	case DIMENSION(USER):
+		p->dimension = DIMENSION_USER;
+		p->people = true;
+		/* whoever is ranked as a person must be one, whatever the metric (0.8) */
+		ev->consented = !cookieless;
+		return 0;
+	default:
+		*why = "this top_k.dimension is not known";
+		return -1;
+	}
+}
+
+int compile_map(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
+{
+	const Insights__V1__MapQuery *q = in->spec->map;
+	struct plan_event *ev;
+
+	*why = "map is required by this insight_type";
+	ev = q ? one_event(p, q->scope, why) : NULL;
+	if (!ev || compile_aggregation(p, ev, q->metric, q->metric_property,
+			   in->spec->include_cookieless) < 0)
+		return -1;
+	p->dimension = DIMENSION_COUNTRY;
+	p->n_rows = UINT32_MAX; /* every country (D78) */
+	p->omit_others = true;
+	return rank_by_property(p, STR("$country"), why);
+}
