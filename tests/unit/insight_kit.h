@@ -18,6 +18,7 @@
 #include "shm/base/hash.h"
 #include "worker/insights/compile.h"
 #include "worker/insights/segmentation.h"
+#include "worker/insights/sessions.h"
 #include "worker/insights/topk.h"
 #include "worker/insights/trends.h"
 #include "worker/store/encode.h"
@@ -100,26 +101,29 @@ static bool kit_special(struct event *ev, struct str w)
 static void kit_event(struct encoder *e, const char *line)
 {
 	struct prop props[16];
-	struct event ev = {.props = props};
+	/* the encoder keeps pointing at the session's bytes */
+	struct event *ev = arena_zalloc(&kit_a, sizeof(*ev));
 
-	ev.time_ms = kit_time(kit_word(&line));
-	ev.kind = kit_word(&line);
-	ev.distinct_id = kit_word(&line);
-	hash_random(ev.id, sizeof(ev.id));
-	while (*line && ev.n_props < 16) {
+	cr_assert(ev);
+	ev->props = props;
+	ev->time_ms = kit_time(kit_word(&line));
+	ev->kind = kit_word(&line);
+	ev->distinct_id = kit_word(&line);
+	hash_random(ev->id, sizeof(ev->id));
+	while (*line && ev->n_props < 16) {
 		struct str w = kit_word(&line);
 		long at = str_find(w, '=');
-		struct prop *p = &props[ev.n_props];
+		struct prop *p = &props[ev->n_props];
 
 		cr_assert(at > 0);
-		if (kit_special(&ev, w))
+		if (kit_special(ev, w))
 			continue;
-		ev.n_props++;
+		ev->n_props++;
 		p->key = (struct str){w.p, (size_t)at};
 		p->scope = p->key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
 		p->value = kit_value((struct str){w.p + at + 1, w.n - (size_t)at - 1});
 	}
-	cr_assert(encoder_add(e, &ev));
+	cr_assert(encoder_add(e, ev));
 }
 
 /* Events of several segments: NULL starts another one, a second NULL ends. True when all
@@ -188,29 +192,19 @@ static void kit_put_time(struct buf *b, int64_t ms)
 }
 
 /* "kind[a,b]: 01-01=3 01-02=1; ..." */
-__attribute__((unused)) static const char *kit_trends(
-	const char *json, const char *zone, const char *const *lines)
+static const char *kit_series(
+	const struct plan *plan, const struct trend_series *series, uint32_t n)
 {
-	struct plan plan;
-	const char *why = kit_compile(&plan, json, zone);
-	const struct trend_series *series;
-	struct trends *t;
-	uint32_t n;
 	struct buf b;
 
-	if (why)
-		return why;
-	t = trends_new(&plan);
-	kit_fold(&plan, lines, kit_fold_trends, t);
-	cr_assert(trends_finish(t, &series, &n));
 	buf_init(&b, &kit_a);
 	for (uint32_t i = 0; i < n; i++) {
 		char number[NUMBER_TEXT];
 
 		buf_printf(&b, "%s%.*s", i ? "; " : "", STR_ARG(series[i].kind));
-		for (uint32_t k = 0; k < plan.n_breakdowns; k++)
+		for (uint32_t k = 0; k < plan->n_breakdowns; k++)
 			buf_printf(&b, "%s%.*s", k ? "," : "[", STR_ARG(series[i].values[k]));
-		buf_z(&b, plan.n_breakdowns ? "]:" : ":");
+		buf_z(&b, plan->n_breakdowns ? "]:" : ":");
 		for (uint32_t k = 0; k < series[i].n_points; k++) {
 			buf_c(&b, ' ');
 			kit_put_time(&b, series[i].points[k].time_ms);
@@ -220,6 +214,50 @@ __attribute__((unused)) static const char *kit_trends(
 	}
 	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
 	return kit_text;
+}
+
+__attribute__((unused)) static const char *kit_trends(
+	const char *json, const char *zone, const char *const *lines)
+{
+	struct plan plan;
+	const char *why = kit_compile(&plan, json, zone);
+	const struct trend_series *series;
+	struct trends *t;
+	uint32_t n;
+
+	if (why)
+		return why;
+	t = trends_new(&plan);
+	kit_fold(&plan, lines, kit_fold_trends, t);
+	cr_assert(trends_finish(t, &series, &n));
+	return kit_series(&plan, series, n);
+}
+
+static bool kit_fold_sessions(void *k, const struct frame *f)
+{
+	return sessions_fold(k, f);
+}
+
+/* The same of a question about sessions; of a segmentation "total". */
+__attribute__((unused)) static const char *kit_sessions(
+	const char *json, const char *zone, const char *const *lines)
+{
+	struct plan plan;
+	const char *why = kit_compile(&plan, json, zone);
+	const struct trend_series *series;
+	struct sessions *s;
+	uint32_t n;
+
+	if (why)
+		return why;
+	s = sessions_new(&plan);
+	kit_fold(&plan, lines, kit_fold_sessions, s);
+	if (plan.buckets.n == 0) {
+		number_text(sessions_total(s), kit_text);
+		return kit_text;
+	}
+	cr_assert(sessions_finish(s, &series, &n));
+	return kit_series(&plan, series, n);
 }
 
 static bool kit_fold_topk(void *k, const struct frame *f)

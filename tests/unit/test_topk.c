@@ -4,8 +4,8 @@
 
 TestSuite(topk, .init = kit_setup, .fini = kit_teardown);
 
-#define Q(type, more)                                                                           \
-	"{\"spec\":{\"insightType\":\"INSIGHT_TYPE_" type "\"," more                            \
+#define Q(type, more)                                                                          \
+	"{\"spec\":{\"insightType\":\"INSIGHT_TYPE_" type "\"," more                           \
 	"},\"timeRange\":{\"from\":\"2024-01-01T00:00:00Z\",\"to\":\"2024-01-05T00:00:00Z\"}," \
 	"\"granularity\":\"GRANULARITY_DAY\"}"
 #define TOP(more)     Q("TOP_K", "\"topK\":{" more "}")
@@ -27,10 +27,10 @@ static void topk(const char *query, const char *const *lines, const char *want)
 Test(topk, k1_counts_and_others)
 {
 	static const char *const data[] = {T "view u $browser=Chrome", T "view u $browser=Chrome",
-		T "view u $browser=Safari", T "view u $browser=Edge", T "view u $browser=Safari", NULL,
-		T "view u $browser=Firefox", T "view u $browser=Chrome", T "buy u $browser=Edge",
-		T "view u $browser=Chrome", T "view u $browser=Firefox", NULL,
-		T "view u $browser=Safari", T "view u $browser=Chrome",
+		T "view u $browser=Safari", T "view u $browser=Edge", T "view u $browser=Safari",
+		NULL, T "view u $browser=Firefox", T "view u $browser=Chrome",
+		T "buy u $browser=Edge", T "view u $browser=Chrome", T "view u $browser=Firefox",
+		NULL, T "view u $browser=Safari", T "view u $browser=Chrome",
 		"2024-01-05T00:00:00 view u $browser=Edge", NULL, NULL};
 
 	topk(TOP(BY("$browser") ",\"limit\":2,\"scope\":{\"kind\":\"view\"}"), data,
@@ -47,8 +47,8 @@ Test(topk, k1_counts_and_others)
 Test(topk, k2_users_of_others_are_a_union)
 {
 	static const char *const data[] = {T "v 1 p=A", T "v 2 p=A", T "v 3 p=A", T "v 4 p=B", NULL,
-		T "v 5 p=B", T "v 9 p=C", T "v 9 p=D", T "v cookieless-1 p=D", T "v cookieless-1 p=E",
-		NULL, NULL};
+		T "v 5 p=B", T "v 9 p=C", T "v 9 p=D", T "v cookieless-1 p=D",
+		T "v cookieless-1 p=E", NULL, NULL};
 
 	topk(TOP(BY("p") ",\"limit\":2" METRIC("UNIQUE_USERS")), data, "A=3 B=2 +$others=1");
 	topk(TOP(BY("p") ",\"limit\":2" METRIC("PER_USER_AVG")), data, "A=1 B=1 +$others=2");
@@ -74,8 +74,8 @@ Test(topk, k3_numbers_of_others)
 
 Test(topk, a_sum_without_numbers_is_last)
 {
-	static const char *const data[] = {T "v u p=neg amt=-5", T "v u p=z amt=x", T "v u p=a amt=true",
-		T "v u p=zero amt=0", T "v u amt=1", NULL, NULL};
+	static const char *const data[] = {T "v u p=neg amt=-5", T "v u p=z amt=x",
+		T "v u p=a amt=true", T "v u p=zero amt=0", T "v u amt=1", NULL, NULL};
 
 	topk(TOP(BY("p") METRIC("SUM")), data, "=1 zero=0 neg=-5 a=0 z=0");
 	topk(TOP(BY("p") ",\"limit\":3" METRIC("SUM")), data, "=1 zero=0 neg=-5 +$others=0");
@@ -101,7 +101,8 @@ Test(topk, k4_persons)
 Test(topk, ties_missing_and_a_real_others)
 {
 	static const char *const data[] = {T "v u p=b", T "v u p=$others", T "v u", T "v u p=\"\"",
-		T "v u p=b", T "v u p=5", T "v u p=\"5\"", T "v u p=true", T "v u p=$others", NULL, NULL};
+		T "v u p=b", T "v u p=5", T "v u p=\"5\"", T "v u p=true", T "v u p=$others", NULL,
+		NULL};
 
 	topk(TOP(BY("p")), data, "=2 $others=2 5=2 b=2 true=1");
 	topk(TOP(BY("p") ",\"limit\":3"), data, "=2 $others=2 5=2 +$others=3");
@@ -143,9 +144,10 @@ Test(topk, cut_and_order)
 Test(map, countries, .init = kit_setup, .fini = kit_teardown)
 {
 	static const char *const data[] = {T "v a $country=DE amt=1", T "v b $country=DE amt=2",
-		T "v a $country=FR amt=x", T "v a $country=de", T "v a $country=XX", T "v a $country=XK",
-		T "v a $country=EU", T "v a", T "v a country=US", NULL, T "v c $country=AT amt=-3",
-		T "buy c $country=AT amt=x", T "v cookieless-1 $country=CH", NULL, NULL};
+		T "v a $country=FR amt=x", T "v a $country=de", T "v a $country=XX",
+		T "v a $country=XK", T "v a $country=EU", T "v a", T "v a country=US", NULL,
+		T "v c $country=AT amt=-3", T "buy c $country=AT amt=x",
+		T "v cookieless-1 $country=CH", NULL, NULL};
 
 	topk(MAP(""), data, "AT=2 DE=2 CH=1 FR=1");
 	topk(MAP(METRIC1("SUM")), data, "DE=3 CH=0 FR=0 AT=-3");

@@ -201,12 +201,15 @@ static const struct {
 	Insights__V1__InsightType type;
 	enum plan_kind kind;
 	bool buckets; /* counts per time bucket */
+	bool session; /* asks about spec.session */
 	int (*compile)(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 } kinds[] = {
-	{TYPE(TRENDS), PLAN_TRENDS, true, trends},
-	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, segmentation},
-	{TYPE(TOP_K), PLAN_TOP_K, false, compile_top_k},
-	{TYPE(MAP), PLAN_TOP_K, false, compile_map},
+	{TYPE(TRENDS), PLAN_TRENDS, true, false, trends},
+	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, false, segmentation},
+	{TYPE(TRENDS), PLAN_SESSIONS, true, true, compile_sessions},
+	{TYPE(SEGMENTATION), PLAN_SESSIONS, false, true, compile_sessions},
+	{TYPE(TOP_K), PLAN_TOP_K, false, false, compile_top_k},
+	{TYPE(MAP), PLAN_TOP_K, false, false, compile_map},
 };
 
 static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, const struct tz *z,
@@ -214,9 +217,15 @@ static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, co
 {
 	const Insights__V1__InsightQuerySpec *spec = in->spec;
 
+	int64_t from_ms, to_ms;
+
 	p->kind = kinds[kind].kind;
-	if (set_window(p, in->time_range, why) < 0 || kinds[kind].compile(p, in, why) < 0 ||
-		compile_breakdowns(p, spec, why) < 0)
+	if (set_window(p, in->time_range, why) < 0)
+		return -1;
+	/* a kind may read beyond its window */
+	from_ms = p->from_ms;
+	to_ms = p->to_ms;
+	if (kinds[kind].compile(p, in, why) < 0 || compile_breakdowns(p, spec, why) < 0)
 		return -1;
 	if (compile_groups(p, spec->filter_groups, spec->n_filter_groups,
 		    spec->filter_groups_operator ==
@@ -228,7 +237,7 @@ static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, co
 	*why = "time_range has too many buckets";
 	return !kinds[kind].buckets ||
 			       buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
-				       p->from_ms, p->to_ms, p->a)
+				       from_ms, to_ms, p->a)
 		       ? 0
 		       : -1;
 }
@@ -243,7 +252,8 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 	if (!z)
 		return -1;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (kinds[i].type == in->spec->insight_type)
+		if (kinds[i].type == in->spec->insight_type &&
+			kinds[i].session == (in->spec->session != NULL))
 			return compile_kind(p, in, z, i, why);
 	*why = "this insight_type is not known";
 	return -1;

@@ -27,5 +27,6 @@ int compile_breakdowns(
 /* The kinds in compile_points.c. */
 int compile_top_k(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 int compile_map(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+int compile_sessions(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 
 #endif

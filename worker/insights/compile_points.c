@@ -1,6 +1,6 @@
 /*
- * Compiles what counts single events without a path between them: top-K (D35)
- * and maps (D41); see compile_internal.h.
+ * Compiles what counts events or sessions without a path through them: top-K (D35),
+ * maps (D41), session metrics (D36); see compile_internal.h.
  */
 #include "worker/insights/compile_internal.h"
 
@@ -69,11 +69,54 @@ int compile_map(struct plan *p, const Insights__V1__QueryRequest *in, const char
 
 	*why = "map is required by this insight_type";
 	ev = q ? one_event(p, q->scope, why) : NULL;
-	if (!ev || compile_aggregation(p, ev, q->metric, q->metric_property,
-			   in->spec->include_cookieless) < 0)
+	if (!ev || compile_aggregation(
+			   p, ev, q->metric, q->metric_property, in->spec->include_cookieless) < 0)
 		return -1;
 	p->dimension = DIMENSION_COUNTRY;
 	p->n_rows = UINT32_MAX; /* every country (D78) */
 	p->omit_others = true;
 	return rank_by_property(p, STR("$country"), why);
+}
+
+#define METRIC(name) INSIGHTS__V1__SESSION_METRIC__SESSION_METRIC_##name
+
+static const struct {
+	Insights__V1__SessionMetric metric;
+	enum plan_session number;
+	enum plan_agg agg;
+	bool exits;
+} metrics[] = {
+	{METRIC(SESSIONS), SESSION_ITSELF, AGG_TOTAL, false},
+	{METRIC(AVG_DURATION), SESSION_DURATION, AGG_MEAN_SECONDS, false},
+	{METRIC(BOUNCE_RATE), SESSION_BOUNCE, AGG_AVG, false},
+	{METRIC(ENTRY), SESSION_ITSELF, AGG_TOTAL, false},
+	{METRIC(EXIT), SESSION_ITSELF, AGG_TOTAL, true},
+	{METRIC(AVG_EVENTS_PER_SESSION), SESSION_EVENTS, AGG_AVG, false},
+};
+
+int compile_sessions(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
+{
+	const Insights__V1__SessionQuery *q = in->spec->session;
+	struct plan_event *ev = one_event(p, q->scope, why);
+	size_t i = 0, n = sizeof(metrics) / sizeof(metrics[0]);
+
+	if (!ev)
+		return -1;
+	while (i < n && metrics[i].metric != q->metric)
+		i++;
+	*why = "this session.metric is not known";
+	if (i == n)
+		return -1;
+	ev->agg = metrics[i].agg;
+	p->session_number = metrics[i].number;
+	p->exits = metrics[i].exits;
+	p->need.session = true;
+	/* of events of one instant the id tells which is first (D29) */
+	p->need.ids = in->spec->n_breakdowns > 0;
+	/* a session of the window may go on after it, and one that goes on in it is not of it */
+	p->starts_from_ms = p->from_ms;
+	p->starts_to_ms = p->to_ms;
+	p->from_ms = INT64_MIN / 2;
+	p->to_ms = INT64_MAX / 2;
+	return 0;
 }

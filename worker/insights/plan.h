@@ -15,7 +15,8 @@ enum plan_kind {
 	PLAN_SEGMENTATION,
 	PLAN_LIST,
 	PLAN_PERSONS,
-	PLAN_TOP_K /* maps, too */
+	PLAN_TOP_K, /* maps, too */
+	PLAN_SESSIONS
 };
 
 /* Numbers of insights.v1.AggregationType. */
@@ -26,11 +27,15 @@ enum plan_agg {
 	AGG_SUM,
 	AGG_AVG,
 	AGG_MIN,
-	AGG_MAX
+	AGG_MAX,
+	AGG_MEAN_SECONDS /* of numbers in ms; of sessions only */
 };
 
 /* What PLAN_TOP_K ranks. */
 enum plan_dimension { DIMENSION_PROPERTY, DIMENSION_KIND, DIMENSION_USER, DIMENSION_COUNTRY };
+
+/* What PLAN_SESSIONS computes of each; then events[0].agg is taken over all. */
+enum plan_session { SESSION_ITSELF, SESSION_DURATION, SESSION_BOUNCE, SESSION_EVENTS };
 
 enum { PLAN_BREAKDOWNS_MAX = 5 };
 #define PLAN_NONE UINT32_MAX
@@ -78,6 +83,11 @@ struct plan {
 	uint32_t ranked; /* property of DIMENSION_PROPERTY and _COUNTRY */
 	uint32_t n_rows; /* kept */
 	bool omit_others;
+	/* PLAN_SESSIONS: events of all time that match events[0] make sessions, of which those
+	 * count that start in a window; buckets are those of the window */
+	enum plan_session session_number;
+	bool exits; /* breakdowns are of a session's last event, else of its first */
+	int64_t starts_from_ms, starts_to_ms;
 	/* PLAN_PERSONS: conditions on persons, not on events. A filter's source is a
 	 * property of the latest event, or a trait path. */
 	const struct plan_group *person_groups;

@@ -81,8 +81,8 @@ static uint32_t row_of_text(struct pass *p, uint32_t code)
 {
 	static const struct value missing = {.type = VALUE_NONE};
 	char scratch[VALUE_TEXT_MAX];
-	struct str text = value_text(
-		code ? &p->column->entries[code - 1] : &missing, p->class, scratch);
+	struct str text =
+		value_text(code ? &p->column->entries[code - 1] : &missing, p->class, scratch);
 
 	if (p->t->plan->dimension == DIMENSION_COUNTRY && !country_assigned(text))
 		return NO_ROW;
@@ -127,8 +127,8 @@ static bool add(struct pass *p, uint32_t i, uint32_t no)
 
 	t->count++;
 	if (tally_needs_users(p->t->plan->events[0].agg)) {
-		int fresh = pairs_add(
-			&p->t->users, no, p->f->persons[p->f->batch->distinct.codes[i]]);
+		int fresh =
+			pairs_add(&p->t->users, no, p->f->persons[p->f->batch->distinct.codes[i]]);
 
 		t->users += fresh > 0;
 		return fresh >= 0;
@@ -247,8 +247,8 @@ bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 		struct row *row = row_get(t, best[i]);
 
 		row->kept = true;
-		out[i] = (struct topk_row){value_of(t, best[i]), tally_value(&row->t, agg), false,
-			row->person};
+		out[i] = (struct topk_row){
+			value_of(t, best[i]), tally_value(&row->t, agg), false, row->person};
 	}
 	*rows = out;
 	*n = kept;

@@ -85,8 +85,8 @@ static int put_profiles(
 	return 0;
 }
 
-static int put_rows(struct call *c, struct scan *s, const struct run *run,
-	Insights__V1__TopKResult *result)
+static int put_rows(
+	struct call *c, struct scan *s, const struct run *run, Insights__V1__TopKResult *result)
 {
 	Insights__V1__TopKRow *all = call_alloc(c, (run->n + 1) * sizeof(*all));
 
