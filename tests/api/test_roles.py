@@ -85,7 +85,8 @@ def bodies(world):
         "InsightsService": {
             "Query": {"spec": {"insightType": "INSIGHT_TYPE_TRENDS",
                                "events": [{"event": {"kind": "x"}}]},
-                      "granularity": "GRANULARITY_DAY", "timeRange": RANGE}},
+                      "granularity": "GRANULARITY_DAY", "timeRange": RANGE},
+            "SegmentUsers": {"events": [{"event": {"kind": "x"}}], "timeRange": RANGE}},
         "ActivityService": {"List": {}},
     }
 

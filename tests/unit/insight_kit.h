@@ -19,6 +19,7 @@
 #include "worker/insights/compile.h"
 #include "worker/insights/segmentation.h"
 #include "worker/insights/sessions.h"
+#include "worker/insights/segment_users.h"
 #include "worker/insights/topk.h"
 #include "worker/insights/trends.h"
 #include "worker/store/encode.h"
@@ -293,6 +294,40 @@ __attribute__((unused)) static const char *kit_topk(const char *json, const char
 				       : "",
 			STR_ARG(rows[i].value), number);
 	}
+	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
+	return kit_text;
+}
+
+static bool kit_fold_segment_users(void *k, const struct frame *f)
+{
+	return segment_users_fold(k, f);
+}
+
+/* Ids of one page of a SegmentUsersRequest, "+" at the end when somebody follows. */
+__attribute__((unused)) static const char *kit_segment_users(
+	const char *json, const char *after, uint32_t want, const char *const *lines)
+{
+	struct segment_page page;
+	struct segment_users *s;
+	ProtobufCMessage *msg;
+	struct json_error err;
+	struct plan plan;
+	const char *why;
+	struct buf b;
+
+	cr_assert_eq(json_read(pb_msg_find(STR("insights.v1.SegmentUsersRequest")), str_of(json),
+			     &kit_a, &msg, &err),
+		0, "%s: %s", err.path, err.reason);
+	if (compile_segment_users(
+		    &plan, (const Insights__V1__SegmentUsersRequest *)msg, &kit_a, &why) < 0)
+		return why ? why : "memory";
+	s = segment_users_new(&plan, str_of(after), want);
+	kit_fold(&plan, lines, kit_fold_segment_users, s);
+	segment_users_finish(s, &page);
+	buf_init(&b, &kit_a);
+	for (uint32_t i = 0; i < page.n; i++)
+		buf_printf(&b, "%s%.*s", i ? " " : "", STR_ARG(page.ids[i]));
+	buf_z(&b, page.more ? "+" : "");
 	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
 	return kit_text;
 }

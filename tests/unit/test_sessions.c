@@ -3,13 +3,12 @@
 
 TestSuite(sessions, .init = kit_setup, .fini = kit_teardown);
 
-#define WINDOW(from, to) \
-	"\"timeRange\":{\"from\":\"2024-01-" from "Z\",\"to\":\"2024-01-" to "Z\"}"
-#define DAY1 WINDOW("01T00:00:00", "02T00:00:00")
-#define DAY2 WINDOW("02T00:00:00", "03T00:00:00")
-#define WEEK WINDOW("01T00:00:00", "08T00:00:00")
-#define Q(type, metric, window, scope, more)                                              \
-	"{\"spec\":{\"insightType\":\"INSIGHT_TYPE_" type                                 \
+#define WINDOW(from, to) "\"timeRange\":{\"from\":\"2024-01-" from "Z\",\"to\":\"2024-01-" to "Z\"}"
+#define DAY1             WINDOW("01T00:00:00", "02T00:00:00")
+#define DAY2             WINDOW("02T00:00:00", "03T00:00:00")
+#define WEEK             WINDOW("01T00:00:00", "08T00:00:00")
+#define Q(type, metric, window, scope, more)                                                  \
+	"{\"spec\":{\"insightType\":\"INSIGHT_TYPE_" type                                     \
 	"\",\"session\":{\"metric\":\"SESSION_METRIC_" metric "\"" scope "}" more "}," window \
 	",\"granularity\":\"GRANULARITY_DAY\"}"
 #define TOTAL(metric, window, scope) Q("SEGMENTATION", metric, window, scope, "")
@@ -83,8 +82,8 @@ Test(sessions, milliseconds_and_borders)
 	static const char *const data[] = {"2024-01-01T10:00:00.900 v u @session=1",
 		"2024-01-01T10:00:02 v u @session=1", "2023-12-31T23:59:59.999 v u @session=2",
 		"2024-01-01T00:00:00 v u @session=2", "2024-01-01T00:00:00 v u @session=3", NULL,
-		"2024-01-01T23:59:59.999 v u @session=4", "2024-01-02T00:00:00 v u @session=5", NULL,
-		NULL};
+		"2024-01-01T23:59:59.999 v u @session=4", "2024-01-02T00:00:00 v u @session=5",
+		NULL, NULL};
 
 	sessions(TOTAL("SESSIONS", DAY1, ""), data, "3");
 	sessions(TOTAL("AVG_DURATION", DAY1, ""), data, "0.36666666666666664");
@@ -114,9 +113,9 @@ Test(sessions, others_are_folded_again)
 {
 	static const char *const data[] = {"2024-01-01T10:00:00 v u p=a @session=1",
 		"2024-01-01T11:00:00 v u p=b @session=2", "2024-01-01T11:00:01 v u p=x @session=2",
-		"2024-01-01T11:00:02 v u p=x @session=2", "2024-01-01T11:00:03 v u p=x @session=2", NULL,
-		"2024-01-01T12:00:00 v u p=c @session=3", "2024-01-03T12:00:00 v u p=c @session=4",
-		NULL, NULL};
+		"2024-01-01T11:00:02 v u p=x @session=2", "2024-01-01T11:00:03 v u p=x @session=2",
+		NULL, "2024-01-01T12:00:00 v u p=c @session=3",
+		"2024-01-03T12:00:00 v u p=c @session=4", NULL, NULL};
 
 	sessions(Q("TRENDS", "BOUNCE_RATE", WEEK, "", BY("p") LIMIT(1)), data,
 		"$session[c]: 01-01=100 01-03=100; $session[$others]: 01-01=50");
@@ -138,19 +137,21 @@ Test(sessions, cookieless_visitors_count)
 Test(sessions, groups_and_traits)
 {
 	static const char *const data[] = {"2024-01-01T10:00:00 v p1 a=1 @session=1",
-		"2024-01-01T10:00:07 v p1 a=2 @session=1", "2024-01-01T10:00:00 v z a=1 @session=2", NULL,
-		NULL};
+		"2024-01-01T10:00:07 v p1 a=2 @session=1", "2024-01-01T10:00:00 v z a=1 @session=2",
+		NULL, NULL};
 	struct value gold = {.type = VALUE_STR, .s = STR("gold")};
 
-	sessions(Q("SEGMENTATION", "AVG_EVENTS_PER_SESSION", DAY1, "",
-			 ",\"filterGroups\":[{\"filters\":[{\"property\":\"a\",\"operator\":\"FILTER_"
-			 "OPERATOR_EQUALS\",\"value\":\"1\"}]}]"),
+	sessions(
+		Q("SEGMENTATION", "AVG_EVENTS_PER_SESSION", DAY1, "",
+			",\"filterGroups\":[{\"filters\":[{\"property\":\"a\",\"operator\":\"FILTER_"
+			"OPERATOR_EQUALS\",\"value\":\"1\"}]}]"),
 		data, "1");
 	cr_assert(people_profile(&kit_people, STR("p1"), STR("")));
 	cr_assert(people_trait(&kit_people, STR("p1"), 0, &gold));
-	sessions(Q("SEGMENTATION", "SESSIONS", DAY1, "",
-			 ",\"filterGroups\":[{\"filters\":[{\"property\":\"plan\",\"source\":\"PROPERTY_"
-			 "SOURCE_PROFILE\",\"operator\":\"FILTER_OPERATOR_EQUALS\",\"value\":\"gold\"}]}]"),
+	sessions(
+		Q("SEGMENTATION", "SESSIONS", DAY1, "",
+			",\"filterGroups\":[{\"filters\":[{\"property\":\"plan\",\"source\":\"PROPERTY_"
+			"SOURCE_PROFILE\",\"operator\":\"FILTER_OPERATOR_EQUALS\",\"value\":\"gold\"}]}]"),
 		data, "1");
 }
 

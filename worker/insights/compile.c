@@ -119,13 +119,13 @@ static bool is_empty(const Insights__V1__EventQuery *q)
 	return q->event->n_filters == 0 && compile_text(q->event->kind).n == 0;
 }
 
-/* What segmentation refuses and trends do not (2.6). */
-static const char *refusal(const Insights__V1__InsightQuerySpec *spec)
+/* Trends do not refuse it: each event has a series of its own there. */
+const char *compile_refusal(Insights__V1__EventQuery *const *events, size_t n)
 {
-	for (size_t i = 0; i < spec->n_events; i++) {
-		if (!spec->events[i]->event)
+	for (size_t i = 0; i < n; i++) {
+		if (!events[i]->event)
 			return "every element of events must have an event";
-		if (spec->n_events > 1 && is_empty(spec->events[i]))
+		if (n > 1 && is_empty(events[i]))
 			return "each of several events must have a kind or a filter";
 	}
 	return NULL;
@@ -173,7 +173,7 @@ int compile_breakdowns(struct plan *p, const Insights__V1__InsightQuerySpec *spe
 	return 0;
 }
 
-static int set_window(struct plan *p, const Common__V1__TimeRange *range, const char **why)
+int compile_window(struct plan *p, const Common__V1__TimeRange *range, const char **why)
 {
 	p->from_ms = wkt_to_ms(range->from->seconds, range->from->nanos);
 	p->to_ms = wkt_to_ms(range->to->seconds, range->to->nanos);
@@ -191,7 +191,7 @@ static int trends(struct plan *p, const Insights__V1__QueryRequest *in, const ch
 
 static int segmentation(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
 {
-	*why = refusal(in->spec);
+	*why = compile_refusal(in->spec->events, in->spec->n_events);
 	return *why ? -1 : trends(p, in, why);
 }
 
@@ -220,7 +220,7 @@ static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, co
 	int64_t from_ms, to_ms;
 
 	p->kind = kinds[kind].kind;
-	if (set_window(p, in->time_range, why) < 0)
+	if (compile_window(p, in->time_range, why) < 0)
 		return -1;
 	/* a kind may read beyond its window */
 	from_ms = p->from_ms;
@@ -289,7 +289,7 @@ int compile_list(
 	*why = too_big;
 	if (!session || list_events(p, in, why) < 0)
 		return -1;
-	if (in->time_range && set_window(p, in->time_range, why) < 0)
+	if (in->time_range && compile_window(p, in->time_range, why) < 0)
 		return -1;
 	if (compile_text(in->kind).n)
 		p->only_kind = compile_text(in->kind);

@@ -15,6 +15,8 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 	struct arena *a, const char **why);
 int compile_list(
 	struct plan *p, const Activity__V1__ListRequest *in, struct arena *a, const char **why);
+int compile_segment_users(struct plan *p, const Insights__V1__SegmentUsersRequest *in,
+	struct arena *a, const char **why);
 /* Every event of everybody; `groups` become conditions on persons. */
 int compile_persons(struct plan *p, Profiles__V1__FilterGroup *const *groups, size_t n, bool any,
 	struct arena *a, const char **why);

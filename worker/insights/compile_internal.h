@@ -11,6 +11,10 @@
 struct str compile_text(const char *z);
 int compile_group(struct plan *p, struct plan_group *g, Common__V1__PropertyFilter **in, size_t n,
 	bool any, const char **why);
+/* The half-open window, cut to the millisecond. */
+int compile_window(struct plan *p, const Common__V1__TimeRange *range, const char **why);
+/* Why a list of events that are joined with OR cannot be asked for (2.6), or NULL. */
+const char *compile_refusal(Insights__V1__EventQuery *const *events, size_t n);
 /* The query's filter groups into p->groups. */
 int compile_groups(
 	struct plan *p, Insights__V1__FilterGroup **in, size_t n, bool any, const char **why);

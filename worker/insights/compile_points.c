@@ -120,3 +120,25 @@ int compile_sessions(struct plan *p, const Insights__V1__QueryRequest *in, const
 	p->to_ms = INT64_MAX / 2;
 	return 0;
 }
+
+int compile_segment_users(struct plan *p, const Insights__V1__SegmentUsersRequest *in,
+	struct arena *a, const char **why)
+{
+	struct plan_event *events = arena_array(a, in->n_events, sizeof(*events));
+
+	*p = (struct plan){.kind = PLAN_SEGMENT_USERS,
+		.a = a,
+		.people = true,
+		.need = {.distinct = true},
+		.events = events,
+		.n_events = (uint32_t)in->n_events};
+	*why = compile_refusal(in->events, in->n_events);
+	if (*why || !events || compile_window(p, in->time_range, why) < 0)
+		return -1;
+	for (size_t i = 0; i < in->n_events; i++)
+		if (compile_event(p, &events[i], in->events[i]->event, why) < 0)
+			return -1;
+	return compile_groups(p, in->filter_groups, in->n_filter_groups,
+		in->filter_groups_operator == COMMON__V1__LOGICAL_OPERATOR__LOGICAL_OPERATOR_OR,
+		why);
+}

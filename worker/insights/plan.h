@@ -16,7 +16,8 @@ enum plan_kind {
 	PLAN_LIST,
 	PLAN_PERSONS,
 	PLAN_TOP_K, /* maps, too */
-	PLAN_SESSIONS
+	PLAN_SESSIONS,
+	PLAN_SEGMENT_USERS
 };
 
 /* Numbers of insights.v1.AggregationType. */

@@ -30,7 +30,7 @@ struct sessions {
 	uint32_t n;
 	uint32_t *slots; /* number + 1, 0 = free */
 	uint32_t mask;
-	uint8_t key[16]; /* of the hash */
+	uint8_t key[16];       /* of the hash */
 	struct trends *trends; /* where texts and tuples live */
 };
 
@@ -130,9 +130,9 @@ static void add(const struct sessions *s, const struct frame *f, struct part *pa
 		part->first_ms = times[row];
 	if (part->n == 0 || times[row] > part->last_ms)
 		part->last_ms = times[row];
-	if (part->n == 0 || (s->plan->n_breakdowns && is_nearer(s, times[row], id_at(f, row),
-							      times[part->edge],
-							      id_at(f, part->edge))))
+	if (part->n == 0 ||
+		(s->plan->n_breakdowns && is_nearer(s, times[row], id_at(f, row), times[part->edge],
+						  id_at(f, part->edge))))
 		part->edge = row;
 	part->n++;
 }
@@ -150,13 +150,12 @@ static uint32_t tuple_of(struct sessions *s, const struct frame *f, uint32_t row
 		uint32_t code = c->codes[row];
 		const struct value *v = code ? &c->entries[code - 1] : &missing;
 
-		key[k] = intern_add(&s->trends->texts,
-			value_text(v, s->plan->need.props[prop].class, scratch));
+		key[k] = intern_add(
+			&s->trends->texts, value_text(v, s->plan->need.props[prop].class, scratch));
 		if (key[k] == INTERN_FULL)
 			return INTERN_FULL;
 	}
-	return intern_add(
-		&s->trends->tuples, (struct str){(const char *)key, n * sizeof(key[0])});
+	return intern_add(&s->trends->tuples, (struct str){(const char *)key, n * sizeof(key[0])});
 }
 
 /* Takes over the edge of a part if it is nearer than what is known. */
@@ -206,8 +205,7 @@ bool sessions_fold(struct sessions *s, const struct frame *f)
 		if (f->match[0][i] && c->codes[i])
 			add(s, f, &parts[c->codes[i]], i);
 	for (uint32_t k = 1; k <= c->n_entries; k++)
-		if (parts[k].n &&
-			!merge(s, f, &parts[k], (const uint8_t *)c->entries[k - 1].s.p))
+		if (parts[k].n && !merge(s, f, &parts[k], (const uint8_t *)c->entries[k - 1].s.p))
 			return false;
 	return true;
 }
