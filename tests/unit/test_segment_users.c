@@ -3,15 +3,15 @@
 
 TestSuite(segment_users, .init = kit_setup, .fini = kit_teardown);
 
-#define Q(events, more)                                                                      \
+#define Q(events, more)                                                                       \
 	"{\"timeRange\":{\"from\":\"2024-01-01T00:00:00Z\",\"to\":\"2024-01-05T00:00:00Z\"}," \
 	"\"events\":[" events "]" more "}"
 #define ANY        "{\"event\":{}}"
 #define KIND(kind) "{\"event\":{\"kind\":\"" kind "\"}}"
 #define T          "2024-01-02T10:00:00 "
 
-static void users_after(
-	const char *query, const char *after, uint32_t want, const char *const *lines, const char *ids)
+static void users_after(const char *query, const char *after, uint32_t want,
+	const char *const *lines, const char *ids)
 {
 	const char *got = kit_segment_users(query, after, want, lines);
 

@@ -1,7 +1,8 @@
 /*
  * SegmentUsers (insights-dashboards.md 2.4, D25, D79): the persons with an event that
- * matches any of the plan's, a page at a time, by what they are called: the external id, or else the id that events carry, or else (a
- * profile without the one and with several of the other) the profile id.
+ * matches any of the plan's, a page at a time, by what they are called: the external id, or else
+ * the id that events carry, or else (a profile without the one and with several of the other) the
+ * profile id.
  */
 #ifndef INSIGHTS_SEGMENT_USERS_H
 #define INSIGHTS_SEGMENT_USERS_H

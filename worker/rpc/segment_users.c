@@ -85,8 +85,8 @@ int rpc_insights_segment_users(struct call *c, const Insights__V1__SegmentUsersR
 	int rc;
 
 	if (in->page_token && *in->page_token &&
-		page_payload_upto(c, str_of(in->page_token), run.after, sizeof(run.after),
-			&run.n_after) < 0)
+		page_payload_upto(
+			c, str_of(in->page_token), run.after, sizeof(run.after), &run.n_after) < 0)
 		return -1;
 	scan_init(&scan, c);
 	rc = compile_and_run(c, &scan, in, &run, out);
