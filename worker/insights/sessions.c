@@ -93,7 +93,7 @@ static uint32_t session_add(struct sessions *s, const uint8_t *id)
 	struct session *one;
 	uint32_t k;
 
-	if ((!s->slots || s->n >= s->mask / 2) && !grow(s))
+	if ((!s->slots || s->n >= s->mask - s->mask / 4) && !grow(s))
 		return UINT32_MAX;
 	k = slot_of(s, id);
 	if (s->slots[k])
