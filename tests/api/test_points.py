@@ -257,6 +257,32 @@ def test_rules_name_the_field(_):
         assert "events" in answer["message"], answer
 
 
+def test_memory_has_a_cap(variant):
+    """What needs more than it may use ends as such, and what needs less still runs."""
+    many = [{"eventId": str(uuid.uuid4()), "kind": "view", "distinctId": f"u{i}", "sessionId": str(uuid.uuid4()),
+             "occurTime": iso(at(1, "10:00")), "customProperties": {"p": {"stringValue": f"{i}" * 20}}}
+            for i in range(8000)]
+    with pug.Pug(variant, options=["insight_memory=1M"]) as small:
+        key = small.info["private_key"]
+        for i in range(0, len(many), 1000):
+            small.ok(BATCH, {"events": many[i:i + 1000]}, key=key)
+
+        def ask(path, body):
+            status, answer, _ = small.call(path, {**body, "timeRange": WINDOW}, key=key)
+            return answer.get("code", status)
+
+        def query(spec):
+            return ask(QUERY, {"granularity": "GRANULARITY_DAY", "spec": spec})
+        sessions = {"insightType": "INSIGHT_TYPE_TRENDS", "session": {"metric": "SESSION_METRIC_ENTRY"},
+                    "breakdowns": [{"property": "p"}]}
+        for spec in ({"insightType": "INSIGHT_TYPE_TOP_K", "topK": top("PROPERTY", property="p")},
+                     {"insightType": "INSIGHT_TYPE_TOP_K", "topK": top("USER")}, sessions):
+            assert query(spec) == "resource_exhausted", spec
+        assert ask(USERS, {"events": [{"event": {}}]}) == "resource_exhausted"
+        assert query({"insightType": "INSIGHT_TYPE_TOP_K", "topK": top("EVENT_KIND")}) == 200
+        assert query({**sessions, "session": {**sessions["session"], "scope": {"kind": "none"}}}) == 200
+
+
 # ---- random projects ---------------------------------------------------------------------
 
 class Maker(scenario.Maker):
