@@ -87,7 +87,8 @@ def bodies(world):
                                "events": [{"event": {"kind": "x"}}]},
                       "granularity": "GRANULARITY_DAY", "timeRange": RANGE},
             "GetFilterSchema": {"eventKind": "x"},
-            "GetPropertyValues": {"propertyKey": "x", "source": "PROPERTY_SOURCE_CUSTOM"}},
+            "GetPropertyValues": {"propertyKey": "x", "source": "PROPERTY_SOURCE_CUSTOM"},
+            "SegmentUsers": {"events": [{"event": {"kind": "x"}}], "timeRange": RANGE}},
         "ActivityService": {
             "List": {}, "GetFilterSchema": {}, "GetEventExplorer": {},
             **{m: {"distinctId": "x"} for m in (

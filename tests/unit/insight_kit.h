@@ -3,7 +3,8 @@
  * the codec and the plan into the kernels; answers come back as text.
  *
  * An event: "TIME KIND ID [key=value ...]"; TIME is RFC 3339, a value is a JSON-ish
- * literal: 5, 2.5, true, @1700000000000 (an instant in ms), else text.
+ * literal: 5, 2.5, true, @1700000000000 (an instant in ms), else text. @session=N puts it
+ * into that session, @id=N sets the last byte of an id that is zero otherwise.
  */
 #ifndef UNIT_INSIGHT_KIT_H
 #define UNIT_INSIGHT_KIT_H
@@ -17,6 +18,9 @@
 #include "shm/base/hash.h"
 #include "worker/insights/compile.h"
 #include "worker/insights/segmentation.h"
+#include "worker/insights/sessions.h"
+#include "worker/insights/segment_users.h"
+#include "worker/insights/topk.h"
 #include "worker/insights/trends.h"
 #include "worker/store/encode.h"
 
@@ -82,30 +86,51 @@ static struct str kit_word(const char **p)
 	return s;
 }
 
+static bool kit_special(struct event *ev, struct str w)
+{
+	if (str_starts(w, STR("@session="))) {
+		ev->has_session = true;
+		ev->session[15] = (uint8_t)atoi(w.p + 9);
+		return true;
+	}
+	if (!str_starts(w, STR("@id=")))
+		return false;
+	memset(ev->id, 0, sizeof(ev->id));
+	ev->id[15] = (uint8_t)atoi(w.p + 4);
+	return true;
+}
+
 static void kit_event(struct encoder *e, const char *line)
 {
 	struct prop props[16];
-	struct event ev = {.props = props};
+	/* the encoder keeps pointing at the session's bytes */
+	struct event *ev = arena_zalloc(&kit_a, sizeof(*ev));
 
-	ev.time_ms = kit_time(kit_word(&line));
-	ev.kind = kit_word(&line);
-	ev.distinct_id = kit_word(&line);
-	hash_random(ev.id, sizeof(ev.id));
-	while (*line && ev.n_props < 16) {
+	cr_assert(ev);
+	ev->props = props;
+	ev->time_ms = kit_time(kit_word(&line));
+	ev->kind = kit_word(&line);
+	ev->distinct_id = kit_word(&line);
+	hash_random(ev->id, sizeof(ev->id));
+	while (*line && ev->n_props < 16) {
 		struct str w = kit_word(&line);
 		long at = str_find(w, '=');
-		struct prop *p = &props[ev.n_props++];
+		struct prop *p = &props[ev->n_props];
 
 		cr_assert(at > 0);
+		if (kit_special(ev, w))
+			continue;
+		ev->n_props++;
 		p->key = (struct str){w.p, (size_t)at};
 		p->scope = p->key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
 		p->value = kit_value((struct str){w.p + at + 1, w.n - (size_t)at - 1});
 	}
-	cr_assert(encoder_add(e, &ev));
+	cr_assert(encoder_add(e, ev));
 }
 
-/* Events of several segments: NULL starts another one, a second NULL ends. */
-static void kit_fold(const struct plan *plan, const char *const *lines,
+/* Events of several segments: NULL starts another one, a second NULL ends. True when all
+ * were folded. */
+static bool kit_fold_all(const struct plan *plan, const char *const *lines,
 	bool (*fold)(void *kernel, const struct frame *f), void *kernel)
 {
 	while (*lines) {
@@ -121,8 +146,16 @@ static void kit_fold(const struct plan *plan, const char *const *lines,
 		cr_assert(batch_load(&batch, &seg, &plan->need, &kit_a));
 		cr_assert(frame_make(&frame, plan, &batch, &kit_people, &kit_a));
 		kit_seg = &seg;
-		cr_assert(fold(kernel, &frame));
+		if (!fold(kernel, &frame))
+			return false;
 	}
+	return true;
+}
+
+static void kit_fold(const struct plan *plan, const char *const *lines,
+	bool (*fold)(void *kernel, const struct frame *f), void *kernel)
+{
+	cr_assert(kit_fold_all(plan, lines, fold, kernel));
 }
 
 static const char *kit_compile(struct plan *plan, const char *json, const char *zone)
@@ -162,6 +195,30 @@ static void kit_put_time(struct buf *b, int64_t ms)
 }
 
 /* "kind[a,b]: 01-01=3 01-02=1; ..." */
+static const char *kit_series(
+	const struct plan *plan, const struct trend_series *series, uint32_t n)
+{
+	struct buf b;
+
+	buf_init(&b, &kit_a);
+	for (uint32_t i = 0; i < n; i++) {
+		char number[NUMBER_TEXT];
+
+		buf_printf(&b, "%s%.*s", i ? "; " : "", STR_ARG(series[i].kind));
+		for (uint32_t k = 0; k < plan->n_breakdowns; k++)
+			buf_printf(&b, "%s%.*s", k ? "," : "[", STR_ARG(series[i].values[k]));
+		buf_z(&b, plan->n_breakdowns ? "]:" : ":");
+		for (uint32_t k = 0; k < series[i].n_points; k++) {
+			buf_c(&b, ' ');
+			kit_put_time(&b, series[i].points[k].time_ms);
+			number_text(series[i].points[k].value, number);
+			buf_printf(&b, "=%s", number);
+		}
+	}
+	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
+	return kit_text;
+}
+
 __attribute__((unused)) static const char *kit_trends(
 	const char *json, const char *zone, const char *const *lines)
 {
@@ -170,28 +227,109 @@ __attribute__((unused)) static const char *kit_trends(
 	const struct trend_series *series;
 	struct trends *t;
 	uint32_t n;
-	struct buf b;
 
 	if (why)
 		return why;
 	t = trends_new(&plan);
 	kit_fold(&plan, lines, kit_fold_trends, t);
 	cr_assert(trends_finish(t, &series, &n));
+	return kit_series(&plan, series, n);
+}
+
+static bool kit_fold_sessions(void *k, const struct frame *f)
+{
+	return sessions_fold(k, f);
+}
+
+/* The same of a question about sessions; of a segmentation "total". */
+__attribute__((unused)) static const char *kit_sessions(
+	const char *json, const char *zone, const char *const *lines)
+{
+	struct plan plan;
+	const char *why = kit_compile(&plan, json, zone);
+	const struct trend_series *series;
+	struct sessions *s;
+	uint32_t n;
+
+	if (why)
+		return why;
+	s = sessions_new(&plan);
+	kit_fold(&plan, lines, kit_fold_sessions, s);
+	if (plan.buckets.n == 0) {
+		number_text(sessions_total(s), kit_text);
+		return kit_text;
+	}
+	cr_assert(sessions_finish(s, &series, &n));
+	return kit_series(&plan, series, n);
+}
+
+static bool kit_fold_topk(void *k, const struct frame *f)
+{
+	return topk_fold(k, f);
+}
+
+/* "value=3 value=2 +$others=1"; a person's row, when it is a profile's, begins with '#'. */
+__attribute__((unused)) static const char *kit_topk(const char *json, const char *const *lines)
+{
+	struct plan plan;
+	const char *why = kit_compile(&plan, json, "");
+	const struct topk_row *rows;
+	struct topk *t;
+	uint32_t n;
+	struct buf b;
+
+	if (why)
+		return why;
+	t = topk_new(&plan);
+	kit_fold(&plan, lines, kit_fold_topk, t);
+	cr_assert(topk_finish(t, &rows, &n));
 	buf_init(&b, &kit_a);
 	for (uint32_t i = 0; i < n; i++) {
 		char number[NUMBER_TEXT];
+		uint32_t who = rows[i].person;
+		bool known = who != PERSON_FULL && kit_people.rank[who] == RANK_PROFILE;
 
-		buf_printf(&b, "%s%.*s", i ? "; " : "", STR_ARG(series[i].kind));
-		for (uint32_t k = 0; k < plan.n_breakdowns; k++)
-			buf_printf(&b, "%s%.*s", k ? "," : "[", STR_ARG(series[i].values[k]));
-		buf_z(&b, plan.n_breakdowns ? "]:" : ":");
-		for (uint32_t k = 0; k < series[i].n_points; k++) {
-			buf_c(&b, ' ');
-			kit_put_time(&b, series[i].points[k].time_ms);
-			number_text(series[i].points[k].value, number);
-			buf_printf(&b, "=%s", number);
-		}
+		number_text(rows[i].number, number);
+		buf_printf(&b, "%s%s%.*s=%s", i ? " " : "",
+			rows[i].others ? "+"
+			: known        ? "#"
+				       : "",
+			STR_ARG(rows[i].value), number);
 	}
+	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
+	return kit_text;
+}
+
+static bool kit_fold_segment_users(void *k, const struct frame *f)
+{
+	return segment_users_fold(k, f);
+}
+
+/* Ids of one page of a SegmentUsersRequest, "+" at the end when somebody follows. */
+__attribute__((unused)) static const char *kit_segment_users(
+	const char *json, const char *after, uint32_t want, const char *const *lines)
+{
+	struct segment_page page;
+	struct segment_users *s;
+	ProtobufCMessage *msg;
+	struct json_error err;
+	struct plan plan;
+	const char *why;
+	struct buf b;
+
+	cr_assert_eq(json_read(pb_msg_find(STR("insights.v1.SegmentUsersRequest")), str_of(json),
+			     &kit_a, &msg, &err),
+		0, "%s: %s", err.path, err.reason);
+	if (compile_segment_users(
+		    &plan, (const Insights__V1__SegmentUsersRequest *)msg, &kit_a, &why) < 0)
+		return why ? why : "memory";
+	s = segment_users_new(&plan, str_of(after), want);
+	kit_fold(&plan, lines, kit_fold_segment_users, s);
+	segment_users_finish(s, &page);
+	buf_init(&b, &kit_a);
+	for (uint32_t i = 0; i < page.n; i++)
+		buf_printf(&b, "%s%.*s", i ? " " : "", STR_ARG(page.ids[i]));
+	buf_z(&b, page.more ? "+" : "");
 	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
 	return kit_text;
 }

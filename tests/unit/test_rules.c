@@ -389,6 +389,13 @@ static const struct {
 	{"\"insightType\":1,\"session\":{\"metric\":5},\"breakdowns\":[{\"property\":\"a\"},{\"property\":\"b\"}]",
 		"session.metric"},
 	{"\"insightType\":2,\"session\":{\"metric\":5}", "session.metric"},
+	{"\"insightType\":2,\"session\":{\"metric\":1},\"breakdowns\":[{\"property\":\"a\"}]",
+		"breakdowns"},
+	{"\"insightType\":1,\"session\":{\"metric\":1},\"breakdowns\":[{\"property\":\"a\"},"
+	 "{\"property\":\"b\"}],\"breakdownLimit\":3",
+		""},
+	{"\"insightType\":1,\"session\":{\"metric\":1,\"scope\":{\"kind\":\"a b\"}}",
+		"session.scope.kind"},
 	/* user flow */
 	{"\"insightType\":5,\"userFlow\":{}", ""},
 	{"\"insightType\":5", "user_flow"},
@@ -421,7 +428,27 @@ static const struct {
 	{"\"insightType\":6,\"topK\":{\"dimension\":2,\"limit\":101}", "top_k.limit"},
 	{"\"insightType\":6,\"topK\":{\"dimension\":2},\"events\":[" EV "],\"breakdownLimit\":1",
 		"events,breakdown_limit"},
+	{"\"insightType\":6,\"topK\":{\"dimension\":1,\"property\":\"a b\"}", "top_k.property"},
+	{"\"insightType\":6,\"topK\":{\"dimension\":2,\"metric\":4,\"metricProperty\":\"a b\"}",
+		"top_k.metric_property"},
+	{"\"insightType\":6,\"topK\":{\"dimension\":2,\"metric\":0,\"limit\":100}", ""},
+	{"\"insightType\":6,\"topK\":{\"dimension\":2,\"limit\":-1}", "top_k.limit"},
+	{"\"insightType\":6,\"topK\":{\"dimension\":2,\"scope\":{\"kind\":\"a b\"}}",
+		"top_k.scope.kind"},
+	{"\"insightType\":6,\"topK\":{\"dimension\":2},\"breakdowns\":[{\"property\":\"a\"}]",
+		"breakdowns"},
+	{"\"insightType\":6,\"topK\":{\"dimension\":2},\"session\":{\"metric\":1}", "session"},
+	{"\"insightType\":6,\"topK\":{\"dimension\":2},\"map\":{},\"userFlow\":{}",
+		"user_flow,map"},
+	{"\"insightType\":6,\"topK\":{\"dimension\":2},\"conversionWindow\":\"5s\"",
+		"conversion_window"},
 	/* map */
+	{"\"insightType\":7,\"map\":{\"metric\":8}", "map.metric"},
+	{"\"insightType\":7,\"map\":{\"metric\":5,\"metricProperty\":\"a b\"}",
+		"map.metric_property"},
+	{"\"insightType\":7,\"map\":{\"scope\":{\"filters\":[{\"property\":\"a\",\"operator\":1}]}}",
+		"map.scope.filters[0].value"},
+	{"\"insightType\":7,\"map\":{},\"breakdownLimit\":2", "breakdown_limit"},
 	{"\"insightType\":7,\"map\":{}", ""},
 	{"\"insightType\":7", "map"},
 	{"\"insightType\":1,\"map\":{}", "map"},
@@ -442,6 +469,33 @@ Test(rules, insight_specs)
 		snprintf(json, sizeof(json), "{%s}", specs[i].spec);
 		wrong(SPEC, json, specs[i].want);
 	}
+}
+
+Test(rules, segment_users)
+{
+	static const char type[] = "insights.v1.SegmentUsersRequest";
+	static const char range[] = "\"timeRange\":{" FROM ",\"to\":\"2046-01-01T00:00:00Z\"}";
+	static const struct {
+		const char *rest, *want;
+	} requests[] = {
+		{",\"events\":[{}]", ""},
+		{",\"events\":[" EV "," EV "],\"pageSize\":1000,\"pageToken\":\"x\"", ""},
+		{"", "events"},
+		{",\"events\":[" EV "],\"pageSize\":1001", "page_size"},
+		{",\"events\":[" EV "],\"pageSize\":-1", "page_size"},
+		{",\"events\":[" EV "],\"filterGroups\":[{}]", "filter_groups[0].filters"},
+		{",\"events\":[{\"event\":{\"kind\":\"a b\"}}]", "events[0].event.kind"},
+		{",\"events\":[{\"aggregation\":4,\"aggregationProperty\":\"p\"}]", ""},
+	};
+	char json[400];
+
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		snprintf(json, sizeof(json), "{%s%s}", range, requests[i].rest);
+		wrong(type, json, requests[i].want);
+	}
+	wrong(type, "{\"events\":[{}]}", "time_range");
+	wrong(type, "{\"events\":[{}],\"timeRange\":{" FROM ",\"to\":\"2026-01-01T00:00:00Z\"}}",
+		"time_range");
 }
 
 Test(rules, activity_lists)

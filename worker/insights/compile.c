@@ -99,16 +99,16 @@ int compile_event(
 	return compile_group(p, &ev->filters, in->filters, in->n_filters, false, why);
 }
 
-static int set_aggregation(
-	struct plan *p, struct plan_event *ev, const Insights__V1__EventQuery *in, bool cookieless)
+int compile_aggregation(struct plan *p, struct plan_event *ev, Insights__V1__AggregationType type,
+	const char *property, bool cookieless)
 {
-	if (in->aggregation > AGG(UNSPECIFIED) && in->aggregation <= AGG(MAX))
-		ev->agg = (enum plan_agg)in->aggregation;
+	if (type > AGG(UNSPECIFIED) && type <= AGG(MAX))
+		ev->agg = (enum plan_agg)type;
 	if (ev->agg == AGG_UNIQUE_USERS || ev->agg == AGG_PER_USER_AVG) {
 		p->people = true;
 		ev->consented = !cookieless;
 	} else if (ev->agg != AGG_TOTAL) {
-		ev->number = plan_property(p, compile_text(in->aggregation_property));
+		ev->number = plan_property(p, compile_text(property));
 		return ev->number == PLAN_NONE ? -1 : 0;
 	}
 	return 0;
@@ -119,13 +119,13 @@ static bool is_empty(const Insights__V1__EventQuery *q)
 	return q->event->n_filters == 0 && compile_text(q->event->kind).n == 0;
 }
 
-/* What segmentation refuses and trends do not (2.6). */
-static const char *refusal(const Insights__V1__InsightQuerySpec *spec)
+/* Trends do not refuse it: each event has a series of its own there. */
+const char *compile_refusal(Insights__V1__EventQuery *const *events, size_t n)
 {
-	for (size_t i = 0; i < spec->n_events; i++) {
-		if (!spec->events[i]->event)
+	for (size_t i = 0; i < n; i++) {
+		if (!events[i]->event)
 			return "every element of events must have an event";
-		if (spec->n_events > 1 && is_empty(spec->events[i]))
+		if (n > 1 && is_empty(events[i]))
 			return "each of several events must have a kind or a filter";
 	}
 	return NULL;
@@ -149,7 +149,8 @@ static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spe
 		/* of segmentation only the first event's aggregation counts (D31) */
 		if (p->kind == PLAN_SEGMENTATION && i > 0)
 			continue;
-		if (set_aggregation(p, &events[i], spec->events[i], spec->include_cookieless) < 0)
+		if (compile_aggregation(p, &events[i], spec->events[i]->aggregation,
+			    spec->events[i]->aggregation_property, spec->include_cookieless) < 0)
 			return -1;
 	}
 	return 0;
@@ -190,7 +191,7 @@ static int trends(struct plan *p, const Insights__V1__QueryRequest *in, const ch
 
 static int segmentation(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
 {
-	*why = refusal(in->spec);
+	*why = compile_refusal(in->spec->events, in->spec->n_events);
 	return *why ? -1 : trends(p, in, why);
 }
 
@@ -200,10 +201,15 @@ static const struct {
 	Insights__V1__InsightType type;
 	enum plan_kind kind;
 	bool buckets; /* counts per time bucket */
+	bool session; /* asks about spec.session */
 	int (*compile)(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 } kinds[] = {
-	{TYPE(TRENDS), PLAN_TRENDS, true, trends},
-	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, segmentation},
+	{TYPE(TRENDS), PLAN_TRENDS, true, false, trends},
+	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, false, segmentation},
+	{TYPE(TRENDS), PLAN_SESSIONS, true, true, compile_sessions},
+	{TYPE(SEGMENTATION), PLAN_SESSIONS, false, true, compile_sessions},
+	{TYPE(TOP_K), PLAN_TOP_K, false, false, compile_top_k},
+	{TYPE(MAP), PLAN_TOP_K, false, false, compile_map},
 };
 
 static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, const struct tz *z,
@@ -211,9 +217,15 @@ static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, co
 {
 	const Insights__V1__InsightQuerySpec *spec = in->spec;
 
+	int64_t from_ms, to_ms;
+
 	p->kind = kinds[kind].kind;
-	if (compile_window(p, in->time_range, why) < 0 || kinds[kind].compile(p, in, why) < 0 ||
-		compile_breakdowns(p, spec, why) < 0)
+	if (compile_window(p, in->time_range, why) < 0)
+		return -1;
+	/* a kind may read beyond its window */
+	from_ms = p->from_ms;
+	to_ms = p->to_ms;
+	if (kinds[kind].compile(p, in, why) < 0 || compile_breakdowns(p, spec, why) < 0)
 		return -1;
 	if (compile_groups(p, spec->filter_groups, spec->n_filter_groups,
 		    spec->filter_groups_operator ==
@@ -225,7 +237,7 @@ static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, co
 	*why = "time_range has too many buckets";
 	return !kinds[kind].buckets ||
 			       buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
-				       p->from_ms, p->to_ms, p->a)
+				       from_ms, to_ms, p->a)
 		       ? 0
 		       : -1;
 }
@@ -240,7 +252,8 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 	if (!z)
 		return -1;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (kinds[i].type == in->spec->insight_type)
+		if (kinds[i].type == in->spec->insight_type &&
+			kinds[i].session == (in->spec->session != NULL))
 			return compile_kind(p, in, z, i, why);
 	*why = "this insight_type is not known";
 	return -1;

@@ -26,6 +26,8 @@ struct feed_query {
 };
 
 int compile_feed(struct plan *p, const struct feed_query *q, struct arena *a, const char **why);
+int compile_segment_users(struct plan *p, const Insights__V1__SegmentUsersRequest *in,
+	struct arena *a, const char **why);
 /* Every event of everybody; `groups` become conditions on persons. */
 int compile_persons(struct plan *p, Profiles__V1__FilterGroup *const *groups, size_t n, bool any,
 	struct arena *a, const char **why);

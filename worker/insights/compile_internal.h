@@ -11,14 +11,26 @@
 struct str compile_text(const char *z);
 int compile_group(struct plan *p, struct plan_group *g, Common__V1__PropertyFilter **in, size_t n,
 	bool any, const char **why);
+/* The half-open window, cut to the millisecond. */
+int compile_window(struct plan *p, const Common__V1__TimeRange *range, const char **why);
+/* Why a list of events that are joined with OR cannot be asked for (2.6), or NULL. */
+const char *compile_refusal(Insights__V1__EventQuery *const *events, size_t n);
 /* The query's filter groups into p->groups. */
 int compile_groups(
 	struct plan *p, Insights__V1__FilterGroup **in, size_t n, bool any, const char **why);
 /* `in` NULL: any event. Aggregation: total. */
 int compile_event(
 	struct plan *p, struct plan_event *ev, const Common__V1__EventFilter *in, const char **why);
-int compile_window(struct plan *p, const Common__V1__TimeRange *range, const char **why);
+/* Sets what is computed from an event; `property` is of SUM, AVG, MIN, MAX. -1: the arena is full.
+ */
+int compile_aggregation(struct plan *p, struct plan_event *ev, Insights__V1__AggregationType type,
+	const char *property, bool cookieless);
 int compile_breakdowns(
 	struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why);
+
+/* The kinds in compile_points.c. */
+int compile_top_k(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+int compile_map(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+int compile_sessions(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 
 #endif

@@ -27,5 +27,13 @@ static inline bool frame_consented(const struct frame *f, uint32_t row)
 {
 	return !f->cookieless[f->batch->distinct.codes[row]];
 }
+/* True when the event at row matches any of the plan's; consent is not asked. */
+static inline bool frame_matches(const struct frame *f, uint32_t row)
+{
+	for (uint32_t e = 0; e < f->plan->n_events; e++)
+		if (f->match[e][row])
+			return true;
+	return false;
+}
 
 #endif

@@ -18,7 +18,10 @@ enum plan_kind {
 	PLAN_PERSONS,
 	PLAN_SCHEMA,
 	PLAN_VALUES,
-	PLAN_DAYS
+	PLAN_DAYS,
+	PLAN_TOP_K, /* maps, too */
+	PLAN_SESSIONS,
+	PLAN_SEGMENT_USERS
 };
 
 /* Numbers of insights.v1.AggregationType. */
@@ -29,8 +32,15 @@ enum plan_agg {
 	AGG_SUM,
 	AGG_AVG,
 	AGG_MIN,
-	AGG_MAX
+	AGG_MAX,
+	AGG_MEAN_SECONDS /* of numbers in ms; of sessions only */
 };
+
+/* What PLAN_TOP_K ranks. */
+enum plan_dimension { DIMENSION_PROPERTY, DIMENSION_KIND, DIMENSION_USER, DIMENSION_COUNTRY };
+
+/* What PLAN_SESSIONS computes of each; then events[0].agg is taken over all. */
+enum plan_session { SESSION_ITSELF, SESSION_DURATION, SESSION_BOUNCE, SESSION_EVENTS };
 
 enum { PLAN_BREAKDOWNS_MAX = 5 };
 #define PLAN_NONE UINT32_MAX
@@ -73,6 +83,16 @@ struct plan {
 	const struct intern *ids; /* with one of these distinct_ids; NULL: with any */
 	struct str session;       /* 16 bytes, or p == NULL */
 	struct str only_kind;     /* p == NULL: every kind */
+	/* PLAN_TOP_K: of the events that match events[0], ranked by its aggregation */
+	enum plan_dimension dimension;
+	uint32_t ranked; /* property of DIMENSION_PROPERTY and _COUNTRY */
+	uint32_t n_rows; /* kept */
+	bool omit_others;
+	/* PLAN_SESSIONS: events of all time that match events[0] make sessions, of which those
+	 * count that start in a window; buckets are those of the window */
+	enum plan_session session_number;
+	bool exits; /* breakdowns are of a session's last event, else of its first */
+	int64_t starts_from_ms, starts_to_ms;
 	/* PLAN_PERSONS: conditions on persons, not on events. A filter's source is a
 	 * property of the latest event, or a trait path. */
 	const struct plan_group *person_groups;

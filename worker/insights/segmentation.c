@@ -8,14 +8,6 @@ void segmentation_init(struct segmentation *s, const struct plan *plan)
 	*s = (struct segmentation){.plan = plan, .users = {.a = plan->a}};
 }
 
-static bool matches(const struct frame *f, uint32_t row)
-{
-	for (uint32_t e = 0; e < f->plan->n_events; e++)
-		if (f->match[e][row])
-			return true;
-	return false;
-}
-
 bool segmentation_fold(struct segmentation *s, const struct frame *f)
 {
 	const struct plan_event *first = &s->plan->events[0];
@@ -26,7 +18,7 @@ bool segmentation_fold(struct segmentation *s, const struct frame *f)
 						  s->plan->need.props[first->number].class, f->a))
 		return false;
 	for (uint32_t i = 0; i < b->n; i++) {
-		if (!matches(f, i) || (first->consented && !frame_consented(f, i)))
+		if (!frame_matches(f, i) || (first->consented && !frame_consented(f, i)))
 			continue;
 		s->tally.count++;
 		if (tally_needs_users(first->agg)) {

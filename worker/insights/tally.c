@@ -54,6 +54,8 @@ double tally_value(const struct tally *t, enum plan_agg agg)
 		return t->numbers ? t->min : 0;
 	case AGG_MAX:
 		return t->numbers ? t->max : 0;
+	case AGG_MEAN_SECONDS:
+		return t->numbers ? (t->sum + t->rest) / (1000.0 * (double)t->numbers) : 0;
 	case AGG_TOTAL:
 	default:
 		return (double)t->count;

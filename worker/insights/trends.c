@@ -174,6 +174,14 @@ static bool fold_event(struct pass *p)
 	return true;
 }
 
+struct tally *trends_cell(struct trends *t, uint32_t kind, uint32_t tuple, uint32_t bucket)
+{
+	uint32_t line = line_add(t, 0, kind, tuple);
+	uint32_t cell = line == INTERN_FULL ? line : cell_add(t, line, bucket);
+
+	return cell == INTERN_FULL ? NULL : &t->cells[cell].t;
+}
+
 bool trends_fold(struct trends *t, const struct frame *f)
 {
 	struct pass p = {.t = t, .f = f};

@@ -28,4 +28,8 @@ struct trends {
 	uint8_t *exists;    /* per bucket: some event matched, consent or not */
 };
 
+/* For kernels that make cells of their own: the tally of (events[0], kind, tuple, bucket),
+ * good until the next call. NULL at the arena's cap. */
+struct tally *trends_cell(struct trends *t, uint32_t kind, uint32_t tuple, uint32_t bucket);
+
 #endif

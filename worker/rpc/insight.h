@@ -7,9 +7,17 @@
 
 #include "proto/insights/v1/insights.pb-c.h"
 #include "worker/insights/scan.h"
+#include "worker/insights/trends.h"
 
 int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 int insight_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+/* Writes series into *out as the answer. 0, or -1 after call_fail(). */
+int insight_put_trends(struct call *c, const struct plan *p, const struct trend_series *series,
+	uint32_t n, Insights__V1__QueryResponse *out);
+int insight_session_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+int insight_session_total(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+/* Maps, too. */
+int insight_top_k(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 
 /* Compiles and runs any insight in the zone of its project (D30). */
 int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,

@@ -56,17 +56,12 @@ static int put_breakdown(struct call *c, Insights__V1__TrendSeries *out, const s
 	return 0;
 }
 
-static int put_trends(
-	struct call *c, struct trends *t, const struct plan *p, Insights__V1__QueryResponse *out)
+int insight_put_trends(struct call *c, const struct plan *p, const struct trend_series *series,
+	uint32_t n, Insights__V1__QueryResponse *out)
 {
 	Insights__V1__TrendsResult *result = call_alloc(c, sizeof(*result));
-	Insights__V1__TrendSeries *all;
-	const struct trend_series *series;
-	uint32_t n;
+	Insights__V1__TrendSeries *all = call_alloc(c, (n + 1) * sizeof(*all));
 
-	if (!trends_finish(t, &series, &n))
-		return scan_no_memory(c);
-	all = call_alloc(c, (n + 1) * sizeof(*all));
 	if (!result || !all)
 		return -1;
 	insights__v1__trends_result__init(result);
@@ -89,13 +84,18 @@ static int put_trends(
 
 int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
 {
+	const struct trend_series *series;
+	uint32_t n;
+
 	s->kernel = trends_new(s->plan);
 	s->fold = fold_trends;
 	if (!s->kernel)
 		return scan_no_memory(c);
 	if (scan_run(s, c) < 0)
 		return -1;
-	return put_trends(c, s->kernel, s->plan, out);
+	if (!trends_finish(s->kernel, &series, &n))
+		return scan_no_memory(c);
+	return insight_put_trends(c, s->plan, series, n, out);
 }
 
 static bool fold_segmentation(struct scan *s, const struct frame *f, const struct evseg *seg)

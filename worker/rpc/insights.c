@@ -11,10 +11,15 @@
 
 static const struct {
 	Insights__V1__InsightType type;
+	bool session; /* asks about spec.session */
 	int (*run)(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 } insights[] = {
-	{TYPE(TRENDS), insight_trends},
-	{TYPE(SEGMENTATION), insight_segmentation},
+	{TYPE(TRENDS), false, insight_trends},
+	{TYPE(SEGMENTATION), false, insight_segmentation},
+	{TYPE(TRENDS), true, insight_session_trends},
+	{TYPE(SEGMENTATION), true, insight_session_total},
+	{TYPE(TOP_K), false, insight_top_k},
+	{TYPE(MAP), false, insight_top_k},
 };
 
 static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
@@ -39,9 +44,10 @@ int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct 
 	struct scan scan;
 	int result;
 
-	while (kind < n && insights[kind].type != in->spec->insight_type)
+	while (kind < n && (insights[kind].type != in->spec->insight_type ||
+				   insights[kind].session != (in->spec->session != NULL)))
 		kind++;
-	if (in->spec->session || kind == n)
+	if (kind == n)
 		return call_fail(
 			c, CODE_UNIMPLEMENTED, NULL, "this kind of insight is not available yet");
 	scan_init(&scan, c);

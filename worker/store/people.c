@@ -17,11 +17,14 @@ static bool grow(struct people *p)
 	uint32_t cap = p->cap ? p->cap * 2 : 64;
 	uint32_t *person =
 		arena_grow(p->ids.a, p->person, p->cap * sizeof(*person), cap * sizeof(*person));
+	uint32_t *external = arena_grow(
+		p->ids.a, p->external, p->cap * sizeof(*external), cap * sizeof(*external));
 	uint8_t *rank;
 
-	if (!person)
+	if (!person || !external)
 		return false;
 	p->person = person;
+	p->external = external;
 	rank = arena_grow(p->ids.a, p->rank, p->cap, cap);
 	if (!rank)
 		return false;
@@ -41,6 +44,7 @@ static uint32_t id_number(struct people *p, struct str id)
 		return INTERN_FULL;
 	p->person[no] = no;
 	p->rank[no] = RANK_ITSELF;
+	p->external[no] = 0;
 	p->n = no + 1;
 	return no;
 }
@@ -62,8 +66,14 @@ bool people_profile(struct people *p, struct str id, struct str external_id)
 {
 	uint32_t who = id_number(p, id);
 
-	return who != INTERN_FULL && claim(p, id, who, RANK_PROFILE) &&
-	       (external_id.n == 0 || claim(p, external_id, who, RANK_EXTERNAL));
+	if (who == INTERN_FULL || !claim(p, id, who, RANK_PROFILE))
+		return false;
+	if (external_id.n == 0)
+		return true;
+	if (!claim(p, external_id, who, RANK_EXTERNAL))
+		return false;
+	p->external[who] = intern_find(&p->ids, external_id) + 1;
+	return true;
 }
 
 bool people_alias(struct people *p, struct str alias, struct str profile)
@@ -141,6 +151,13 @@ uint32_t people_find(struct people *p, struct str id)
 struct str people_key(const struct people *p, uint32_t person)
 {
 	return p->ids.strings[person];
+}
+
+struct str people_external(const struct people *p, uint32_t person)
+{
+	uint32_t no = p->external[person];
+
+	return no ? p->ids.strings[no - 1] : STR("");
 }
 
 const struct value *people_get_trait(const struct people *p, uint32_t person, uint32_t path)

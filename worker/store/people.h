@@ -16,8 +16,9 @@ enum people_rank { RANK_ITSELF, RANK_EXTERNAL, RANK_ALIAS, RANK_PROFILE };
 
 struct people {
 	struct intern ids;
-	uint32_t *person; /* by number of the id */
-	uint8_t *rank;    /* enum people_rank: why */
+	uint32_t *person;   /* by number of the id */
+	uint8_t *rank;      /* enum people_rank: why */
+	uint32_t *external; /* by number of a profile: number of its external_id + 1, or 0 */
 	uint32_t n, cap;
 	int64_t *dates; /* by number, where people_date() set one; or NULL */
 	uint32_t cap_dates;
@@ -39,6 +40,8 @@ bool people_trait(struct people *p, struct str person, uint32_t path, const stru
 uint32_t people_find(struct people *p, struct str id);
 /* The profile id, or the distinct_id of somebody anonymous. */
 struct str people_key(const struct people *p, uint32_t person);
+/* The external_id of a profile; empty when it has none, or the person is anonymous. */
+struct str people_external(const struct people *p, uint32_t person);
 /* NULL when the person has no such trait. */
 const struct value *people_get_trait(const struct people *p, uint32_t person, uint32_t path);
 

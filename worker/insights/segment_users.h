@@ -1,0 +1,27 @@
+/*
+ * SegmentUsers (insights-dashboards.md 2.4, D25, D79): the persons with an event that
+ * matches any of the plan's, a page at a time, by what they are called: the external id, or else
+ * the id that events carry, or else (a profile without the one and with several of the other) the
+ * profile id.
+ */
+#ifndef INSIGHTS_SEGMENT_USERS_H
+#define INSIGHTS_SEGMENT_USERS_H
+
+#include "worker/insights/frame.h"
+
+struct segment_users;
+
+struct segment_page {
+	const struct str *ids; /* ascending, in the plan's arena */
+	uint32_t n;
+	bool more; /* somebody follows */
+};
+
+/* The page of at most `want` ids that are strictly greater than `after`, which stays the
+ * caller's; an empty one is smaller than any id. NULL at the arena's cap. */
+struct segment_users *segment_users_new(const struct plan *plan, struct str after, uint32_t want);
+/* False at the arena's cap. */
+bool segment_users_fold(struct segment_users *s, const struct frame *f);
+void segment_users_finish(struct segment_users *s, struct segment_page *out);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * Session metrics (D36): folds frames into sessions; at the end those that start in
+ * the plan's window become one number, or cells of a trend.
+ */
+#ifndef INSIGHTS_SESSIONS_H
+#define INSIGHTS_SESSIONS_H
+
+#include "worker/insights/frame.h"
+#include "worker/insights/trends.h"
+
+struct sessions;
+
+/* NULL at the arena's cap. */
+struct sessions *sessions_new(const struct plan *plan);
+/* False at the arena's cap. */
+bool sessions_fold(struct sessions *s, const struct frame *f);
+/* Series as those of trends, in plan->a; their kind is that of the scope, or "$session".
+ * False at the arena's cap. */
+bool sessions_finish(struct sessions *s, const struct trend_series **series, uint32_t *n);
+/* The metric over all of them; 0 without any. */
+double sessions_total(const struct sessions *s);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * Top-K (D35) and maps (D41, D78): the values of a dimension ranked by a metric,
+ * the tail folded into one row.
+ */
+#ifndef INSIGHTS_TOPK_H
+#define INSIGHTS_TOPK_H
+
+#include "worker/insights/frame.h"
+
+struct topk;
+
+struct topk_row {
+	struct str value;
+	double number;
+	bool others;
+	uint32_t person; /* of DIMENSION_USER; else, and in $others, PERSON_FULL */
+};
+
+/* NULL at the arena's cap. */
+struct topk *topk_new(const struct plan *plan);
+/* False at the arena's cap. */
+bool topk_fold(struct topk *t, const struct frame *f);
+/* Rows in their order, in plan->a. False at the arena's cap. */
+bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n);
+
+#endif

@@ -1,0 +1,70 @@
+/* Session metrics, as a trend and as one number: runs the kernel, writes the answer down. */
+#include "worker/insights/sessions.h"
+#include "worker/rpc/insight.h"
+
+struct run {
+	struct sessions *kernel;
+	const struct trend_series *series;
+	uint32_t n;
+	double total;
+};
+
+static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
+{
+	struct run *run = s->kernel;
+
+	(void)seg;
+	return sessions_fold(run->kernel, f);
+}
+
+static bool finish_trends(struct scan *s)
+{
+	struct run *run = s->kernel;
+
+	return sessions_finish(run->kernel, &run->series, &run->n);
+}
+
+static bool finish_total(struct scan *s)
+{
+	struct run *run = s->kernel;
+
+	run->total = sessions_total(run->kernel);
+	return true;
+}
+
+/* Both answers are worked out on the thread. */
+static int run_kernel(
+	struct call *c, struct scan *s, struct run *run, bool (*finish)(struct scan *s))
+{
+	*run = (struct run){.kernel = sessions_new(s->plan)};
+	if (!run->kernel)
+		return scan_no_memory(c);
+	s->kernel = run;
+	s->fold = fold;
+	s->finish = finish;
+	return scan_run(s, c);
+}
+
+int insight_session_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
+{
+	struct run run;
+
+	if (run_kernel(c, s, &run, finish_trends) < 0)
+		return -1;
+	return insight_put_trends(c, s->plan, run.series, run.n, out);
+}
+
+int insight_session_total(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
+{
+	Insights__V1__SegmentationResult *result = call_alloc(c, sizeof(*result));
+	struct run run;
+
+	if (!result || run_kernel(c, s, &run, finish_total) < 0)
+		return -1;
+	insights__v1__segmentation_result__init(result);
+	result->has_total = true;
+	result->total = run.total;
+	out->result_case = INSIGHTS__V1__QUERY_RESPONSE__RESULT_SEGMENTATION;
+	out->segmentation = result;
+	return 0;
+}
