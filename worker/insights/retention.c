@@ -16,14 +16,14 @@ struct visit {
 
 struct retention {
 	const struct plan *plan;
-	struct split split; /* first start events */
+	struct split split;   /* first start events */
 	struct visit *visits; /* open addressing */
 	uint64_t mask, n_visits;
 	/* at the end */
 	struct split_series series;
-	uint64_t *sizes;   /* [series][cohort] */
-	uint32_t **rows;   /* [series][cohort]: persons who came back, from the cohort's
-			      bucket on; NULL while the cohort is empty */
+	uint64_t *sizes; /* [series][cohort] */
+	uint32_t **rows; /* [series][cohort]: persons who came back, from the cohort's
+			    bucket on; NULL while the cohort is empty */
 };
 
 struct retention *retention_new(const struct plan *plan)
@@ -178,8 +178,8 @@ static bool put_points(const struct retention *r, struct retention_cohort *out, 
 	out->points = points;
 	for (uint32_t i = 0; i < b->n - cohort; i++)
 		if (i == 0 || row[i])
-			points[out->n_points++] = (struct retention_point){b->starts[cohort + i],
-				100.0 * (double)row[i] / (double)out->size};
+			points[out->n_points++] = (struct retention_point){
+				b->starts[cohort + i], 100.0 * (double)row[i] / (double)out->size};
 	return true;
 }
 
