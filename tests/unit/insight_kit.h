@@ -4,7 +4,7 @@
  *
  * An event: "TIME KIND ID [key=value ...]"; TIME is RFC 3339, a value is a JSON-ish
  * literal: 5, 2.5, true, @1700000000000 (an instant in ms), else text. @session=N puts it
- * into that session, @id=N sets the last byte of an id that is zero otherwise.
+ * into that session, @id=N makes N the end of an id that is zero otherwise.
  */
 #ifndef UNIT_INSIGHT_KIT_H
 #define UNIT_INSIGHT_KIT_H
@@ -96,6 +96,7 @@ static bool kit_special(struct event *ev, struct str w)
 	if (!str_starts(w, STR("@id=")))
 		return false;
 	memset(ev->id, 0, sizeof(ev->id));
+	ev->id[14] = (uint8_t)(atoi(w.p + 4) >> 8);
 	ev->id[15] = (uint8_t)atoi(w.p + 4);
 	return true;
 }
@@ -124,6 +125,8 @@ static void kit_event(struct encoder *e, const char *line)
 		p->key = (struct str){w.p, (size_t)at};
 		p->scope = p->key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
 		p->value = kit_value((struct str){w.p + at + 1, w.n - (size_t)at - 1});
+		if (kit_special(ev, p->key, p->value))
+			ev->n_props--;
 	}
 	cr_assert(encoder_add(e, ev));
 }

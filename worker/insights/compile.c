@@ -208,6 +208,9 @@ static const struct {
 	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, false, segmentation},
 	{TYPE(TRENDS), PLAN_SESSIONS, true, true, compile_sessions},
 	{TYPE(SEGMENTATION), PLAN_SESSIONS, false, true, compile_sessions},
+	{TYPE(FUNNEL), PLAN_FUNNEL, false, false, compile_funnel},
+	{TYPE(RETENTION), PLAN_RETENTION, true, false, compile_retention},
+	{TYPE(USER_FLOW), PLAN_FLOW, false, false, compile_flow},
 	{TYPE(TOP_K), PLAN_TOP_K, false, false, compile_top_k},
 	{TYPE(MAP), PLAN_TOP_K, false, false, compile_map},
 };
@@ -247,7 +250,7 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 {
 	const struct tz *z = tz_open(zone, a);
 
-	*p = (struct plan){.a = a};
+	*p = (struct plan){.a = a, .zone = z};
 	*why = "the project's reporting timezone is unknown to this server";
 	if (!z)
 		return -1;

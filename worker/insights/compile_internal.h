@@ -32,5 +32,9 @@ int compile_breakdowns(
 int compile_top_k(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 int compile_map(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 int compile_sessions(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+/* compile_paths.c: what follows persons and sessions through their events. */
+int compile_funnel(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+int compile_retention(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+int compile_flow(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 
 #endif

@@ -14,6 +14,9 @@
 enum plan_kind {
 	PLAN_TRENDS,
 	PLAN_SEGMENTATION,
+	PLAN_FUNNEL,
+	PLAN_RETENTION,
+	PLAN_FLOW,
 	PLAN_LIST,
 	PLAN_PERSONS,
 	PLAN_SCHEMA,
@@ -64,6 +67,7 @@ struct plan {
 	enum plan_kind kind;
 	struct arena *a;
 	int64_t from_ms, to_ms;
+	const struct tz *zone;
 	struct buckets buckets;
 	struct batch_need need;
 	struct prop_ref *props; /* = need.props, while compiling */
@@ -79,6 +83,12 @@ struct plan {
 	struct str names[PLAN_BREAKDOWNS_MAX];
 	uint32_t breakdowns[PLAN_BREAKDOWNS_MAX]; /* properties */
 	uint32_t n_breakdowns, limit;
+	/* PLAN_FUNNEL */
+	int64_t conversion_ms; /* from the first step to the last, at most */
+	bool timing;
+	/* PLAN_FLOW; events[0] is the scope */
+	uint32_t node; /* property that names steps; PLAN_NONE: their kind does */
+	uint32_t max_hops, max_nodes, max_links;
 	/* Of all the events only these. */
 	const struct intern *ids; /* with one of these distinct_ids; NULL: with any */
 	struct str session;       /* 16 bytes, or p == NULL */

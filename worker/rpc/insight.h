@@ -18,6 +18,9 @@ int insight_session_trends(struct call *c, struct scan *s, Insights__V1__QueryRe
 int insight_session_total(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 /* Maps, too. */
 int insight_top_k(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+int insight_funnel(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+int insight_retention(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+int insight_flow(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 
 /* Compiles and runs any insight in the zone of its project (D30). */
 int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,

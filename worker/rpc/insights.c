@@ -18,6 +18,9 @@ static const struct {
 	{TYPE(SEGMENTATION), false, insight_segmentation},
 	{TYPE(TRENDS), true, insight_session_trends},
 	{TYPE(SEGMENTATION), true, insight_session_total},
+	{TYPE(FUNNEL), false, insight_funnel},
+	{TYPE(RETENTION), false, insight_retention},
+	{TYPE(USER_FLOW), false, insight_flow},
 	{TYPE(TOP_K), false, insight_top_k},
 	{TYPE(MAP), false, insight_top_k},
 };

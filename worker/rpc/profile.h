@@ -59,7 +59,5 @@ Google__Protobuf__Struct *profile_traits(struct call *c, struct str json);
 /* Fills in a message; row == NULL: anonymous, with that id. */
 int profile_message(struct call *c, const struct profile_row *row, struct str id,
 	const struct profile_events *events, Profiles__V1__Profile *out);
-NULL after call_fail().* / Google__Protobuf__Struct *profile_properties(
-				   struct call *c, struct str json);
 
 #endif
