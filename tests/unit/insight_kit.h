@@ -125,8 +125,6 @@ static void kit_event(struct encoder *e, const char *line)
 		p->key = (struct str){w.p, (size_t)at};
 		p->scope = p->key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
 		p->value = kit_value((struct str){w.p + at + 1, w.n - (size_t)at - 1});
-		if (kit_special(ev, p->key, p->value))
-			ev->n_props--;
 	}
 	cr_assert(encoder_add(e, ev));
 }
