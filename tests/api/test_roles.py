@@ -94,6 +94,11 @@ def bodies(world):
             **{m: {"distinctId": "x"} for m in (
                 "GetActivityFeed", "GetActivityHeatmap", "GetProfileStats")},
             "GetPropertyValues": {"propertyKey": "x", "source": "PROPERTY_SOURCE_PROFILE"}},
+        "DashboardsService": {
+            "Create": {"displayName": "x"}, "Get": {"id": XID}, "List": {}, "Delete": {"id": XID},
+            "Update": {"id": XID, "displayName": "x"}, "Upsert": {"id": XID, "displayName": "x"},
+            "QueryDashboard": {"dashboardId": XID}},
+        "SharedDashboardsService": {"Query": {"shareId": "0" * 64}},
     }
 
 

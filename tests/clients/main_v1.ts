@@ -125,7 +125,8 @@ async function run(name: string, make: Make) {
   assert(feed.nextPageToken);
   await fails(Code.PermissionDenied, "PERMISSION_DENIED", () =>
     createPromiseClient(ProjectsService, make({ authorization: `Bearer ${session.token}`, "x-project-id": "0".repeat(20) })).get({}));
-  await fails(Code.Unimplemented, "UNIMPLEMENTED", () => createPromiseClient(DashboardsService, scoped).list({}));
+  await fails(Code.Unimplemented, "UNIMPLEMENTED", () =>
+    createPromiseClient(DashboardsService, scoped).create({}, { headers: { "content-encoding": "br" } }));
   await once<unknown>(() => projects.revokeApiKey({ id: made.apiKey!.id }), Code.NotFound, async () => {});
   // A worker that died between COMMIT and answer told nobody: then the feed does, within a second (D4).
   const told = Date.now() + (process.env.PUGD_RETRY ? 2000 : 0);
