@@ -118,7 +118,7 @@ static bool to_event(Events__V1__Event *in, int64_t now_ms, struct arena *a, str
 	if (!keeps_rules(in, a, line))
 		return false;
 	in->distinct_id = id;
-	why = parse_stored(a, in, now_ms, true, &line->ev);
+	why = parse_stored(a, NULL, in, now_ms, &line->ev);
 	if (why == parse_no_memory)
 		return no_memory(line);
 	line->ev.cookieless = skip > 0;
