@@ -36,6 +36,11 @@ bool client_addr_parse(struct str text, uint8_t addr[16])
 {
 	char z[INET6_ADDRSTRLEN];
 	struct str s = bare(str_trim(text));
+	long zone = str_find(s, '%');
+
+	/* "fe80::1%eth0": which link it was is the proxy's affair. */
+	if (zone > 0 && str_find(s, ':') >= 0)
+		s.n = (size_t)zone;
 
 	if (s.n == 0 || s.n >= sizeof(z))
 		return false;
@@ -99,6 +104,11 @@ static bool trusted(const struct options *opt, const uint8_t addr[16])
 	       (opt->dev && client_addr_in(addr, STR("127.0.0.0/8 ::1 unix")));
 }
 
+bool client_addr_by_proxy(const struct call *c)
+{
+	return trusted(c->w->opt, c->rq->peer_addr);
+}
+
 /* Walks one header from its right end; true when the walk is over. */
 static bool walk(struct call *c, struct str list)
 {
@@ -133,7 +143,7 @@ void client_addr(struct call *c)
 
 	c->client = rq->peer;
 	memcpy(c->client_addr, rq->peer_addr, 16);
-	if (trusted(c->w->opt, rq->peer_addr))
+	if (client_addr_by_proxy(c))
 		for (unsigned i = rq->n_headers; i-- > 0;)
 			if (str_case_eq(rq->headers[i].name, STR("x-forwarded-for")) &&
 				walk(c, rq->headers[i].value))

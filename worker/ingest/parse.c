@@ -129,6 +129,7 @@ int parse_event(struct call *c, const Events__V1__Event *in, int64_t now_ms, str
 
 	*ev = (struct event){.kind = text(in->kind ? in->kind : in->name),
 		.distinct_id = text(in->distinct_id),
+		.cookieless = in->has_cookieless && in->cookieless,
 		.time_ms = when ? to_ms(when) : now_ms};
 	if (in->event_id) {
 		if (!str_uuid(str_of(in->event_id), ev->id))

@@ -5,28 +5,34 @@
 #include "shm/base/clock.h"
 #include "shm/segment.h"
 #include "worker/call/limit.h"
+#include "worker/ingest/cookieless.h"
 #include "worker/ingest/ingest.h"
 #include "worker/ingest/parse.h"
 #include "worker/worker.h"
 
-/* Cookieless identity is not built yet; its events are dropped one by one, so that
- * a browser SDK, which starts that way, does not lose its batch (D89). */
-static const char no_salt[] = "salt_unavailable";
-
-static int put_dropped(struct call *c, uint32_t n, Events__V1__BatchCreateResponse *out)
+static int put_dropped(
+	struct call *c, const uint32_t dropped[DROPS], Events__V1__BatchCreateResponse *out)
 {
-	Events__V1__BatchCreateResponse__DroppedByReasonEntry *e = call_alloc(c, sizeof(*e));
+	Events__V1__BatchCreateResponse__DroppedByReasonEntry *e;
 
-	out->dropped_by_reason = call_alloc(c, sizeof(e));
-	if (!e || !out->dropped_by_reason)
+	out->dropped_by_reason = call_alloc(c, DROPS * sizeof(e));
+	if (!out->dropped_by_reason)
 		return -1;
-	events__v1__batch_create_response__dropped_by_reason_entry__init(e);
-	e->key = call_str(c, STR(no_salt));
-	e->has_value = true;
-	e->value = n;
-	out->dropped_by_reason[0] = e;
-	out->n_dropped_by_reason = 1;
-	return e->key ? 0 : -1;
+	for (int why = 0; why < DROPS; why++) {
+		if (dropped[why] == 0)
+			continue;
+		e = call_alloc(c, sizeof(*e));
+		if (!e)
+			return -1;
+		events__v1__batch_create_response__dropped_by_reason_entry__init(e);
+		e->key = call_str(c, str_of(drop_tokens[why]));
+		e->has_value = true;
+		e->value = dropped[why];
+		if (!e->key)
+			return -1;
+		out->dropped_by_reason[out->n_dropped_by_reason++] = e;
+	}
+	return 0;
 }
 
 static void count(struct call *c, uint32_t accepted, uint32_t created, uint32_t dropped)
@@ -45,24 +51,23 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 	struct ingest_batch batch = {
 		.project = c->who.project, .events = events, .bytes = c->message.n};
 	int64_t now_ms = clock_real_ms();
-	uint32_t dropped = 0;
+	uint32_t dropped[DROPS] = {0};
 
 	if (!events)
 		return -1;
-	for (size_t i = 0; i < in->n_events; i++) {
-		if (in->events[i]->has_cookieless && in->events[i]->cookieless)
-			dropped++;
-		else if (parse_event(c, in->events[i], now_ms, &events[batch.n++]) < 0)
+	for (size_t i = 0; i < in->n_events; i++)
+		if (parse_event(c, in->events[i], now_ms, &events[batch.n++]) < 0)
 			return -1;
-	}
 	if (in->n_events && limit_events(c, in->n_events) < 0)
+		return -1;
+	if (cookieless_resolve(c, events, &batch.n, dropped) < 0)
 		return -1;
 	if (batch.n && ingest_submit(c, &batch) < 0)
 		return -1;
 	out->has_accepted = out->has_dropped = out->has_events_created = true;
 	out->accepted = batch.n;
-	out->dropped = dropped;
+	out->dropped = (uint32_t)in->n_events - batch.n;
 	out->events_created = batch.created;
-	count(c, batch.n, batch.created, dropped);
-	return dropped ? put_dropped(c, dropped, out) : 0;
+	count(c, batch.n, batch.created, out->dropped);
+	return out->dropped ? put_dropped(c, dropped, out) : 0;
 }
