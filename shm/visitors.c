@@ -180,8 +180,7 @@ static void salt_clear(struct salt_cell *s)
 }
 
 /* What the place holds; BUSY: not the salt of that day. */
-static enum salt_found salt_read(
-	const struct salt_cell *s, int64_t day, uint64_t word[SALT_WORDS])
+static enum salt_found salt_read(const struct salt_cell *s, int64_t day, uint64_t word[SALT_WORDS])
 {
 	uint64_t check;
 
@@ -240,15 +239,19 @@ static bool day_is_over(int64_t day, int64_t today)
 	return day < today - 1 || day > today + 1;
 }
 
-static void salt_sweep(struct salt_cell *s, int64_t today)
+/* False: a salt is due, but somebody is there, who may be dead and not reaped yet. */
+static bool salt_sweep(struct salt_cell *s, int64_t today)
 {
 	uint64_t ready = get(&s->ready);
 
-	if (ready == 0 || !day_is_over((int64_t)(ready >> 1), today) || !own(&s->owner))
-		return;
+	if (ready == 0 || !day_is_over((int64_t)(ready >> 1), today))
+		return true;
+	if (!own(&s->owner))
+		return false;
 	if (get(&s->ready) == ready)
 		salt_clear(s);
 	disown(&s->owner);
+	return true;
 }
 
 /* ---- visits ---------------------------------------------------------------------- */
@@ -406,14 +409,15 @@ static void set_sweep(struct visit_set *s, int64_t now_ms)
 
 int64_t visitors_sweep(struct visitors *v, int64_t now_ms)
 {
-	const int64_t hour = 60 * 60 * 1000;
+	const int64_t hour = 60 * 60 * 1000, again = 250;
+	bool clean = true;
 
 	for (int i = 0; i < SALTS; i++)
-		salt_sweep(&v->salt[i], visitors_day(now_ms));
+		clean = salt_sweep(&v->salt[i], visitors_day(now_ms)) && clean;
 	for (int i = 0; i < VISIT_SETS; i++)
 		set_sweep(&v->set[i], now_ms);
 	/* The next full hour, so that midnight, when a salt ends, is never missed. */
-	return now_ms - now_ms % hour + hour;
+	return clean ? now_ms - now_ms % hour + hour : now_ms + again;
 }
 
 static bool left_by(const _Atomic uint64_t *owner, pid_t pid)

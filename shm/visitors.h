@@ -18,8 +18,8 @@
 enum {
 	SALT_BYTES = 32,
 	VISITOR_KEY_BYTES = 16,
-	VISIT_GAP_MS = 30 * 60 * 1000,        /* a longer silence begins a new session */
-	VISIT_KEPT_MS = 24 * 60 * 60 * 1000,  /* and this long without any is forgotten */
+	VISIT_GAP_MS = 30 * 60 * 1000,       /* a longer silence begins a new session */
+	VISIT_KEPT_MS = 24 * 60 * 60 * 1000, /* and this long without any is forgotten */
 	VISIT_DAY_MS = 24 * 60 * 60 * 1000
 };
 

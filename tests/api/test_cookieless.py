@@ -224,16 +224,20 @@ def test_workers_agree(_):
             conn.close()
 
 
+def workers():
+    return {w["pid"] for w in P.admin()["workers"] if w["role"] == "worker" and w["state"] == "ready"}
+
+
 def test_reload_and_crash_keep_visits(_):
     a = Visitor(Project())
     before = a.one()
     reload(P)
     assert a.one() == before, "after a reload"
-    for w in P.admin()["workers"]:
-        if w["role"] == "worker":
-            os.kill(w["pid"], signal.SIGKILL)
+    dead = workers()
+    for pid in dead:
+        os.kill(pid, signal.SIGKILL)
     end = time.monotonic() + 30
-    while sum(w["role"] == "worker" and w["state"] == "ready" for w in P.admin()["workers"]) < 2:
+    while len(workers() - dead) < 2:
         assert time.monotonic() < end, "no new workers"
         time.sleep(0.02)
     assert a.one() == before, "with new workers"
@@ -247,10 +251,41 @@ def memory(pid):
         path = f"/proc/{pid}/fd/{n}"
         with contextlib.suppress(FileNotFoundError):
             if os.readlink(path).startswith("/memfd:pugd-visitors"):
-                with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
+                with open(path, "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
                     yield m
                     return
     raise AssertionError("the master has no memory of visitors")
+
+
+def place(name):
+    """Where the set of a visitor begins, whose first word says who writes in it."""
+    key = base64.urlsafe_b64decode(name.removeprefix("cookieless-") + "==")
+    return 4096 + int.from_bytes(key[:8], sys.byteorder) % 16384 * 512
+
+
+def test_writers_that_stand_still_or_die(_):
+    a = Visitor(Project())
+    name, session = a.one(yesterday())
+    with memory(P.info["master_pid"]) as m:
+        at, free = place(name), bytes(4)
+        keeper, = (w["pid"] for w in P.admin()["workers"] if w["role"] == "keeper")
+        m[at:at + 4] = struct.pack("=I", keeper)
+        begun = time.monotonic()
+        fallback = str(uuid.uuid5(SPACE, f"{name}|{yesterday():%Y%m%d}"))
+        assert a.come(yesterday(), yesterday(300)) == [(name, fallback)] * 2, "one session a day"
+        assert time.monotonic() - begun < 5, "nobody waits for long"
+        assert "pugd_visits_full_total 2" in P.admin("/metrics")
+        m[at:at + 4] = free
+        assert a.one(yesterday()) == (name, session), "nothing was stored meanwhile"
+        # A worker that dies there, between two changes.
+        dead = min(workers())
+        m[at:at + 8] = struct.pack("=II", dead, 0)
+        os.kill(dead, signal.SIGKILL)
+        end = time.monotonic() + 10
+        while m[at:at + 4] != free:
+            assert time.monotonic() < end, "not mended"
+            time.sleep(0.001)
+        assert a.one(yesterday()) == (name, session), "nor lost"
 
 
 def salts(m):
@@ -313,7 +348,7 @@ def flags(pid):
 def test_salt_is_not_dumped_nor_swapped(_):
     pids = [P.info["master_pid"]]
     if os.geteuid() == 0:  # workers show themselves to root only
-        pids += [w["pid"] for w in P.admin()["workers"] if w["role"] == "worker"]
+        pids += workers()
     Visitor(Project()).one()
     for pid in pids:
         found = flags(pid)

@@ -89,9 +89,12 @@ def test_reloads_keep_it():
                 expect(list(memfds(m.process.pid).values()) == [identity], binary)
                 for w in m.workers():
                     expect(list(memfds(w["pid"]).values()) == [identity], binary)
-            os.kill(m.workers()[0]["pid"], signal.SIGKILL)
-            m.wait("respawn", lambda: len(m.workers()) == 2)
-            for w in m.workers():
+            dead = m.workers()[0]["pid"]
+            os.kill(dead, signal.SIGKILL)
+            alive = m.wait("respawn", lambda: (
+                lambda ws: ws if len(ws) == 2 and dead not in {w["pid"] for w in ws} else None)(
+                    m.workers()))
+            for w in alive:
                 expect(list(memfds(w["pid"]).values()) == [identity], "respawned")
             expect(os.pread(fd, 4, 64) == b"mark", "nothing was wiped")
 

@@ -106,8 +106,7 @@ struct asked {
 	const char *project, *peer, *agent, *name, *value; /* one more header */
 };
 
-static const struct asked usual = {
-	.project = "p", .peer = "203.0.113.7", .agent = "Mozilla/5.0"};
+static const struct asked usual = {.project = "p", .peer = "203.0.113.7", .agent = "Mozilla/5.0"};
 
 static int ask(const struct asked *a, struct call *c, struct event *events, uint32_t *n,
 	uint32_t dropped[DROPS])

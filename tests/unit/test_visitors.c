@@ -117,6 +117,19 @@ Test(visitors, a_salt_is_wiped_when_its_day_cannot_be_used)
 	cr_assert_arr_neq(salt, later, SALT_BYTES);
 }
 
+Test(visitors, an_owned_salt_is_wiped_soon)
+{
+	const int64_t end = 20002LL * DAY;
+	uint8_t salt[SALT_BYTES];
+
+	visitors_salt(v, 20000, noon, salt);
+	v->salt[0].owner |= 4711;
+	cr_assert_eq(visitors_sweep(v, end), end + 250, "not an hour later");
+	visitors_repair(v, 4711);
+	cr_assert_eq(visitors_sweep(v, end + 250), end + 3600000);
+	cr_assert_not(holds(salt, 8));
+}
+
 Test(visitors, a_clock_set_back_over_midnight_loses_nobody)
 {
 	uint8_t salt[SALT_BYTES], again[SALT_BYTES];
@@ -312,9 +325,9 @@ static _Noreturn void race(struct shared *all, unsigned seed)
 		all->busy += found == VISIT_BUSY;
 		all->begun[i] += found == VISIT_NEW;
 		if (found == VISIT_NEW || found == VISIT_KNOWN)
-			all->torn += !atomic_compare_exchange_strong(
-					     &all->session[i], &was, session) &&
-				     was != session;
+			all->torn +=
+				!atomic_compare_exchange_strong(&all->session[i], &was, session) &&
+				was != session;
 	}
 	_exit(0);
 }
@@ -352,9 +365,9 @@ Test(visitors, one_salt_for_all_who_ask_at_once)
 			while (visitors_salt(v, day, day * DAY, salt) != SALT_FOUND)
 				;
 			memcpy(&word, salt, 8);
-			all->torn += !atomic_compare_exchange_strong(
-					     &all->session[day], &was, word) &&
-				     was != word;
+			all->torn +=
+				!atomic_compare_exchange_strong(&all->session[day], &was, word) &&
+				was != word;
 			_exit(0);
 		}
 		while (wait(NULL) > 0)

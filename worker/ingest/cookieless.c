@@ -16,8 +16,8 @@
 #include "worker/worker.h"
 
 enum {
-	/* A process that was killed in mid-write is repaired within some milliseconds; one
-	 * that was stopped is not waited for. */
+	/* For a whole batch. What a process killed in mid-write left is mended within some
+	 * milliseconds; one that was stopped is not waited for. */
 	SALT_WAIT_MS = 200,
 	VISIT_WAIT_MS = 50,
 	SALT_DAYS = 2
@@ -49,6 +49,7 @@ struct resolver {
 	struct str agent;
 	char address[ADDRESS_TEXT_BYTES];
 	struct pseudonym day[SALT_DAYS]; /* yesterday, today */
+	int salt_ms, visit_ms;           /* waited so far */
 	uint8_t fresh[16];               /* a session nobody has yet; all zero: make one */
 };
 
@@ -89,8 +90,8 @@ int cookieless_key(struct call *c, const uint8_t salt[SALT_BYTES], struct str pr
 void cookieless_id(const uint8_t key[VISITOR_KEY_BYTES], char id[COOKIELESS_ID_BYTES])
 {
 	memcpy(id, PREFIX, sizeof(PREFIX) - 1);
-	id[sizeof(PREFIX) - 1 + base64_encode_url(key, VISITOR_KEY_BYTES, id + sizeof(PREFIX) - 1)] =
-		'\0';
+	id[sizeof(PREFIX) - 1 +
+		base64_encode_url(key, VISITOR_KEY_BYTES, id + sizeof(PREFIX) - 1)] = '\0';
 }
 
 static void day_text(int64_t time_ms, char text[9])
@@ -167,10 +168,10 @@ static int wait_salt(struct resolver *r, int64_t day, uint8_t salt[SALT_BYTES], 
 	enum salt_found found = SALT_BUSY;
 	struct visitors *v = r->c->w->visitors;
 
-	for (int ms = 0; v && ms < SALT_WAIT_MS; ms++) {
+	while (v && found == SALT_BUSY) {
 		/* The clock of this moment: a salt must not outlive its days by our waiting. */
 		found = visitors_salt(v, day, clock_real_ms(), salt);
-		if (found != SALT_BUSY)
+		if (found != SALT_BUSY || ++r->salt_ms > SALT_WAIT_MS)
 			break;
 		if (call_sleep(r->c, 1) < 0)
 			return -1;
@@ -225,10 +226,10 @@ static int find_session(struct resolver *r, const struct pseudonym *p, struct ev
 	memcpy(visit.key, p->key, sizeof(visit.key));
 	make_fresh(r);
 	memcpy(visit.fresh, r->fresh, sizeof(visit.fresh));
-	for (int ms = 0; ms < VISIT_WAIT_MS; ms++) {
+	while (found == VISIT_BUSY) {
 		visit.now_ms = clock_real_ms();
 		found = visitors_visit(r->c->w->visitors, &visit);
-		if (found != VISIT_BUSY)
+		if (found != VISIT_BUSY || ++r->visit_ms > VISIT_WAIT_MS)
 			break;
 		if (call_sleep(r->c, 1) < 0)
 			return -1;
@@ -264,8 +265,7 @@ static int resolve(struct resolver *r, struct event *ev, enum drop *drop)
 	return find_session(r, p, ev);
 }
 
-int cookieless_resolve(
-	struct call *c, struct event *events, uint32_t *n, uint32_t dropped[DROPS])
+int cookieless_resolve(struct call *c, struct event *events, uint32_t *n, uint32_t dropped[DROPS])
 {
 	struct resolver r = {.c = c, .today = visitors_day(clock_real_ms())};
 	uint32_t kept = 0, any = 0;

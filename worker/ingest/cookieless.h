@@ -24,8 +24,7 @@ extern const char *const drop_tokens[DROPS];
  * A repeated event is given an identity again, but not stored: the first one counts (D20).
  * Nor does it move its visit, which is at least as new since the event came first.
  */
-int cookieless_resolve(
-	struct call *c, struct event *events, uint32_t *n, uint32_t dropped[DROPS]);
+int cookieless_resolve(struct call *c, struct event *events, uint32_t *n, uint32_t dropped[DROPS]);
 
 /* The parts, for their test vectors. */
 enum { COOKIELESS_ID_BYTES = 11 + 22 + 1, ADDRESS_TEXT_BYTES = 46 };
