@@ -104,7 +104,7 @@ static bool trusted(const struct options *opt, const uint8_t addr[16])
 	       (opt->dev && client_addr_in(addr, STR("127.0.0.0/8 ::1 unix")));
 }
 
-bool client_addr_by_proxy(const struct call *c)
+bool client_addr_trusted(const struct call *c)
 {
 	return trusted(c->w->opt, c->rq->peer_addr);
 }
@@ -143,7 +143,7 @@ void client_addr(struct call *c)
 
 	c->client = rq->peer;
 	memcpy(c->client_addr, rq->peer_addr, 16);
-	if (client_addr_by_proxy(c))
+	if (trusted(c->w->opt, rq->peer_addr))
 		for (unsigned i = rq->n_headers; i-- > 0;)
 			if (str_case_eq(rq->headers[i].name, STR("x-forwarded-for")) &&
 				walk(c, rq->headers[i].value))

@@ -135,7 +135,7 @@ static bool find_address(struct resolver *r)
 	const struct call *c = r->c;
 	uint8_t addr[16];
 
-	for (size_t i = 0; client_addr_by_proxy(c) && i < sizeof(names) / sizeof(names[0]); i++)
+	for (size_t i = 0; client_addr_trusted(c) && i < sizeof(names) / sizeof(names[0]); i++)
 		if (client_addr_parse(http_header_get(c->rq, str_of(names[i])), addr) &&
 			cookieless_address(addr, r->address))
 			return true;
