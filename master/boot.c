@@ -20,6 +20,7 @@
 #include "master/generation.h"
 #include "master/handover.h"
 #include "master/reload.h"
+#include "master/salt.h"
 #include "master/spawn.h"
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
@@ -52,6 +53,7 @@ static bool prepare(struct master *m, const struct args *args, const char *argv0
 	m->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	m->started_ms = clock_mono_ms();
+	m->salt.fd = -1;
 	m->signals.fd = m->reload.exit.fd = m->reload.output.fd = m->admin.listener.fd = -1;
 	for (int i = 0; i < ADMIN_CLIENTS; i++)
 		m->admin.client[i].watch.fd = -1;
@@ -128,8 +130,10 @@ static int boot_first(struct master *m)
 {
 	if (!load(m, &m->opt, false))
 		return EXIT_HOPELESS;
-	if (!listen_open(&m->listeners, &m->opt))
+	if (!listen_open(&m->listeners, &m->opt, SALT_FD_NAME, &m->salt.fd))
 		return 1;
+	/* Before the user changes: root may lock as much memory as it likes. */
+	salt_open(m, false);
 	if (!listen_drop_privileges(&m->opt) || !load(m, &m->opt, true))
 		return EXIT_HOPELESS;
 	if (m->opt.migrate && !migrate(m))
@@ -179,6 +183,7 @@ static int boot_resume(struct master *m)
 	if (m->args.origin_fd >= 0)
 		close(m->args.origin_fd);
 	close(m->args.resume_fd);
+	salt_open(m, true);
 	admin_resume(m);
 	log_info("image resumed generation=%u", m->current->number);
 	if (m->args.fallback)
@@ -206,6 +211,7 @@ int boot_run(struct args *args, int argc, char **argv)
 	if (m) {
 		admin_close(m);
 		listen_remove(&m->listeners);
+		salt_close(m);
 		notify_close(&m->notify);
 		explicit_bzero(&m->opt, sizeof(m->opt));
 		free(m->found_binary);

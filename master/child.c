@@ -16,6 +16,7 @@
 
 #include "master/generation.h"
 #include "master/obituary.h"
+#include "master/salt.h"
 #include "master/spawn.h"
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
@@ -184,6 +185,7 @@ static void on_exit_event(struct master *m, struct watch *w, uint32_t events)
 		return;
 	end = classify(c, &si);
 	obituary_write(m, c, &si, end);
+	salt_repair(m, c->pid);
 	watch_drop(m, &c->exit);
 	watch_drop(m, &c->control);
 	generation_child_gone(m, c, end);

@@ -72,6 +72,8 @@ static bool mark_all(struct master *m, bool cloexec)
 		ok = set_cloexec(m->listeners.one[i].fd, cloexec) && ok;
 	if (m->admin.listener.fd >= 0)
 		ok = set_cloexec(m->admin.listener.fd, cloexec) && ok;
+	if (m->salt.fd >= 0)
+		ok = set_cloexec(m->salt.fd, cloexec) && ok;
 	for (int i = 0; i < GENERATIONS; i++)
 		if (m->gens[i].state != GEN_NONE)
 			ok = mark_generation(&m->gens[i], cloexec) && ok;
@@ -112,6 +114,8 @@ static void write_state(FILE *f, const struct master *m, bool begin)
 			m->listeners.one[i].address);
 	if (m->admin.listener.fd >= 0)
 		fprintf(f, "admin %d %s\n", m->admin.listener.fd, m->admin.address);
+	if (m->salt.fd >= 0)
+		fprintf(f, "visitors %d\n", m->salt.fd);
 	for (int i = 0; i < GENERATIONS; i++)
 		if (m->gens[i].state != GEN_NONE)
 			write_generation(f, &m->gens[i]);
@@ -252,6 +256,11 @@ static bool read_admin(struct master *m, const char *rest)
 	return true;
 }
 
+static bool read_visitors(struct master *m, const char *rest)
+{
+	return sscanf(rest, "%d", &m->salt.fd) == 1;
+}
+
 static bool read_generation(struct master *m, const char *rest)
 {
 	struct generation *g = generation_new(m);
@@ -325,6 +334,7 @@ static const struct {
 	{"error ", read_error},
 	{"listen ", read_listen},
 	{"admin ", read_admin},
+	{"visitors ", read_visitors},
 	{"gen ", read_generation},
 	{"child ", read_child},
 };

@@ -20,7 +20,10 @@
 #include "shm/base/log.h"
 #include "shm/options.h"
 
-enum { LISTEN_FDS_START = 3 }; /* sd_listen_fds(3) */
+enum {
+	LISTEN_FDS_START = 3, /* sd_listen_fds(3) */
+	PASSED_MAX = 64
+};
 
 /* The address a socket is really bound to: the port was perhaps 0. */
 static void describe(struct listener *l)
@@ -114,7 +117,7 @@ static bool env_number(const char *name, uint64_t *out)
 	return text && str_u64(str_of(text), out);
 }
 
-/* How many sockets the service manager passed to this very process. */
+/* How many descriptors the service manager passed to this very process. */
 static int passed_count(void)
 {
 	uint64_t pid = 0, count = 0;
@@ -124,11 +127,18 @@ static int passed_count(void)
 	/* Children must not believe they are meant. */
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
-	unsetenv("LISTEN_FDNAMES");
-	if (ours && count > LISTEN_MAX)
-		log_warn("more sockets passed than used passed=%llu used=%d",
-			(unsigned long long)count, LISTEN_MAX);
-	return ours ? (int)(count > LISTEN_MAX ? LISTEN_MAX : count) : 0;
+	return ours ? (int)(count > PASSED_MAX ? PASSED_MAX : count) : 0;
+}
+
+/* The next of the names, which are separated by colons. */
+static struct str next_name(struct str *names)
+{
+	long colon = str_find(*names, ':');
+	struct str name = {names->p, colon < 0 ? names->n : (size_t)colon};
+	size_t taken = name.n + (colon >= 0);
+
+	*names = (struct str){names->p + taken, names->n - taken};
+	return name;
 }
 
 static bool take_passed(struct listeners *l, int fd)
@@ -150,16 +160,36 @@ static bool take_passed(struct listeners *l, int fd)
 	return true;
 }
 
-bool listen_open(struct listeners *l, const struct options *o)
+/* Sockets, and perhaps what the manager kept for us over a restart. */
+static bool take_all_passed(struct listeners *l, const char *kept, int *kept_fd)
+{
+	const char *text = getenv("LISTEN_FDNAMES");
+	struct str names = str_of(text ? text : "");
+	int passed = passed_count(), fd = LISTEN_FDS_START;
+
+	for (; fd < LISTEN_FDS_START + passed; fd++) {
+		if (str_eq(next_name(&names), str_of(kept)))
+			*kept_fd = fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -1;
+		else if (l->count == LISTEN_MAX)
+			log_warn("more sockets passed than used fd=%d used=%d", fd, LISTEN_MAX);
+		else if (!take_passed(l, fd))
+			return false;
+	}
+	/* Not before, for the names stand in it. */
+	unsetenv("LISTEN_FDNAMES");
+	return true;
+}
+
+bool listen_open(struct listeners *l, const struct options *o, const char *kept, int *kept_fd)
 {
 	struct str list = str_of(o->listen), word;
-	int passed = passed_count();
 
 	l->count = 0;
-	for (int i = 0; i < passed; i++)
-		if (!take_passed(l, LISTEN_FDS_START + i))
-			return false;
-	while (passed == 0 && address_next(&list, &word))
+	if (!take_all_passed(l, kept, kept_fd))
+		return false;
+	if (l->count > 0)
+		return true;
+	while (address_next(&list, &word))
 		if (!open_one(l, word, (int)o->backlog))
 			return false;
 	if (l->count == 0)

@@ -20,8 +20,9 @@ struct listeners {
 	struct listener one[LISTEN_MAX];
 };
 
-/* LISTEN_FDS if it is meant for this process, else the `listen` option. False: logged. */
-bool listen_open(struct listeners *l, const struct options *o);
+/* LISTEN_FDS if it is meant for this process, else the `listen` option. False: logged. Among
+ * those passed, the one called `kept` is no socket: *kept_fd; untouched without it. */
+bool listen_open(struct listeners *l, const struct options *o, const char *kept, int *kept_fd);
 /* One bound, listening, non-blocking socket; -errno. A stale Unix socket is replaced. */
 int listen_bind(const struct address *a, int backlog);
 /* Removes the files of our Unix sockets. */

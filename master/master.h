@@ -3,7 +3,7 @@
  * single-threaded and never blocks after its start (the boot-time migration is
  * the one exception). Files, in the order in which time passes: boot.c,
  * supervise.c (loop), generation.c, child.c, spawn.c, obituary.c, reload.c,
- * handover.c; beside them listen.c, notify.c and admin.c.
+ * handover.c; beside them listen.c, notify.c, salt.c and admin.c.
  */
 #ifndef MASTER_MASTER_H
 #define MASTER_MASTER_H
@@ -22,6 +22,7 @@
 struct generation;
 struct master;
 struct segment;
+struct visitors;
 
 /* Something in the epoll set. The loop takes one event per epoll_wait, so a
  * handler may free any watch: no stale event of the same batch exists. */
@@ -107,6 +108,13 @@ struct admin {
 	struct admin_client client[ADMIN_CLIENTS];
 };
 
+/* Of cookieless events (salt.c). */
+struct salt {
+	int fd; /* -1: none */
+	struct visitors *map;
+	int64_t swept_ms, sweep_ms; /* last and next wiping; CLOCK_REALTIME */
+};
+
 enum { BUDGET_DEATHS = 10, BUDGET_MS = 60000 };
 
 struct master {
@@ -122,6 +130,7 @@ struct master {
 	struct listeners listeners;
 	struct notify notify;
 	struct admin admin;
+	struct salt salt;
 
 	struct generation gens[GENERATIONS];
 	struct generation *current; /* serves; NULL until the boot is done */

@@ -75,6 +75,30 @@ void notify_send(struct notify *n, const char *fmt, ...)
 		(void)!send(n->fd, text, (size_t)len, MSG_NOSIGNAL);
 }
 
+void notify_store(struct notify *n, const char *name, int fd)
+{
+	char text[64];
+	struct iovec part = {text, 0};
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct msghdr msg = {.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control.bytes)};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&msg);
+
+	if (n->fd < 0)
+		return;
+	part.iov_len = (size_t)snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", name);
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(head), &fd, sizeof(fd));
+	(void)!sendmsg(n->fd, &msg, MSG_NOSIGNAL);
+}
+
 void notify_reloading(struct notify *n)
 {
 	notify_send(n, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_mono_ns() / 1000);

@@ -14,6 +14,8 @@ void notify_open(struct notify *n);
 void notify_close(struct notify *n);
 /* One datagram, several assignments separated by newlines. */
 void notify_send(struct notify *n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Has the manager keep a copy of fd, to be passed under that name at the next start. */
+void notify_store(struct notify *n, const char *name, int fd);
 void notify_reloading(struct notify *n);
 /* Feeds the watchdog when it is time. Returns when it will be next, UINT64_MAX: never. */
 uint64_t notify_tick(struct notify *n, uint64_t now_ms);

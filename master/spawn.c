@@ -21,7 +21,7 @@
 
 /* Descriptors are moved up here before they are put in their places, so that a
  * target number is never the source of a later one. */
-enum { FD_HIGH = 200, ENV_MAX = 128 };
+enum { FD_HIGH = 200, FDS_MAX = FD_LISTEN + LISTEN_MAX + 1, ENV_MAX = 128 };
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC 4U
 #endif
@@ -55,11 +55,12 @@ static bool env_is_kept(const char *assignment)
 }
 
 struct child_env {
-	char generation[48], listen[48];
-	const char *list[ENV_MAX + 3];
+	char generation[48], listen[48], visitors[48];
+	const char *list[ENV_MAX + 4];
 };
 
-static void build_env(struct child_env *env, uint32_t generation, int listen_count)
+/* visitors: the number of that descriptor, or less than 0. */
+static void build_env(struct child_env *env, uint32_t generation, int listen_count, int visitors)
 {
 	size_t n = 0;
 
@@ -70,13 +71,16 @@ static void build_env(struct child_env *env, uint32_t generation, int listen_cou
 	snprintf(env->listen, sizeof(env->listen), "PUGD_LISTEN_COUNT=%d", listen_count);
 	env->list[n++] = env->generation;
 	env->list[n++] = env->listen;
+	snprintf(env->visitors, sizeof(env->visitors), "PUGD_VISITORS_FD=%d", visitors);
+	if (visitors >= 0)
+		env->list[n++] = env->visitors;
 	env->list[n] = NULL;
 }
 
 /* Puts fds[i] at number FD_CONTROL + i, without CLOEXEC. */
 static bool place_fds(const int *fds, int n)
 {
-	int high[FD_LISTEN + LISTEN_MAX];
+	int high[FDS_MAX];
 
 	for (int i = 0; i < n; i++) {
 		high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FD_HIGH);
@@ -117,8 +121,8 @@ static void die_with(pid_t master)
 
 static _Noreturn void run_child(struct master *m, struct child *c, pid_t master, int control)
 {
-	int fds[FD_LISTEN + LISTEN_MAX];
-	int n = 0, listen_count = c->keeper ? 0 : m->listeners.count;
+	int fds[FDS_MAX];
+	int n = 0, visitors = -1, listen_count = c->keeper ? 0 : m->listeners.count;
 	struct slot *slot = segment_slot(c->gen->seg, c->slot_no);
 	struct child_env env;
 	char slot_text[16], name[] = "pugd", worker[] = "--worker", keeper[] = "--keeper";
@@ -128,12 +132,16 @@ static _Noreturn void run_child(struct master *m, struct child *c, pid_t master,
 	die_with(master);
 	atomic_store(&slot->pid, getpid());
 	snprintf(slot_text, sizeof(slot_text), "%d", c->slot_no);
-	build_env(&env, c->gen->number, listen_count);
 	fds[n++] = control;
 	fds[n++] = c->gen->segment_fd;
 	fds[n++] = c->gen->options_fd;
 	for (int i = 0; i < listen_count; i++)
 		fds[n++] = m->listeners.one[i].fd;
+	if (!c->keeper && m->salt.fd >= 0) {
+		visitors = FD_CONTROL + n;
+		fds[n++] = m->salt.fd;
+	}
+	build_env(&env, c->gen->number, listen_count, visitors);
 	reset_process(STDERR_FILENO);
 	if (exe < 0 || !place_fds(fds, n))
 		_exit(127);

@@ -13,6 +13,7 @@
 #include "master/generation.h"
 #include "master/master.h"
 #include "master/reload.h"
+#include "master/salt.h"
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 
@@ -133,6 +134,7 @@ static uint64_t tick(struct master *m)
 	next = sooner(next, notify_tick(&m->notify, now_ms));
 	next = sooner(next, reload_tick(m, now_ms));
 	next = sooner(next, admin_tick(m, now_ms));
+	next = sooner(next, salt_tick(m, now_ms));
 	for (int g = 0; g < GENERATIONS; g++)
 		if (m->gens[g].state != GEN_NONE)
 			next = sooner(next, generation_tick(m, &m->gens[g], now_ms));

@@ -12,6 +12,8 @@
  *   5 FD_OPTIONS  sealed memfd holding exactly one struct options
  *   6 FD_LISTEN   first of PUGD_LISTEN_COUNT listening sockets, non-blocking;
  *                 a keeper gets none
+ *   and a worker, behind the last listener, the visitors of cookieless events
+ *   (shm/visitors.h): PUGD_VISITORS_FD is its number; without it there are none
  * Environment: PUGD_GENERATION and PUGD_LISTEN_COUNT (decimal), and of the
  * master's only PATH HOME LANG LC_ALL TZ USER LOGNAME PG* SSL_* *SAN_OPTIONS
  * CREDENTIALS_DIRECTORY JOURNAL_STREAM LLVM_PROFILE_FILE.

@@ -24,6 +24,7 @@
 #include "shm/message.h"
 #include "shm/options.h"
 #include "shm/segment.h"
+#include "shm/visitors.h"
 #include "worker/coro.h"
 #include "worker/crash.h"
 #include "worker/loop.h"
@@ -268,6 +269,26 @@ static const struct options *map_options(void)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* Without it the server serves, but drops cookieless events. */
+static void map_visitors(void)
+{
+	const char *text = getenv("PUGD_VISITORS_FD");
+	struct worker *w = &self.w;
+	int fd;
+
+	if (w->keeper)
+		return;
+	if (text && read_number(str_of(text), INT32_MAX, &fd)) {
+		w->visitors = visitors_map(fd);
+		/* The mapping is enough; and it is locked by whoever maps it, for as long. */
+		close(fd);
+		if (w->visitors)
+			visitors_lock(w->visitors);
+	}
+	if (!w->visitors)
+		log_warn("cookieless events will be dropped error=%d", text ? errno : 0);
+}
+
 static bool take_inheritance(void)
 {
 	struct worker *w = &self.w;
@@ -284,6 +305,7 @@ static bool take_inheritance(void)
 		snprintf(prefix, sizeof(prefix), "w=%d g=%u", w->slot_no, w->generation);
 	log_setup(prefix, (int)w->opt->log_level);
 	atomic_store(&w->slot->heartbeat_ms, clock_mono_ms());
+	map_visitors();
 	return true;
 }
 

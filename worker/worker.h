@@ -14,6 +14,7 @@ struct db_pool;
 struct offload;
 struct options;
 struct segment;
+struct visitors;
 struct slot;
 struct net;
 struct ingest;
@@ -31,6 +32,7 @@ struct worker {
 	bool draining;             /* stop accepting, Connection: close on every reply */
 	const struct options *opt; /* config page, read-only for this generation */
 	struct segment *seg;       /* shared memory */
+	struct visitors *visitors; /* of cookieless events; of the keeper NULL */
 	struct slot *slot;         /* ours in the segment */
 	struct loop *loop;
 	struct db_pool *db;

@@ -290,6 +290,12 @@ void hash_xid(char out[21])
 	out[20] = '\0';
 }
 
+static void uuid_version(uint8_t uuid[16], unsigned version)
+{
+	uuid[6] = (uint8_t)(version << 4 | (uuid[6] & 0x0f));
+	uuid[8] = (uint8_t)(0x80 | (uuid[8] & 0x3f));
+}
+
 void hash_uuid7(uint8_t out[16])
 {
 	uint64_t now = (uint64_t)clock_real_ms();
@@ -298,6 +304,25 @@ void hash_uuid7(uint8_t out[16])
 	hash_random(out + 6, 10);
 	for (int i = 0; i < 6; i++)
 		out[i] = (uint8_t)(now >> (40 - 8 * i));
-	out[6] = (uint8_t)(0x70 | (out[6] & 0x0f));
-	out[8] = (uint8_t)(0x80 | (out[8] & 0x3f));
+	uuid_version(out, 7);
+}
+
+void hash_uuid4(uint8_t out[16])
+{
+	hash_random(out, 16);
+	uuid_version(out, 4);
+}
+
+void hash_uuid5(const uint8_t space[16], const void *name, size_t n, uint8_t out[16])
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	uint8_t digest[20];
+
+	/* SHA-1 is what RFC 9562 says; nothing here rests on its strength. */
+	must(ctx && EVP_DigestInit_ex(ctx, EVP_sha1(), NULL) == 1 &&
+		EVP_DigestUpdate(ctx, space, 16) == 1 && EVP_DigestUpdate(ctx, name, n) == 1 &&
+		EVP_DigestFinal_ex(ctx, digest, NULL) == 1);
+	EVP_MD_CTX_free(ctx);
+	memcpy(out, digest, 16);
+	uuid_version(out, 5);
 }

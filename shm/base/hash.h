@@ -22,5 +22,9 @@ void hash_random(void *p, size_t n);
 void hash_xid(char out[21]);
 /* A new UUIDv7. */
 void hash_uuid7(uint8_t out[16]);
+/* A new UUIDv4: random. */
+void hash_uuid4(uint8_t out[16]);
+/* The UUIDv5 of a name in a namespace: the same for the same name. */
+void hash_uuid5(const uint8_t space[16], const void *name, size_t n, uint8_t out[16]);
 
 #endif

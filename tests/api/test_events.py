@@ -147,16 +147,6 @@ def test_validation_names_index_and_field(_):
     assert p.send([])["accepted"] == 0
 
 
-def test_cookieless_events_are_dropped_one_by_one(_):
-    p = Project()
-    now = datetime.datetime.now(UTC)
-    cookieless = {"eventId": str(uuid.uuid4()), "kind": "v", "occurTime": iso(now),
-                  "cookieless": True}
-    got = p.send([event("v", "u", now), cookieless])
-    assert got == {"accepted": 1, "dropped": 1, "droppedByReason": {"salt_unavailable": 1},
-                   "eventsCreated": 1}, got
-
-
 def test_exactly_once(_):
     p = Project()
     batch = [event("once", f"u{i % 7}", day(2, i % 24)) for i in range(50)]

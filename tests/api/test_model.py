@@ -74,7 +74,8 @@ class Server:
                           num, alias, profile)
 
     def forge_cookieless(self, num):
-        """Turns the ids that stand for cookieless ones into such: the API makes none yet (D89)."""
+        """Turns the ids that stand for cookieless ones into such: those that the API
+        makes are new ones each day, and only today's and yesterday's."""
         for row, data in self.db.query("select id, encode(data, 'hex') from pugd.inbox where project = $1",
                                        num):
             blob = forge(bytes.fromhex(data))

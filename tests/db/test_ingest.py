@@ -81,8 +81,10 @@ def test_plain_spelling_and_minted_ids(p):
     got = p.ok(BATCH, {"events": [{"name": "signup", "distinctId": "u", "properties":
                                    {"plan": "pro", "n": 5, "x": 1.5, "ok": True, "none": None,
                                     "$browser": "Chrome", "$ip": "10.0.0.1"}},
-                                  {"kind": "c", "cookieless": True, "eventId": str(uuid.uuid4())}]}, key=key)
-    assert got == {"accepted": 1, "dropped": 1, "droppedByReason": {"salt_unavailable": 1},
+                                  {"kind": "c", "cookieless": True, "eventId": str(uuid.uuid4()),
+                                   "occurTime": "2024-01-01T00:00:00Z"}]}, key=key,
+               headers={"user-agent": "x"})
+    assert got == {"accepted": 1, "dropped": 1, "droppedByReason": {"day_out_of_range": 1},
                    "eventsCreated": 1}, got
     events = p.ok(LIST, {}, key=key)["events"]
     assert len(events) == 1

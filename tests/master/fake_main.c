@@ -144,6 +144,14 @@ static int serve(struct fake *f)
 	}
 }
 
+/* 1 when the visitors' memory is where the map says. */
+static int has_visitors(const struct fake *f)
+{
+	const char *number = getenv("PUGD_VISITORS_FD");
+
+	return number && atoi(number) == FD_LISTEN + f->listen_count;
+}
+
 int worker_main(int argc, char **argv)
 {
 	static const int caught[] = {SIGTERM, SIGUSR1, SIGUSR2};
@@ -160,7 +168,7 @@ int worker_main(int argc, char **argv)
 	if (!f.seg || fstat(FD_OPTIONS, &st) != 0 || st.st_size != sizeof(struct options))
 		return 3;
 	/* A descriptor beyond the map would be a leak from the master. */
-	if (fcntl(FD_LISTEN + f.listen_count, F_GETFD) >= 0)
+	if (fcntl(FD_LISTEN + f.listen_count + has_visitors(&f), F_GETFD) >= 0)
 		return 4;
 	f.slot = segment_slot(f.seg, f.slot_no);
 	if (keeper) {

@@ -48,7 +48,7 @@ def test_child_environment():
             expect(absent not in env, env)
         expect(b"PGOPTIONS=-c a=b" in env and b"PUGD_GENERATION=1" in env, env)
         fds = sorted(map(int, os.listdir(f"/proc/{m.workers()[0]['pid']}/fd")))
-        expect(fds == [0, 1, 2, 3, 4, 5, 6], fds)
+        expect(fds == [0, 1, 2, 3, 4, 5, 6, 7], fds)
 
 
 def test_listen_addresses():

@@ -19,7 +19,7 @@ static bool read_text(const char *text)
 	memset(m, 0, sizeof(*m));
 	cr_assert(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 	m->args.resume_fd = fd;
-	m->admin.listener.fd = -1;
+	m->admin.listener.fd = m->salt.fd = -1;
 	return handover_read(m);
 }
 
@@ -30,7 +30,7 @@ static const char *good(const char *extra)
 
 	snprintf(text, sizeof(text),
 		"pugd-handover 1\ncounters 5 6 7 8\nlast 9 2\nreload 1 1\nerror some text\n"
-		"listen 0 1 unix:/a b\nadmin 0 127.0.0.1:1\nfuture words\n"
+		"listen 0 1 unix:/a b\nadmin 0 127.0.0.1:1\nvisitors 0\nfuture words\n"
 		"gen 9 current 0 0 %d 2 0 20000 30000 5000 2\n"
 		"child 9 0 ready 4 123 0 0 0 11 18446744073709551615 0 0\n"
 		"child 9 1 waiting -1 0 -1 0 1 12 13 3 2\n%send\n",
@@ -52,6 +52,7 @@ Test(handover, reads_what_was_written)
 	cr_assert_str_eq(m->last_error, "some text");
 	cr_assert_str_eq(m->listeners.one[0].address, "unix:/a b");
 	cr_assert(m->listeners.one[0].ours);
+	cr_assert_eq(m->salt.fd, 0);
 	cr_assert_eq(m->current->drain_ms, 30000);
 	cr_assert_not_null(m->current->seg);
 	c = &m->current->child[0];
@@ -66,6 +67,7 @@ Test(handover, segment_of_another_layout_is_not_mapped)
 	cr_assert(read_text("pugd-handover 1\nlisten 0 0 x\n"
 			    "gen 1 current 0 0 0 1 0 1 1 1 1\nend\n"));
 	cr_assert_null(m->current->seg);
+	cr_assert_eq(m->salt.fd, -1, "a master of before visitors");
 }
 
 Test(handover, refuses_what_makes_no_sense)
@@ -90,4 +92,6 @@ Test(handover, refuses_what_makes_no_sense)
 	cr_expect_not(read_text(good("child 9 1 ready 128 1 0 0 0 0 0 0 0\n")), "no such slot");
 	cr_expect_not(read_text(good("child 9 1 asleep 1 1 0 0 0 0 0 0 0\n")), "no such state");
 	cr_expect_not(read_text(good("listen x\n")), "no descriptor");
+	cr_expect_not(read_text(good("visitors x\n")), "no descriptor");
+	cr_expect_not(read_text(good("visitors 999\n")), "not open");
 }

@@ -143,6 +143,24 @@ Test(hash, xid_after_fork)
 	cr_expect_neq(memcmp(mine + 7, theirs + 7, 7), 0);
 }
 
+Test(hash, uuid4_and_uuid5)
+{
+	/* The namespace of host names, and python3 -c 'uuid5(NAMESPACE_DNS, "www.example.com")'. */
+	static const uint8_t dns[16] = {0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4,
+		0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8};
+	uint8_t a[16], b[16];
+	char text[37];
+
+	hash_uuid5(dns, "www.example.com", 15, a);
+	str_uuid_text(a, text);
+	cr_expect_str_eq(text, "2ed6657d-e927-568b-95e1-2665a8aea6a2");
+	hash_uuid4(a);
+	hash_uuid4(b);
+	cr_expect_eq(a[6] >> 4, 4);
+	cr_expect_eq(a[8] >> 6, 2);
+	cr_expect_neq(memcmp(a, b, 16), 0);
+}
+
 Test(hash, uuid7)
 {
 	uint8_t a[16], b[16];

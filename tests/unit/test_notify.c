@@ -52,6 +52,30 @@ Test(notify, messages)
 	notify_send(&n, "READY=1");
 }
 
+Test(notify, a_descriptor_to_keep)
+{
+	int fd = manager(), got = -1, ends[2];
+	char text[64] = "", control[CMSG_SPACE(sizeof(int))];
+	struct iovec part = {text, sizeof(text) - 1};
+	struct msghdr msg = {.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	struct notify n;
+
+	cr_assert_eq(pipe(ends), 0);
+	notify_open(&n);
+	notify_store(&n, "name", ends[1]);
+	cr_assert_gt(recvmsg(fd, &msg, 0), 0);
+	cr_assert_str_eq(text, "FDSTORE=1\nFDNAME=name");
+	cr_assert_not_null(CMSG_FIRSTHDR(&msg));
+	memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(got));
+	cr_assert_eq(write(got, "x", 1), 1);
+	cr_assert_eq(read(ends[0], text, 1), 1, "the very pipe");
+	notify_close(&n);
+	notify_store(&n, "name", ends[1]);
+}
+
 Test(notify, watchdog_at_half_its_time)
 {
 	int fd = manager();

@@ -36,6 +36,11 @@ bool client_addr_parse(struct str text, uint8_t addr[16])
 {
 	char z[INET6_ADDRSTRLEN];
 	struct str s = bare(str_trim(text));
+	long zone = str_find(s, '%');
+
+	/* "fe80::1%eth0": which link it was is the proxy's affair. */
+	if (zone > 0 && str_find(s, ':') >= 0)
+		s.n = (size_t)zone;
 
 	if (s.n == 0 || s.n >= sizeof(z))
 		return false;

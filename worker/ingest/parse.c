@@ -119,6 +119,7 @@ const char *parse_stored(struct arena *a, struct enrich *x, const Events__V1__Ev
 
 	*ev = (struct event){.kind = text(in->kind ? in->kind : in->name),
 		.distinct_id = text(in->distinct_id),
+		.cookieless = in->has_cookieless && in->cookieless,
 		.time_ms = when ? to_ms(when) : now_ms};
 	if (in->event_id) {
 		if (!str_uuid(str_of(in->event_id), ev->id))

@@ -5,32 +5,34 @@
 #include "shm/base/clock.h"
 #include "shm/segment.h"
 #include "worker/call/limit.h"
+#include "worker/ingest/cookieless.h"
 #include "worker/ingest/ingest.h"
 #include "worker/ingest/parse.h"
 #include "worker/worker.h"
 
-/* Cookieless identity is not built yet; its events are dropped one by one, so that
- * a browser SDK, which starts that way, does not lose its batch (D89). */
-static const char no_salt[] = "salt_unavailable";
-
-static const char too_old[] = "retention_expired";
-
-static int put_reason(
-	struct call *c, const char *reason, uint32_t n, Events__V1__BatchCreateResponse *out)
+static int put_dropped(
+	struct call *c, const uint32_t dropped[DROPS], Events__V1__BatchCreateResponse *out)
 {
 	Events__V1__BatchCreateResponse__DroppedByReasonEntry *e;
 
-	if (n == 0)
-		return 0;
-	e = call_alloc(c, sizeof(*e));
-	if (!e)
+	out->dropped_by_reason = call_alloc(c, DROPS * sizeof(e));
+	if (!out->dropped_by_reason)
 		return -1;
-	events__v1__batch_create_response__dropped_by_reason_entry__init(e);
-	e->key = call_str(c, str_of(reason));
-	e->has_value = true;
-	e->value = n;
-	out->dropped_by_reason[out->n_dropped_by_reason++] = e;
-	return e->key ? 0 : -1;
+	for (int why = 0; why < DROPS; why++) {
+		if (dropped[why] == 0)
+			continue;
+		e = call_alloc(c, sizeof(*e));
+		if (!e)
+			return -1;
+		events__v1__batch_create_response__dropped_by_reason_entry__init(e);
+		e->key = call_str(c, str_of(drop_tokens[why]));
+		e->has_value = true;
+		e->value = dropped[why];
+		if (!e->key)
+			return -1;
+		out->dropped_by_reason[out->n_dropped_by_reason++] = e;
+	}
+	return 0;
 }
 
 static void count(struct call *c, uint32_t accepted, uint32_t created, uint32_t dropped)
@@ -49,29 +51,26 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 	struct ingest_batch batch = {
 		.project = c->who.project, .events = events, .bytes = c->message.n};
 	int64_t now_ms = clock_real_ms();
+	uint32_t dropped[DROPS] = {0};
 	struct enrich x;
-	uint32_t dropped = 0;
 
 	if (!events)
 		return -1;
 	enrich_begin(c, &x);
-	for (size_t i = 0; i < in->n_events; i++) {
-		if (in->events[i]->has_cookieless && in->events[i]->cookieless)
-			dropped++;
-		else if (parse_event(c, &x, in->events[i], now_ms, &events[batch.n++]) < 0)
+	for (size_t i = 0; i < in->n_events; i++)
+		if (parse_event(c, &x, in->events[i], now_ms, &events[batch.n++]) < 0)
 			return -1;
-	}
 	if (in->n_events && limit_events(c, in->n_events) < 0)
+		return -1;
+	if (cookieless_resolve(c, events, &batch.n, dropped) < 0)
 		return -1;
 	if (batch.n && ingest_submit(c, &batch) < 0)
 		return -1;
 	out->has_accepted = out->has_dropped = out->has_events_created = true;
+	dropped[DROP_EXPIRED] = batch.expired;
 	out->accepted = batch.n - batch.expired;
-	out->dropped = dropped + batch.expired;
+	out->dropped = (uint32_t)in->n_events - out->accepted;
 	out->events_created = batch.created;
 	count(c, out->accepted, batch.created, out->dropped);
-	out->dropped_by_reason = call_alloc(c, 2 * sizeof(*out->dropped_by_reason));
-	if (!out->dropped_by_reason || put_reason(c, no_salt, dropped, out) < 0)
-		return -1;
-	return put_reason(c, too_old, batch.expired, out);
+	return out->dropped ? put_dropped(c, dropped, out) : 0;
 }
