@@ -35,7 +35,8 @@ static const char *run(const char *json, const char *const *lines)
 		const struct flow_node *n = &flow.nodes[i];
 
 		buf_printf(&b, "%.*s%s ", STR_ARG(n->id), n->others ? "*" : "");
-		cr_assert(str_starts(n->id, arena_printf(&kit_a, "%u:%.*s", n->depth, STR_ARG(n->label))));
+		cr_assert(str_starts(
+			n->id, arena_printf(&kit_a, "%u:%.*s", n->depth, STR_ARG(n->label))));
 	}
 	buf_z(&b, "|");
 	for (uint32_t i = 0; i < flow.n_links; i++)
@@ -74,15 +75,15 @@ static const char *sessions(const char *json, bool values, const char *const *of
 		const char *const lines_[] = {__VA_ARGS__, NULL, NULL};        \
 		cr_assert_str_eq(run(json, lines_), expected, "%s", kit_text); \
 	} while (0)
-#define check_kinds(json, expected, ...)                                                   \
-	do {                                                                               \
-		const char *const of_[] = {__VA_ARGS__, NULL};                             \
-		cr_assert_str_eq(sessions(json, false, of_), expected, "%s", kit_text);    \
+#define check_kinds(json, expected, ...)                                                \
+	do {                                                                            \
+		const char *const of_[] = {__VA_ARGS__, NULL};                          \
+		cr_assert_str_eq(sessions(json, false, of_), expected, "%s", kit_text); \
 	} while (0)
-#define check_values(json, expected, ...)                                                 \
-	do {                                                                              \
-		const char *const of_[] = {__VA_ARGS__, NULL};                            \
-		cr_assert_str_eq(sessions(json, true, of_), expected, "%s", kit_text);    \
+#define check_values(json, expected, ...)                                              \
+	do {                                                                           \
+		const char *const of_[] = {__VA_ARGS__, NULL};                         \
+		cr_assert_str_eq(sessions(json, true, of_), expected, "%s", kit_text); \
 	} while (0)
 
 #define U1 "login,dash,settings,logout", "login,dash,logout", "login,logout", "login"
@@ -97,7 +98,8 @@ Test(flow, u1_worked)
 
 Test(flow, u2_worked)
 {
-	check_values(Q(BY_P), "0:pv 1:click 2:pv 3:click | 0:pv>1:click=3 1:click>2:pv=1 2:pv>3:click=1",
+	check_values(Q(BY_P),
+		"0:pv 1:click 2:pv 3:click | 0:pv>1:click=3 1:click>2:pv=1 2:pv>3:click=1",
 		"pv,pv,click", "pv,,click", "pv,click,pv,click");
 	check_values(Q(BY_P ",\"maxHops\":1"), "0:pv 1:click | 0:pv>1:click=3", "pv,pv,click",
 		"pv,,click", "pv,click,pv,click");
@@ -124,13 +126,14 @@ Test(flow, blanks_go_before_repeats)
 	check_values(Q(BY_P), "0:a 1:b | 0:a>1:b=1", "a,,a,,b");
 	check_values(Q(BY_P), "|", "a,,a", ",,", "a", ",b,");
 	/* neither takes up a hop */
-	check_values(Q(BY_P ",\"maxHops\":2"), "0:a 1:b 2:c | 0:a>1:b=1 1:b>2:c=1",
-		"a,a,,b,b,,c,d");
+	check_values(
+		Q(BY_P ",\"maxHops\":2"), "0:a 1:b 2:c | 0:a>1:b=1 1:b>2:c=1", "a,a,,b,b,,c,d");
 }
 
 Test(flow, hops)
 {
-	check_kinds(Q(""), "0:a 1:b 2:c 3:d 4:e 5:f | 0:a>1:b=1 1:b>2:c=1 2:c>3:d=1 3:d>4:e=1 4:e>5:f=1",
+	check_kinds(Q(""),
+		"0:a 1:b 2:c 3:d 4:e 5:f | 0:a>1:b=1 1:b>2:c=1 2:c>3:d=1 3:d>4:e=1 4:e>5:f=1",
 		"a,b,c,d,e,f,g,h");
 	check_kinds(Q("\"maxHops\":10"),
 		"0:a 1:b 2:a 3:b 4:a 5:b 6:a 7:b 8:a 9:b 10:a | 0:a>1:b=1 1:b>2:a=1 2:a>3:b=1 "
@@ -202,8 +205,8 @@ Test(flow, links_are_cut_and_nodes_with_them)
 	check_kinds(Q("\"maxLinks\":2"), "0:a 1:b 1:c | 0:a>1:b=2 0:a>1:c=1", "a,b", "a,b", "a,c",
 		"a,d", "b,a");
 	/* weights are as before the cut: c is heavier than b */
-	check_kinds(Q("\"maxLinks\":2"), "0:a 1:c 1:b | 0:a>1:b=2 0:a>1:c=2", "a,b", "a,b",
-		"a,c,x", "a,c,y");
+	check_kinds(Q("\"maxLinks\":2"), "0:a 1:c 1:b | 0:a>1:b=2 0:a>1:c=2", "a,b", "a,b", "a,c,x",
+		"a,c,y");
 }
 
 Test(flow, defaults)
@@ -217,7 +220,8 @@ Test(flow, defaults)
 		of[i] = text[i];
 	}
 	of[25] = NULL;
-	cr_assert(strstr(sessions(Q(""), false, of), "0:h>1:$others=5 0:h>1:n00=1"), "%s", kit_text);
+	cr_assert(
+		strstr(sessions(Q(""), false, of), "0:h>1:$others=5 0:h>1:n00=1"), "%s", kit_text);
 	cr_assert(strstr(kit_text, "1:n19 1:$others* |"), "%s", kit_text);
 	cr_assert_null(strstr(kit_text, "n20"));
 }

@@ -75,7 +75,7 @@ int compile_retention(struct plan *p, const Insights__V1__QueryRequest *in, cons
 		return -1;
 	/* which event was first matters for its values only (D29) */
 	p->need.ids = spec->n_breakdowns > 0;
-	return make_steps(p, spec, why);
+	return check_window(p, why) < 0 ? -1 : make_steps(p, spec, why);
 }
 
 static uint32_t limit(int32_t asked, uint32_t otherwise)

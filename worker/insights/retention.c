@@ -7,18 +7,20 @@
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
 
-/* The latest return of one person in one bucket. */
-struct visit {
-	uint32_t person, bucket;
-	int64_t time_ms;
-	bool used;
+/* The latest return of one person in each bucket: time since the window's begin <<
+ * TRAIL_VALUE_BITS | bucket, because there are many. */
+struct visits {
+	uint64_t *v;
+	uint32_t n, cap;
 };
+
+_Static_assert((int)BUCKET_MAX <= (int)TRAIL_VALUE_MAX, "a bucket fits into the key");
 
 struct retention {
 	const struct plan *plan;
-	struct split split;   /* first start events */
-	struct visit *visits; /* open addressing */
-	uint64_t mask, n_visits;
+	struct split split;    /* first start events */
+	struct visits *visits; /* by person */
+	uint32_t n;
 	/* at the end */
 	struct split_series series;
 	uint64_t *sizes; /* [series][cohort] */
@@ -37,45 +39,52 @@ struct retention *retention_new(const struct plan *plan)
 	return r;
 }
 
-static struct visit *find(const struct retention *r, uint32_t person, uint32_t bucket)
+static uint32_t bucket_of(uint64_t visit)
 {
-	uint64_t h = ((uint64_t)bucket << 32 | person) * 0x9e3779b97f4a7c15u, k;
-
-	for (k = (h ^ h >> 32) & r->mask; r->visits[k].used; k = (k + 1) & r->mask)
-		if (r->visits[k].person == person && r->visits[k].bucket == bucket)
-			break;
-	return &r->visits[k];
+	return (uint32_t)visit & TRAIL_VALUE_MAX;
 }
 
-static bool grow(struct retention *r)
+static bool make_room(struct retention *r, uint32_t person)
 {
-	uint64_t size = r->visits ? (r->mask + 1) * 2 : 1024, n = r->visits ? r->mask + 1 : 0;
-	struct visit *old = r->visits, *v = arena_array(r->plan->a, size, sizeof(*v));
+	uint32_t n = r->n * 2 > person ? r->n * 2 : person + 64;
+	struct visits *v = arena_grow(r->plan->a, r->visits, r->n * sizeof(*v), n * sizeof(*v));
 
 	if (!v)
 		return false;
+	memset(v + r->n, 0, (n - r->n) * sizeof(*v));
 	r->visits = v;
-	r->mask = size - 1;
-	for (uint64_t i = 0; i < n; i++)
-		if (old[i].used)
-			*find(r, old[i].person, old[i].bucket) = old[i];
+	r->n = n;
 	return true;
 }
 
+/* Segments come roughly in the order of time, so that the first look mostly hits; and no
+ * window has more than some hundreds of buckets (0.6). */
 static bool came_back(struct retention *r, uint32_t person, int64_t time_ms)
 {
-	uint32_t bucket = buckets_find(&r->plan->buckets, time_ms);
-	struct visit *v;
+	uint32_t bucket = buckets_find(&r->plan->buckets, time_ms), cap;
+	uint64_t visit = (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket;
+	struct visits *of;
 
-	if ((!r->visits || r->n_visits * 2 > r->mask) && !grow(r))
+	if (person >= r->n && !make_room(r, person))
 		return false;
-	v = find(r, person, bucket);
-	if (!v->used) {
-		*v = (struct visit){person, bucket, time_ms, true};
-		r->n_visits++;
-	} else if (time_ms > v->time_ms) {
-		v->time_ms = time_ms;
+	of = &r->visits[person];
+	for (uint32_t i = of->n; i-- > 0;) {
+		if (bucket_of(of->v[i]) != bucket)
+			continue;
+		/* the bucket is the same, so this compares times */
+		if (visit > of->v[i])
+			of->v[i] = visit;
+		return true;
 	}
+	if (of->n == of->cap) {
+		cap = of->cap ? of->cap * 2 : 4;
+		of->v = arena_grow(
+			r->plan->a, of->v, of->cap * sizeof(*of->v), cap * sizeof(*of->v));
+		if (!of->v)
+			return false;
+		of->cap = cap;
+	}
+	of->v[of->n++] = visit;
 	return true;
 }
 
@@ -150,15 +159,21 @@ static bool make_cohorts(struct retention *r)
 
 static void count_visits(struct retention *r)
 {
-	for (uint64_t i = 0; r->visits && i <= r->mask; i++) {
-		const struct visit *v = &r->visits[i];
+	for (uint32_t i = 0; i < r->n; i++) {
 		uint32_t cohort;
-		int64_t at = v->used ? cell_of(r, v->person, &cohort) : -1;
+		int64_t at = cell_of(r, i, &cohort), start;
 
+		if (at < 0)
+			continue;
+		start = r->split.firsts[i].time_ms - r->plan->from_ms;
 		/* where clocks go back over midnight, a later time may lie in an earlier bucket */
-		if (at >= 0 && v->time_ms >= r->split.firsts[v->person].time_ms &&
-			v->bucket >= cohort)
-			r->rows[at][v->bucket - cohort]++;
+		for (uint32_t k = 0; k < r->visits[i].n; k++) {
+			uint64_t visit = r->visits[i].v[k];
+
+			if ((int64_t)(visit >> TRAIL_VALUE_BITS) >= start &&
+				bucket_of(visit) >= cohort)
+				r->rows[at][bucket_of(visit) - cohort]++;
+		}
 	}
 }
 
