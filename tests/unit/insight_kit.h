@@ -3,7 +3,8 @@
  * the codec and the plan into the kernels; answers come back as text.
  *
  * An event: "TIME KIND ID [key=value ...]"; TIME is RFC 3339, a value is a JSON-ish
- * literal: 5, 2.5, true, @1700000000000 (an instant in ms), else text.
+ * literal: 5, 2.5, true, @1700000000000 (an instant in ms), else text. #id=7 is the
+ * event's id, else it is random; #session=1 its session, else it has none.
  */
 #ifndef UNIT_INSIGHT_KIT_H
 #define UNIT_INSIGHT_KIT_H
@@ -81,6 +82,22 @@ static struct str kit_word(const char **p)
 	return s;
 }
 
+/* Sets what is no property. */
+static bool kit_special(struct event *ev, struct str key, struct value v)
+{
+	if (str_eq(key, STR("#id"))) {
+		memset(ev->id, 0, sizeof(ev->id));
+		ev->id[7] = (uint8_t)(v.i >> 8);
+		ev->id[15] = (uint8_t)v.i;
+	} else if (str_eq(key, STR("#session"))) {
+		ev->has_session = true;
+		ev->session[3] = (uint8_t)v.i;
+	} else {
+		return false;
+	}
+	return true;
+}
+
 static void kit_event(struct encoder *e, const char *line)
 {
 	struct prop props[16];
@@ -99,6 +116,8 @@ static void kit_event(struct encoder *e, const char *line)
 		p->key = (struct str){w.p, (size_t)at};
 		p->scope = p->key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
 		p->value = kit_value((struct str){w.p + at + 1, w.n - (size_t)at - 1});
+		if (kit_special(&ev, p->key, p->value))
+			ev.n_props--;
 	}
 	cr_assert(encoder_add(e, &ev));
 }

@@ -204,6 +204,7 @@ static const struct {
 } kinds[] = {
 	{TYPE(TRENDS), PLAN_TRENDS, true, trends},
 	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, segmentation},
+	{TYPE(FUNNEL), PLAN_FUNNEL, false, compile_funnel},
 };
 
 static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, const struct tz *z,

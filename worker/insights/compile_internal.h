@@ -20,4 +20,7 @@ int compile_event(
 int compile_breakdowns(
 	struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why);
 
+/* compile_paths.c: what follows persons and sessions through their events. */
+int compile_funnel(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+
 #endif

@@ -10,7 +10,7 @@
 #include "worker/insights/filter.h"
 #include "worker/store/batch.h"
 
-enum plan_kind { PLAN_TRENDS, PLAN_SEGMENTATION, PLAN_LIST, PLAN_PERSONS };
+enum plan_kind { PLAN_TRENDS, PLAN_SEGMENTATION, PLAN_FUNNEL, PLAN_LIST, PLAN_PERSONS };
 
 /* Numbers of insights.v1.AggregationType. */
 enum plan_agg {
@@ -60,6 +60,9 @@ struct plan {
 	struct str names[PLAN_BREAKDOWNS_MAX];
 	uint32_t breakdowns[PLAN_BREAKDOWNS_MAX]; /* properties */
 	uint32_t n_breakdowns, limit;
+	/* PLAN_FUNNEL */
+	int64_t conversion_ms; /* from the first step to the last, at most */
+	bool timing;
 	/* PLAN_LIST */
 	struct str person;    /* only this person's, by any id; p == NULL: everybody's */
 	struct str session;   /* 16 bytes, or p == NULL */

@@ -15,6 +15,7 @@ static const struct {
 } insights[] = {
 	{TYPE(TRENDS), insight_trends},
 	{TYPE(SEGMENTATION), insight_segmentation},
+	{TYPE(FUNNEL), insight_funnel},
 };
 
 static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,

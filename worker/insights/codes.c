@@ -1,0 +1,26 @@
+/* See codes.h. */
+#include "worker/insights/codes.h"
+
+bool codes_init(struct codes *c, struct intern *to, const struct batch_column *column,
+	enum key_class class, struct arena *a)
+{
+	size_t bytes = ((size_t)column->n_entries + 1) * sizeof(*c->no);
+
+	*c = (struct codes){to, column, class, arena_alloc(a, bytes)};
+	if (c->no)
+		memset(c->no, 0xff, bytes);
+	return c->no != NULL;
+}
+
+uint32_t codes_at(struct codes *c, uint32_t row)
+{
+	static const struct value missing = {.type = VALUE_NONE};
+	uint32_t code = c->column->codes[row];
+	const struct value *v = code ? &c->column->entries[code - 1] : &missing;
+	char scratch[VALUE_TEXT_MAX];
+
+	if (c->no[code] == INTERN_FULL)
+		c->no[code] = intern_add(
+			c->to, v->type == VALUE_UUID ? v->s : value_text(v, c->class, scratch));
+	return c->no[code];
+}

@@ -1,0 +1,47 @@
+/*
+ * Breakdowns of persons: each belongs to the tuple of texts of their first event
+ * (D32, D33), so tuples share nobody. Which tuples become series, and $others.
+ */
+#ifndef INSIGHTS_SPLIT_H
+#define INSIGHTS_SPLIT_H
+
+#include "worker/insights/codes.h"
+#include "worker/insights/frame.h"
+
+/* Somebody's first event so far; tuple is PLAN_NONE while there is none. */
+struct first {
+	uint64_t id[2]; /* as of trail_id() */
+	int64_t time_ms;
+	uint32_t tuple;
+};
+
+struct split {
+	const struct plan *plan;
+	struct intern texts, tuples;
+	struct codes columns[PLAN_BREAKDOWNS_MAX]; /* of the frame at hand */
+	struct first *firsts;                      /* by person */
+	uint32_t n;
+};
+
+void split_init(struct split *s, const struct plan *plan);
+/* Before the events of a frame. False at the arena's cap. */
+bool split_frame(struct split *s, const struct frame *f);
+/* Somebody did something: is it their first? False at the arena's cap. */
+bool split_see(struct split *s, const struct frame *f, uint32_t row, uint32_t person,
+	const uint64_t id[2]);
+/* The tuple of somebody's first event, or PLAN_NONE. */
+uint32_t split_tuple(const struct split *s, uint32_t person);
+
+/* The tuples of an answer: by tuple ascending (D74), $others last. */
+struct split_series {
+	uint32_t n;
+	const uint32_t *of;              /* by tuple: its series; PLAN_NONE when nobody has it */
+	const struct str *const *values; /* by series: plan->n_breakdowns of them */
+};
+
+/* By tuple: what they are ranked by, downwards, and how many persons have them. False
+ * at the arena's cap. */
+bool split_rank(struct split *s, const uint64_t *weights, const uint64_t *persons,
+	struct split_series *out);
+
+#endif
