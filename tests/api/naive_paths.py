@@ -1,4 +1,4 @@
-"""Funnels worked out the slow and obvious way, from the text of the decisions.
+"""Funnels and retention worked out the slow and obvious way, from the text of the decisions.
 
 Every definition is taken literally (who reaches which level: try every start; what a
 chain is: a recursion), so that nothing here is built like the C code. Reading events,
@@ -76,6 +76,36 @@ class Paths(model.Model):
     def step(step, i, chains, timed):
         deltas = sorted(c[i].ms - c[i - 1].ms for c in chains)
         return step.get("kind", ""), len(chains), timing(deltas) if timed and i else None
+
+    # -- retention (D33, D76)
+
+    def retention(self, spec, request):
+        """[(values, [(cohort's text, size, [(bucket ms, value)])])]"""
+        granularity = request["granularity"].removeprefix("GRANULARITY_")
+        starts, returns = spec["events"][0]["event"], spec["events"][-1]["event"]
+        people = self.persons(self.rows(spec, request))
+        first = {p: [e for e in events if self.is_meant(starts, e)][:1] for p, events in people.items()}
+        first = {p: e[0] for p, e in first.items() if e}
+        cohort = {p: self.zone.start(e.ms, granularity) for p, e in first.items()}
+        came = {p: {self.zone.start(e.ms, granularity) for e in people[p]
+                    if self.is_meant(returns, e) and e.ms >= first[p].ms} for p in first}
+        out = []
+        for values, persons in self.split(spec, first, len):
+            cohorts = []
+            for c in sorted({cohort[p] for p in persons}):
+                mine = [p for p in persons if cohort[p] == c]
+                points = []
+                for t in sorted({c}.union(*(came[p] for p in mine))):
+                    share = 100 * sum(t in came[p] for p in mine) / len(mine)
+                    if t == c or t > c and share:
+                        points.append((t, share))
+                cohorts.append((self.local_text(c), len(mine), points))
+            out.append((values, cohorts))
+        return out
+
+    def local_text(self, ms):
+        text = self.zone.local(ms).isoformat()
+        return text[:-6] + "Z" if text.endswith("+00:00") else text
 
 
 def level(events, matches, within):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Funnels: by meaning, and against a naive model (naive_paths.py) over random scenarios.
+"""Funnels and retention: by meaning, and against a naive model (naive_paths.py) over random scenarios.
 
     SCENARIOS=5000 test_paths.py            more than the 200 of an ordinary run
     PUGD_SEED=7 FIRST=41 SCENARIOS=1 ...    one scenario of a seed, as a failure names it
@@ -49,7 +49,14 @@ def plain(answer):
     if arm == "funnel":
         return [(s.get("breakdown", {}), [(step["eventKind"], step["total"], plain_timing(step.get("timing")))
                                           for step in s["steps"]]) for s in result.get("series", [])]
+    if arm == "retention":
+        return [(s.get("breakdown", {}), [(c["cohort"], c["cohortSize"], points(c)) for c in s["cohorts"]])
+                for s in result.get("series", [])]
     raise AssertionError(arm)
+
+
+def points(cohort):
+    return [(model.millis(p["time"]), p["value"]) for p in cohort["points"]]
 
 
 # ---- by meaning ----------------------------------------------------------------------------
@@ -108,6 +115,50 @@ def test_funnel_timing_on_the_wire(_):
     assert "timing" not in got[1], got
 
 
+def retention(p, *kinds, **spec):
+    """[(breakdown, [(cohort, size, [(time, value)])])]"""
+    got = paths(p, "RETENTION", [ask(k) for k in kinds], **spec)["retention"]
+    return [(s.get("breakdown", {}), [(c["cohort"], c["cohortSize"],
+                                       [(t["time"][:10], round(t["value"], 2)) for t in c["points"]])
+                                      for c in s["cohorts"]]) for s in got.get("series", [])]
+
+
+def test_retention_worked_examples(_):
+    p = Project()
+    test_events.t1(p)
+    p.send([event("buy", "u1", day(1, 11, 30)), event("buy", "u3", day(4, 9, 30))])
+    assert retention(p, "view", "buy") == [({}, [
+        ("2026-01-01T00:00:00Z", 2, [("2026-01-01", 50)]),
+        ("2026-01-02T00:00:00Z", 1, [("2026-01-02", 0), ("2026-01-04", 100)])])]
+    assert retention(p, "view") == [({}, [("2026-01-01T00:00:00Z", 2, [("2026-01-01", 100)]),
+                                         ("2026-01-02T00:00:00Z", 1, [("2026-01-02", 100)])])]
+    assert retention(p, "never", "view") == []
+    p.send([event("start", who, day(1, 10)) for who in "abc"] +
+           [event("login", who, day(n, 12)) for n, some in ((1, "abc"), (2, "ab"), (3, "a")) for who in some] +
+           [event("login", "r3", day(1, 9)), event("start", "r3", day(1, 10), {"c": "x"})])
+    groups = {"filterGroups": [{"filters": [flt("c", "IS_NOT_SET")]}]}
+    assert retention(p, "start", "login", **groups)[0][1][0][1:] == (
+        3, [("2026-01-01", 100), ("2026-01-02", 66.67), ("2026-01-03", 33.33)])
+    assert retention(p, "start", "login", breakdowns=[{"property": "c"}])[1] == (
+        {"c": "x"}, [("2026-01-01T00:00:00Z", 1, [("2026-01-01", 0)])])
+
+
+def test_cohorts_are_called_by_local_time(_):
+    p = Project("Asia/Kolkata")
+    p.send([event("e", "u", test_events.datetime.datetime(2026, 6, 9, 20, 10, tzinfo=test_events.UTC))])
+    start = test_events.datetime.datetime(2026, 6, 1, tzinfo=test_events.UTC)
+    end = test_events.datetime.datetime(2026, 6, 12, tzinfo=test_events.UTC)
+    for granularity, cohort, point in (("DAY", "2026-06-10T00:00:00+05:30", "2026-06-09T18:30:00Z"),
+                                       ("HOUR", "2026-06-10T01:00:00+05:30", "2026-06-09T19:30:00Z"),
+                                       ("WEEK", "2026-06-07T00:00:00+05:30", "2026-06-06T18:30:00Z"),
+                                       ("MONTH", "2026-06-01T00:00:00+05:30", "2026-05-31T18:30:00Z")):
+        got = paths(p, "RETENTION", [ask("e")], start, end, granularity)["retention"]["series"][0]["cohorts"]
+        assert got == [{"cohort": cohort, "cohortSize": 1, "points": [{"time": point, "value": 100}]}], got
+    P.ok(test_events.PROJECTS + "Update", {"reportingTimezone": "America/St_Johns"}, token=p.token, project=p.id)
+    got = paths(p, "RETENTION", [ask("e")], start, end)["retention"]["series"][0]["cohorts"]
+    assert got[0]["cohort"] == "2026-06-09T00:00:00-02:30", got
+
+
 def test_signing_up_does_not_split_a_person(_):
     p = test_identify.Project()
     mine = lambda kind, who, hour: {**event(kind, who, day(1, hour))}
@@ -136,8 +187,19 @@ WRONG = [
     ("FUNNEL", {"filterGroups": [{}]}, "filter_groups[0].filters", "INVALID_ARGUMENT"),
     ("FUNNEL", {"events": [ask("a"), ask("")]}, "events[1].event", "INVALID_INSIGHT_QUERY"),
     ("FUNNEL", {"events": [{}]}, "events[0].event", "INVALID_INSIGHT_QUERY"),
+    ("RETENTION", {"events": []}, "events", "INVALID_ARGUMENT"),
+    ("RETENTION", {"events": [ask("a")] * 3}, "events", "INVALID_ARGUMENT"),
+    ("RETENTION", {"events": [ask("a", "MAX", "v")]}, "events[0].aggregation", "INVALID_ARGUMENT"),
+    ("RETENTION", {"conversionWindow": "60s"}, "conversion_window", "INVALID_ARGUMENT"),
+    ("RETENTION", {"includeStepTiming": True}, "include_step_timing", "INVALID_ARGUMENT"),
+    ("RETENTION", {"breakdownLimit": 101, "breakdowns": [{"property": "a"}]}, "breakdown_limit",
+     "INVALID_ARGUMENT"),
+    ("RETENTION", {"topK": {"dimension": "DIMENSION_USER"}}, "top_k", "INVALID_ARGUMENT"),
+    ("RETENTION", {"events": [ask("")]}, "events[0].event", "INVALID_INSIGHT_QUERY"),
+    ("RETENTION", {"events": [ask("a"), ask("")]}, "events[1].event", "INVALID_INSIGHT_QUERY"),
+    ("RETENTION", {"events": [ask("a"), {}]}, "events[1].event", "INVALID_INSIGHT_QUERY"),
 ]
-RIGHT = {"FUNNEL": {"events": [ask("a"), ask("b")]}}
+RIGHT = {"FUNNEL": {"events": [ask("a"), ask("b")]}, "RETENTION": {"events": [ask("a"), ask("b")]}}
 
 
 def test_rules_name_the_field(_):
@@ -224,6 +286,11 @@ class Maker(scenario.Maker):
         if r.random() < 0.7:
             out["includeStepTiming"] = True
         return out
+
+
+    def retention(self):
+        return {"events": [{"event": self.event_filter(False)} for _ in range(self.r.choice([1, 2, 2]))],
+                **self.breakdowns()}
 
 
 class Identity(test_identify.Model):

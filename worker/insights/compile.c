@@ -205,6 +205,7 @@ static const struct {
 	{TYPE(TRENDS), PLAN_TRENDS, true, trends},
 	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, segmentation},
 	{TYPE(FUNNEL), PLAN_FUNNEL, false, compile_funnel},
+	{TYPE(RETENTION), PLAN_RETENTION, true, compile_retention},
 };
 
 static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, const struct tz *z,
@@ -236,7 +237,7 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 {
 	const struct tz *z = tz_open(zone, a);
 
-	*p = (struct plan){.a = a};
+	*p = (struct plan){.a = a, .zone = z};
 	*why = "the project's reporting timezone is unknown to this server";
 	if (!z)
 		return -1;

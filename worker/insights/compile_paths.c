@@ -64,3 +64,15 @@ int compile_funnel(struct plan *p, const Insights__V1__QueryRequest *in, const c
 	p->need.ids = spec->n_events > 1 || spec->n_breakdowns > 0;
 	return 0;
 }
+
+int compile_retention(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
+{
+	const Insights__V1__InsightQuerySpec *spec = in->spec;
+
+	*why = "events must have one or two elements for RETENTION";
+	if (spec->n_events < 1 || spec->n_events > 2)
+		return -1;
+	/* which event was first matters for its values only (D29) */
+	p->need.ids = spec->n_breakdowns > 0;
+	return check_window(p, why) < 0 ? -1 : make_steps(p, spec, why);
+}

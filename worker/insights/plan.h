@@ -10,7 +10,14 @@
 #include "worker/insights/filter.h"
 #include "worker/store/batch.h"
 
-enum plan_kind { PLAN_TRENDS, PLAN_SEGMENTATION, PLAN_FUNNEL, PLAN_LIST, PLAN_PERSONS };
+enum plan_kind {
+	PLAN_TRENDS,
+	PLAN_SEGMENTATION,
+	PLAN_FUNNEL,
+	PLAN_RETENTION,
+	PLAN_LIST,
+	PLAN_PERSONS
+};
 
 /* Numbers of insights.v1.AggregationType. */
 enum plan_agg {
@@ -45,6 +52,7 @@ struct plan {
 	enum plan_kind kind;
 	struct arena *a;
 	int64_t from_ms, to_ms;
+	const struct tz *zone;
 	struct buckets buckets;
 	struct batch_need need;
 	struct prop_ref *props; /* = need.props, while compiling */

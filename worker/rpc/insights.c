@@ -16,6 +16,7 @@ static const struct {
 	{TYPE(TRENDS), insight_trends},
 	{TYPE(SEGMENTATION), insight_segmentation},
 	{TYPE(FUNNEL), insight_funnel},
+	{TYPE(RETENTION), insight_retention},
 };
 
 static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,

@@ -1,0 +1,150 @@
+/* Retention: runs the kernel, writes the answer down. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "proto/wkt.h"
+#include "worker/insights/retention.h"
+#include "worker/rpc/insight.h"
+
+struct answer {
+	struct retention *kernel;
+	const struct retention_series *series;
+	uint32_t n;
+};
+
+static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
+{
+	(void)seg;
+	return retention_fold(((struct answer *)s->kernel)->kernel, f);
+}
+
+static bool finish(struct scan *s)
+{
+	struct answer *a = s->kernel;
+
+	return retention_finish(a->kernel, &a->series, &a->n);
+}
+
+/* RFC 3339 in the project's zone, with Z where the offset is zero (D33, D76). Offsets are
+ * whole minutes since before the first event that can be stored. */
+static char *local_text(struct call *c, const struct tz *zone, int64_t ms)
+{
+	int64_t at = ms / 1000 - (ms % 1000 < 0), minutes = tz_at(zone, at).offset / 60;
+	int64_t local = at + minutes * 60, day = local / 86400 - (local % 86400 < 0), year;
+	int second = (int)(local - day * 86400), apart = abs((int)minutes);
+	char text[64], offset[16] = "Z";
+	unsigned month, mday;
+
+	wkt_date(day, &year, &month, &mday);
+	if (apart)
+		snprintf(offset, sizeof(offset), "%c%02d:%02d", minutes < 0 ? '-' : '+',
+			apart / 60 % 100, apart % 60);
+	snprintf(text, sizeof(text), "%04d-%02u-%02uT%02d:%02d:%02d%s", (int)year, month, mday,
+		second / 3600, second / 60 % 60, second % 60, offset);
+	return call_str(c, str_of(text));
+}
+
+static int put_points(
+	struct call *c, Insights__V1__RetentionCohort *out, const struct retention_cohort *cohort)
+{
+	struct point {
+		Insights__V1__DataPoint point;
+		Google__Protobuf__Timestamp time;
+	} *points = call_alloc(c, cohort->n_points * sizeof(*points));
+
+	out->points = call_alloc(c, cohort->n_points * sizeof(Insights__V1__DataPoint *));
+	if (!points || !out->points)
+		return -1;
+	for (uint32_t i = 0; i < cohort->n_points; i++) {
+		insights__v1__data_point__init(&points[i].point);
+		google__protobuf__timestamp__init(&points[i].time);
+		wkt_of_ms(
+			cohort->points[i].time_ms, &points[i].time.seconds, &points[i].time.nanos);
+		points[i].point.time = &points[i].time;
+		points[i].point.has_value = true;
+		points[i].point.value = cohort->points[i].value;
+		out->points[i] = &points[i].point;
+	}
+	out->n_points = cohort->n_points;
+	return 0;
+}
+
+static int put_cohorts(struct call *c, Insights__V1__RetentionSeries *out, const struct plan *p,
+	const struct retention_series *series)
+{
+	Insights__V1__RetentionCohort *all = call_alloc(c, series->n_cohorts * sizeof(*all));
+
+	out->cohorts = call_alloc(c, series->n_cohorts * sizeof(all));
+	if (!all || !out->cohorts)
+		return -1;
+	for (uint32_t i = 0; i < series->n_cohorts; i++) {
+		insights__v1__retention_cohort__init(&all[i]);
+		all[i].cohort = local_text(c, p->zone, series->cohorts[i].start_ms);
+		all[i].has_cohort_size = true;
+		all[i].cohort_size = (double)series->cohorts[i].size;
+		if (!all[i].cohort || put_points(c, &all[i], &series->cohorts[i]) < 0)
+			return -1;
+		out->cohorts[i] = &all[i];
+	}
+	out->n_cohorts = series->n_cohorts;
+	return 0;
+}
+
+static int put_breakdown(struct call *c, Insights__V1__RetentionSeries *out, const struct plan *p,
+	const struct retention_series *series)
+{
+	Insights__V1__RetentionSeries__BreakdownEntry *v =
+		call_alloc(c, (p->n_breakdowns + 1) * sizeof(*v));
+
+	out->breakdown = call_alloc(c, (p->n_breakdowns + 1) * sizeof(v));
+	if (!v || !out->breakdown)
+		return -1;
+	for (uint32_t i = 0; i < p->n_breakdowns; i++) {
+		insights__v1__retention_series__breakdown_entry__init(&v[i]);
+		v[i].key = call_str(c, p->names[i]);
+		v[i].value = call_str(c, series->values[i]);
+		if (!v[i].key || !v[i].value)
+			return -1;
+		out->breakdown[i] = &v[i];
+	}
+	out->n_breakdown = p->n_breakdowns;
+	return 0;
+}
+
+static int put(struct call *c, const struct answer *a, const struct plan *p,
+	Insights__V1__QueryResponse *out)
+{
+	Insights__V1__RetentionResult *result = call_alloc(c, sizeof(*result));
+	Insights__V1__RetentionSeries *all = call_alloc(c, (a->n + 1) * sizeof(*all));
+
+	if (!result || !all)
+		return -1;
+	insights__v1__retention_result__init(result);
+	result->series = call_alloc(c, (a->n + 1) * sizeof(all));
+	if (!result->series)
+		return -1;
+	for (uint32_t i = 0; i < a->n; i++) {
+		insights__v1__retention_series__init(&all[i]);
+		if (put_breakdown(c, &all[i], p, &a->series[i]) < 0 ||
+			put_cohorts(c, &all[i], p, &a->series[i]) < 0)
+			return -1;
+		result->series[i] = &all[i];
+	}
+	result->n_series = a->n;
+	out->result_case = INSIGHTS__V1__QUERY_RESPONSE__RESULT_RETENTION;
+	out->retention = result;
+	return 0;
+}
+
+int insight_retention(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
+{
+	struct answer answer = {.kernel = retention_new(s->plan)};
+
+	if (!answer.kernel)
+		return scan_no_memory(c);
+	s->kernel = &answer;
+	s->fold = fold;
+	s->finish = finish;
+	if (scan_run(s, c) < 0)
+		return -1;
+	return put(c, &answer, s->plan, out);
+}
