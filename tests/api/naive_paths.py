@@ -1,4 +1,4 @@
-"""Funnels and retention worked out the slow and obvious way, from the text of the decisions.
+"""Funnels, retention and user flow worked out the slow and obvious way, from the text of the decisions.
 
 Every definition is taken literally (who reaches which level: try every start; what a
 chain is: a recursion), so that nothing here is built like the C code. Reading events,
@@ -106,6 +106,55 @@ class Paths(model.Model):
     def local_text(self, ms):
         text = self.zone.local(ms).isoformat()
         return text[:-6] + "Z" if text.endswith("+00:00") else text
+
+    # -- user flow (D34, D77)
+
+    def user_flow(self, spec, request):
+        """([(id, depth, label, is_others)], [(source, target, value)])"""
+        flow = spec["userFlow"]
+        label = (lambda e: e.text(flow["nodeProperty"])) if flow.get("nodeKind") == "NODE_KIND_PROPERTY" else \
+            (lambda e: e.kind)
+        sessions = {}
+        for e in self.rows(spec, request):
+            if e.session.int and self.is_meant(flow.get("scope", {}), e):
+                sessions.setdefault(e.session, []).append(label(e))
+        ways = [clipped(labels, flow.get("maxHops") or 5) for labels in sessions.values()]
+        # A link is (depth, label, label at the next depth); a session has each once.
+        links = {}
+        for way in ways:
+            for depth, pair in enumerate(zip(way, way[1:])):
+                links[depth, *pair] = links.get((depth, *pair), 0) + 1
+        weight = {}
+        for (depth, a, b), value in links.items():
+            for node in ((depth, a), (depth + 1, b)):
+                weight[node] = weight.get(node, 0) + value
+        heaviest = lambda node: (-weight[node], node[1].encode())
+        kept = {node for depth in range(11) for node in
+                sorted((n for n in weight if n[0] == depth), key=heaviest)[:flow.get("maxNodes") or 20]}
+        # A bucket is the label None.
+        merged = {}
+        for (depth, a, b), value in links.items():
+            ends = (depth, a if (depth, a) in kept else None), (depth + 1, b if (depth + 1, b) in kept else None)
+            merged[ends] = merged.get(ends, 0) + value
+        byte_wise = lambda name: (name is None, (name or "").encode())
+        order = sorted(merged, key=lambda k: (-merged[k], k[0][0], byte_wise(k[0][1]), byte_wise(k[1][1])))
+        order = order[:flow.get("maxLinks") or 100]
+        nodes = sorted({node for ends in order for node in ends},
+                       key=lambda n: (n[0], n[1] is None, heaviest(n) if n[1] is not None else ()))
+        ids = {node: f"{node[0]}:{node[1]}" for node in nodes if node[1] is not None}
+        for node in nodes:
+            if node[1] is None:
+                ids[node] = f"{node[0]}:{OTHERS}"
+                while ids[node] in [i for n, i in ids.items() if n[1] is not None]:
+                    ids[node] += "_"
+        return ([(ids[n], n[0], OTHERS if n[1] is None else n[1], n[1] is None) for n in nodes],
+                [(ids[a], ids[b], merged[a, b]) for a, b in order])
+
+
+def clipped(labels, hops):
+    """A session's way: no blanks, then no repeats in a row, then the first ones."""
+    labels = [x for x in labels if x]
+    return [x for i, x in enumerate(labels) if i == 0 or x != labels[i - 1]][:hops + 1]
 
 
 def level(events, matches, within):

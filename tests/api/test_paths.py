@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Funnels and retention: by meaning, and against a naive model (naive_paths.py) over random scenarios.
+"""Funnels, retention and user flow: by meaning, and against a naive model (naive_paths.py) over random scenarios.
 
     SCENARIOS=5000 test_paths.py            more than the 200 of an ordinary run
     PUGD_SEED=7 FIRST=41 SCENARIOS=1 ...    one scenario of a seed, as a failure names it
@@ -52,6 +52,11 @@ def plain(answer):
     if arm == "retention":
         return [(s.get("breakdown", {}), [(c["cohort"], c["cohortSize"], points(c)) for c in s["cohorts"]])
                 for s in result.get("series", [])]
+    if arm == "userFlow":
+        nodes = result.get("nodes", [])
+        assert all(n.get("isOthers", True) for n in nodes), nodes  # set on buckets only
+        return ([(n["id"], n["depth"], n["label"], "isOthers" in n) for n in nodes],
+                [(link["source"], link["target"], int(link["value"])) for link in result.get("links", [])])
     raise AssertionError(arm)
 
 
@@ -159,6 +164,53 @@ def test_cohorts_are_called_by_local_time(_):
     assert got[0]["cohort"] == "2026-06-09T00:00:00-02:30", got
 
 
+def walk(session, *labels, who="u", prop=None):
+    """A session of events, a second apart."""
+    sid = str(test_events.uuid.uuid5(test_events.uuid.NAMESPACE_DNS, session))
+    return [event("k" if prop else label, who, day(1) + test_events.datetime.timedelta(seconds=i),
+                  {prop: label} if prop else {}, sessionId=sid) for i, label in enumerate(labels)]
+
+
+def flow(p, **user_flow):
+    return plain(paths(p, "USER_FLOW", [], userFlow=user_flow))
+
+
+def test_flow_worked_examples(_):
+    p = Project()
+    p.send(walk("A", "login", "dash", "settings", "logout") + walk("B", "login", "dash", "logout") +
+           walk("C", "login", "logout") + walk("D", "login"))
+    nodes, links = flow(p)
+    assert links == [("0:login", "1:dash", 2), ("0:login", "1:logout", 1), ("1:dash", "2:logout", 1),
+                     ("1:dash", "2:settings", 1), ("2:settings", "3:logout", 1)], links
+    assert nodes == [("0:login", 0, "login", False), ("1:dash", 1, "dash", False), ("1:logout", 1, "logout", False),
+                     ("2:settings", 2, "settings", False), ("2:logout", 2, "logout", False),
+                     ("3:logout", 3, "logout", False)], nodes
+    assert flow(p, scope={"kind": "login"}) == ([], [])
+    assert paths(p, "USER_FLOW", [], userFlow={"scope": {"kind": "none"}}) == {"userFlow": {}}
+    p = Project()
+    p.send(walk("S1", "pv", "pv", "click", prop="p") + walk("S2", "pv", "", "click", prop="p") +
+           walk("S3", "pv", "click", "pv", "click", prop="p"))
+    by_p = {"nodeKind": "NODE_KIND_PROPERTY", "nodeProperty": "p"}
+    assert flow(p, **by_p)[1] == [("0:pv", "1:click", 3), ("1:click", "2:pv", 1), ("2:pv", "3:click", 1)]
+    assert flow(p, **by_p, maxHops=1)[1] == [("0:pv", "1:click", 3)]
+    p = Project()
+    p.send([e for to in "abcd" for e in walk(to, "hub", to)])
+    nodes, links = flow(p, maxNodes=2)
+    assert links == [("0:hub", "1:$others", 2), ("0:hub", "1:a", 1), ("0:hub", "1:b", 1)], links
+    assert nodes[-1] == ("1:$others", 1, "$others", True), nodes
+    # A real node may be called that, and then the bucket is not.
+    p.send([e for i in range(3) for e in walk(f"o{i}", "hub", "$others", prop="p")])
+    p.send([e for to in "abcd" for e in walk("p" + to, "hub", to, prop="p")])
+    nodes, links = flow(p, **by_p, maxNodes=2)
+    assert links[:2] == [("0:hub", "1:$others", 3), ("0:hub", "1:$others_", 3)], links
+    assert nodes[1:] == [("1:$others", 1, "$others", False), ("1:a", 1, "a", False),
+                         ("1:$others_", 1, "$others", True)], nodes
+    # Events without a session are nowhere.
+    p = Project()
+    p.send([event(k, "u", day(1), sessionId="00000000-0000-0000-0000-000000000000") for k in "ab"])
+    assert flow(p) == ([], [])
+
+
 def test_signing_up_does_not_split_a_person(_):
     p = test_identify.Project()
     mine = lambda kind, who, hour: {**event(kind, who, day(1, hour))}
@@ -198,8 +250,25 @@ WRONG = [
     ("RETENTION", {"events": [ask("")]}, "events[0].event", "INVALID_INSIGHT_QUERY"),
     ("RETENTION", {"events": [ask("a"), ask("")]}, "events[1].event", "INVALID_INSIGHT_QUERY"),
     ("RETENTION", {"events": [ask("a"), {}]}, "events[1].event", "INVALID_INSIGHT_QUERY"),
+    ("USER_FLOW", {"userFlow": None}, "user_flow", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"events": [ask("a")]}, "events", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"session": {"metric": "SESSION_METRIC_SESSIONS"}}, "session", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"breakdowns": [{"property": "a"}]}, "breakdowns", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"breakdownLimit": 3}, "breakdown_limit", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"conversionWindow": "60s"}, "conversion_window", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"topK": {"dimension": "DIMENSION_USER"}}, "top_k", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"userFlow": {"nodeKind": "NODE_KIND_PROPERTY"}}, "user_flow.node_property", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"userFlow": {"nodeProperty": "a b"}}, "user_flow.node_property", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"userFlow": {"maxHops": 11}}, "user_flow.max_hops", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"userFlow": {"maxNodes": 1}}, "user_flow.max_nodes", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"userFlow": {"maxNodes": 51}}, "user_flow.max_nodes", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"userFlow": {"maxLinks": 501}}, "user_flow.max_links", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"userFlow": {"scope": {"kind": "a b"}}}, "user_flow.scope.kind", "INVALID_ARGUMENT"),
+    ("USER_FLOW", {"userFlow": {"scope": {"filters": [flt("v", "GT", "abc")]}}}, "user_flow.scope.filters[0].value",
+     "INVALID_ARGUMENT"),
 ]
-RIGHT = {"FUNNEL": {"events": [ask("a"), ask("b")]}, "RETENTION": {"events": [ask("a"), ask("b")]}}
+RIGHT = {"FUNNEL": {"events": [ask("a"), ask("b")]}, "RETENTION": {"events": [ask("a"), ask("b")]},
+         "USER_FLOW": {"userFlow": {}}}
 
 
 def test_rules_name_the_field(_):
@@ -276,6 +345,11 @@ class Maker(scenario.Maker):
         names = dict.fromkeys(self.some(self.keys + ["absent", "p", "$os"], 1, r.choice([1, 1, 2, 4])))
         return {"breakdowns": [{"property": k} for k in names], "breakdownLimit": r.choice([0, 1, 1, 2, 3, 100])}
 
+    def window(self, granularity):
+        whole = {"from": model.fraction_trimmed(min(self.times)), "to": model.fraction_trimmed(max(self.times) + 1)}
+        fits = max(self.times) + 1 - min(self.times) <= scenario.CAPS[granularity] * scenario.HOUR
+        return whole if fits and self.r.random() < 0.5 else super().window(granularity)
+
     def funnel(self):
         r = self.r
         steps = [{"event": self.event_filter(False)} for _ in range(r.choice([1, 2, 2, 3, 3, 4, 5, 20]))]
@@ -291,6 +365,17 @@ class Maker(scenario.Maker):
     def retention(self):
         return {"events": [{"event": self.event_filter(False)} for _ in range(self.r.choice([1, 2, 2]))],
                 **self.breakdowns()}
+
+
+    def user_flow(self):
+        r = self.r
+        out = {"maxHops": r.choice([0, 1, 2, 5, 10]), "maxNodes": r.choice([0, 2, 2, 3, 50]),
+               "maxLinks": r.choice([0, 1, 2, 4, 500])}
+        if r.random() < 0.6:
+            out |= {"nodeKind": "NODE_KIND_PROPERTY", "nodeProperty": r.choice(self.keys)}
+        if r.random() < 0.4:
+            out["scope"] = self.event_filter()
+        return {"userFlow": out}
 
 
 class Identity(test_identify.Model):

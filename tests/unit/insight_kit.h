@@ -101,25 +101,26 @@ static bool kit_special(struct event *ev, struct str key, struct value v)
 static void kit_event(struct encoder *e, const char *line)
 {
 	struct prop props[16];
-	struct event ev = {.props = props};
+	struct event *ev = arena_zalloc(&kit_a, sizeof(*ev)); /* the encoder keeps its session */
 
-	ev.time_ms = kit_time(kit_word(&line));
-	ev.kind = kit_word(&line);
-	ev.distinct_id = kit_word(&line);
-	hash_random(ev.id, sizeof(ev.id));
-	while (*line && ev.n_props < 16) {
+	ev->props = props;
+	ev->time_ms = kit_time(kit_word(&line));
+	ev->kind = kit_word(&line);
+	ev->distinct_id = kit_word(&line);
+	hash_random(ev->id, sizeof(ev->id));
+	while (*line && ev->n_props < 16) {
 		struct str w = kit_word(&line);
 		long at = str_find(w, '=');
-		struct prop *p = &props[ev.n_props++];
+		struct prop *p = &props[ev->n_props++];
 
 		cr_assert(at > 0);
 		p->key = (struct str){w.p, (size_t)at};
 		p->scope = p->key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
 		p->value = kit_value((struct str){w.p + at + 1, w.n - (size_t)at - 1});
-		if (kit_special(&ev, p->key, p->value))
-			ev.n_props--;
+		if (kit_special(ev, p->key, p->value))
+			ev->n_props--;
 	}
-	cr_assert(encoder_add(e, &ev));
+	cr_assert(encoder_add(e, ev));
 }
 
 /* Events of several segments: NULL starts another one, a second NULL ends. */

@@ -206,6 +206,7 @@ static const struct {
 	{TYPE(SEGMENTATION), PLAN_SEGMENTATION, false, segmentation},
 	{TYPE(FUNNEL), PLAN_FUNNEL, false, compile_funnel},
 	{TYPE(RETENTION), PLAN_RETENTION, true, compile_retention},
+	{TYPE(USER_FLOW), PLAN_FLOW, false, compile_flow},
 };
 
 static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, const struct tz *z,

@@ -23,5 +23,6 @@ int compile_breakdowns(
 /* compile_paths.c: what follows persons and sessions through their events. */
 int compile_funnel(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 int compile_retention(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
+int compile_flow(struct plan *p, const Insights__V1__QueryRequest *in, const char **why);
 
 #endif

@@ -3,6 +3,7 @@
  * see compile_internal.h.
  */
 #include "worker/insights/compile_internal.h"
+#include "worker/insights/flow.h"
 #include "worker/insights/funnel.h"
 #include "worker/insights/trail.h"
 
@@ -75,4 +76,40 @@ int compile_retention(struct plan *p, const Insights__V1__QueryRequest *in, cons
 	/* which event was first matters for its values only (D29) */
 	p->need.ids = spec->n_breakdowns > 0;
 	return check_window(p, why) < 0 ? -1 : make_steps(p, spec, why);
+}
+
+static uint32_t limit(int32_t asked, uint32_t otherwise)
+{
+	return asked > 0 ? (uint32_t)asked : otherwise;
+}
+
+int compile_flow(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
+{
+	enum { HOPS = 5, NODES = 20, LINKS = 100 }; /* 4.2 */
+	const Insights__V1__UserFlowQuery *q = in->spec->user_flow;
+	struct plan_event *scope = arena_array(p->a, 1, sizeof(*scope));
+
+	*why = "user_flow is required by this insight_type";
+	if (!q || check_window(p, why) < 0)
+		return -1;
+	p->max_hops = limit(q->max_hops, HOPS);
+	p->max_nodes = limit(q->max_nodes, NODES);
+	p->max_links = limit(q->max_links, LINKS);
+	*why = "user_flow.max_hops must be between 0 and 10";
+	if (p->max_hops > FLOW_HOPS)
+		return -1;
+	*why = NULL;
+	if (!scope || compile_event(p, scope, q->scope, why) < 0)
+		return -1;
+	scope->consented = !in->spec->include_cookieless;
+	p->events = scope;
+	p->n_events = 1;
+	p->need.session = p->need.ids = true;
+	p->need.distinct = scope->consented;
+	p->node = PLAN_NONE;
+	if (q->node_kind != INSIGHTS__V1__USER_FLOW_QUERY__NODE_KIND__NODE_KIND_PROPERTY)
+		return 0;
+	*why = NULL;
+	p->node = plan_property(p, compile_text(q->node_property));
+	return p->node == PLAN_NONE ? -1 : 0;
 }

@@ -15,6 +15,7 @@ enum plan_kind {
 	PLAN_SEGMENTATION,
 	PLAN_FUNNEL,
 	PLAN_RETENTION,
+	PLAN_FLOW,
 	PLAN_LIST,
 	PLAN_PERSONS
 };
@@ -71,6 +72,9 @@ struct plan {
 	/* PLAN_FUNNEL */
 	int64_t conversion_ms; /* from the first step to the last, at most */
 	bool timing;
+	/* PLAN_FLOW; events[0] is the scope */
+	uint32_t node; /* property that names steps; PLAN_NONE: their kind does */
+	uint32_t max_hops, max_nodes, max_links;
 	/* PLAN_LIST */
 	struct str person;    /* only this person's, by any id; p == NULL: everybody's */
 	struct str session;   /* 16 bytes, or p == NULL */

@@ -12,6 +12,7 @@ int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *
 int insight_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 int insight_funnel(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 int insight_retention(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+int insight_flow(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 
 /* Compiles and runs any insight in the zone of its project (D30). */
 int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,

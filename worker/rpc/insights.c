@@ -17,6 +17,7 @@ static const struct {
 	{TYPE(SEGMENTATION), insight_segmentation},
 	{TYPE(FUNNEL), insight_funnel},
 	{TYPE(RETENTION), insight_retention},
+	{TYPE(USER_FLOW), insight_flow},
 };
 
 static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,

@@ -1,0 +1,350 @@
+/*
+ * See flow.h. The fold keeps the labels of each session; at the end sessions are
+ * walked into links between nodes, light nodes become buckets, and links are merged.
+ */
+#include <stdlib.h>
+#include "worker/insights/codes.h"
+#include "worker/insights/flow.h"
+#include "worker/insights/trail.h"
+
+/* A label at a depth. */
+struct node {
+	uint32_t depth, label;
+	uint64_t weight;
+	uint32_t place; /* where it goes, once nodes are placed */
+};
+
+/* A node of the answer, or one that loses its links. */
+struct place {
+	uint32_t depth, label; /* PLAN_NONE: the bucket */
+	bool used;
+	uint32_t number; /* in the answer, if used */
+};
+
+/* Pairs of numbers, each with a sum. */
+struct sums {
+	struct intern pairs;
+	uint64_t *v;
+	uint32_t cap;
+};
+
+struct flow {
+	const struct plan *plan;
+	struct intern sessions, labels;
+	struct trails trails; /* by session; values are labels */
+	/* at the end */
+	struct intern node_keys;
+	struct node *nodes;
+	uint32_t n_nodes, cap_nodes;
+	struct sums hops, links; /* between nodes, between places */
+	struct place *places;
+	uint32_t n_places;
+};
+
+struct flow *flow_new(const struct plan *plan)
+{
+	struct flow *f = arena_zalloc(plan->a, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->plan = plan;
+	intern_init(&f->sessions, plan->a);
+	intern_init(&f->labels, plan->a);
+	intern_init(&f->node_keys, plan->a);
+	intern_init(&f->hops.pairs, plan->a);
+	intern_init(&f->links.pairs, plan->a);
+	f->trails.a = plan->a;
+	return f;
+}
+
+bool flow_fold(struct flow *f, const struct frame *frame)
+{
+	const struct plan *p = f->plan;
+	const struct batch *b = frame->batch;
+	bool by_kind = p->node == PLAN_NONE, consented = p->events[0].consented;
+	struct codes sessions, labels;
+
+	if (!codes_init(&sessions, &f->sessions, &b->session, KEY_PLAIN, frame->a) ||
+		!codes_init(&labels, &f->labels, by_kind ? &b->kind : &b->props[p->node],
+			by_kind ? KEY_PLAIN : p->need.props[p->node].class, frame->a))
+		return false;
+	for (uint32_t i = 0; i < b->n; i++) {
+		uint32_t session, label;
+		uint64_t id[2];
+
+		if (!frame->match[0][i] || !b->session.codes[i] ||
+			(consented && !frame_consented(frame, i)))
+			continue;
+		label = codes_at(&labels, i);
+		if (label == INTERN_FULL)
+			return false;
+		/* blank ones are no steps, whatever comes before and after (D34) */
+		if (f->labels.strings[label].n == 0)
+			continue;
+		session = codes_at(&sessions, i);
+		trail_id(id, b->ids, i);
+		if (session == INTERN_FULL ||
+			!trail_add(&f->trails, session, b->times[i] - p->from_ms, id, label))
+			return false;
+	}
+	return true;
+}
+
+/* ---- sessions into links between nodes ---- */
+
+static struct str key_of(const uint32_t key[2])
+{
+	return (struct str){(const char *)key, 2 * sizeof(key[0])};
+}
+
+static bool add(struct sums *s, uint32_t a, uint32_t b, uint64_t value)
+{
+	uint32_t key[2] = {a, b}, no = intern_add(&s->pairs, key_of(key));
+
+	if (no == INTERN_FULL)
+		return false;
+	if (no >= s->cap) {
+		uint32_t cap = s->cap ? s->cap * 2 : 64;
+
+		s->v = arena_grow(s->pairs.a, s->v, s->cap * sizeof(*s->v), cap * sizeof(*s->v));
+		if (!s->v)
+			return false;
+		memset(s->v + s->cap, 0, (cap - s->cap) * sizeof(*s->v));
+		s->cap = cap;
+	}
+	s->v[no] += value;
+	return true;
+}
+
+static void pair_of(const struct sums *s, uint32_t no, uint32_t pair[2])
+{
+	memcpy(pair, s->pairs.strings[no].p, 2 * sizeof(pair[0]));
+}
+
+static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
+{
+	uint32_t key[2] = {depth, label}, no = intern_add(&f->node_keys, key_of(key));
+
+	if (no == INTERN_FULL || no < f->n_nodes)
+		return no;
+	if (no >= f->cap_nodes) {
+		uint32_t cap = f->cap_nodes ? f->cap_nodes * 2 : 64;
+		struct node *v = arena_grow(
+			f->plan->a, f->nodes, f->cap_nodes * sizeof(*v), cap * sizeof(*v));
+
+		if (!v)
+			return INTERN_FULL;
+		f->nodes = v;
+		f->cap_nodes = cap;
+	}
+	f->nodes[no] = (struct node){.depth = depth, .label = label};
+	f->n_nodes = no + 1;
+	return no;
+}
+
+/* Its labels without repeats in a row, as far as they are looked at. A link joins two
+ * depths, so one session makes it once at most. */
+static bool walk(struct flow *f, uint32_t session)
+{
+	uint32_t n, depth = 0, label = 0, node = PLAN_NONE;
+	const struct trail_event *v = trail_sorted(&f->trails, session, &n);
+
+	if (!v)
+		return false;
+	for (uint32_t i = 0; i < n && depth <= f->plan->max_hops; i++) {
+		uint32_t before = node;
+
+		if (i > 0 && trail_value(&v[i]) == label)
+			continue;
+		label = trail_value(&v[i]);
+		node = node_number(f, depth++, label);
+		if (node == INTERN_FULL)
+			return false;
+		if (before != PLAN_NONE && !add(&f->hops, before, node, 1))
+			return false;
+	}
+	return true;
+}
+
+static bool walk_all(struct flow *f)
+{
+	for (uint32_t i = 0; i < f->trails.n; i++)
+		if (f->trails.v[i].n && !walk(f, i))
+			return false;
+	for (uint32_t i = 0; i < f->hops.pairs.n; i++) {
+		uint32_t pair[2];
+
+		pair_of(&f->hops, i, pair);
+		f->nodes[pair[0]].weight += f->hops.v[i];
+		f->nodes[pair[1]].weight += f->hops.v[i];
+	}
+	return true;
+}
+
+/* ---- nodes into places ---- */
+
+static int by_weight(const void *x, const void *y, void *arg)
+{
+	const struct flow *f = arg;
+	const struct node *a = &f->nodes[*(const uint32_t *)x];
+	const struct node *b = &f->nodes[*(const uint32_t *)y];
+
+	if (a->depth != b->depth)
+		return a->depth < b->depth ? -1 : 1;
+	if (a->weight != b->weight)
+		return a->weight > b->weight ? -1 : 1;
+	return str_cmp(f->labels.strings[a->label], f->labels.strings[b->label]);
+}
+
+/* In the order of the answer: of each depth the heaviest, then the bucket (D77). */
+static bool place_nodes(struct flow *f)
+{
+	uint32_t most = (FLOW_HOPS + 1) * (f->plan->max_nodes + 1), kept = 0, depth = PLAN_NONE;
+	uint32_t *order = arena_array(f->plan->a, (size_t)f->n_nodes + 1, sizeof(*order)), n = 0;
+
+	f->places = arena_array(f->plan->a, most, sizeof(*f->places));
+	if (!order || !f->places)
+		return false;
+	/* a node is one by its links: sessions of a single label have none */
+	for (uint32_t i = 0; i < f->n_nodes; i++)
+		if (f->nodes[i].weight > 0)
+			order[n++] = i;
+	qsort_r(order, n, sizeof(*order), by_weight, f);
+	for (uint32_t i = 0; i < n; i++) {
+		struct node *node = &f->nodes[order[i]];
+
+		if (node->depth != depth) {
+			depth = node->depth;
+			kept = 0;
+		}
+		/* the first one too many makes the bucket, the rest joins it */
+		if (kept <= f->plan->max_nodes)
+			f->places[f->n_places++] = (struct place){.depth = depth,
+				.label = kept < f->plan->max_nodes ? node->label : PLAN_NONE};
+		kept += kept <= f->plan->max_nodes;
+		node->place = f->n_places - 1;
+	}
+	return true;
+}
+
+static bool merge_links(struct flow *f)
+{
+	for (uint32_t i = 0; i < f->hops.pairs.n; i++) {
+		uint32_t pair[2];
+
+		pair_of(&f->hops, i, pair);
+		if (!add(&f->links, f->nodes[pair[0]].place, f->nodes[pair[1]].place, f->hops.v[i]))
+			return false;
+	}
+	return true;
+}
+
+/* ---- the answer ---- */
+
+/* Byte-wise, a bucket after real labels. */
+static int label_order(const struct flow *f, const struct place *a, const struct place *b)
+{
+	if (a->label == PLAN_NONE || b->label == PLAN_NONE)
+		return (a->label == PLAN_NONE) - (b->label == PLAN_NONE);
+	return str_cmp(f->labels.strings[a->label], f->labels.strings[b->label]);
+}
+
+static int by_value(const void *x, const void *y, void *arg)
+{
+	const struct flow *f = arg;
+	const struct flow_link *a = x, *b = y;
+	const struct place *source = &f->places[a->source], *other = &f->places[b->source];
+	int order;
+
+	if (a->value != b->value)
+		return a->value > b->value ? -1 : 1;
+	if (source->depth != other->depth)
+		return source->depth < other->depth ? -1 : 1;
+	order = label_order(f, source, other);
+	return order ? order : label_order(f, &f->places[a->target], &f->places[b->target]);
+}
+
+/* Between places; the heaviest. */
+static struct flow_link *list_links(struct flow *f, uint32_t *n)
+{
+	uint32_t all = f->links.pairs.n;
+	struct flow_link *links = arena_array(f->plan->a, (size_t)all + 1, sizeof(*links));
+
+	for (uint32_t i = 0; links && i < all; i++) {
+		uint32_t pair[2];
+
+		pair_of(&f->links, i, pair);
+		links[i] = (struct flow_link){pair[0], pair[1], f->links.v[i]};
+	}
+	if (links)
+		qsort_r(links, all, sizeof(*links), by_value, f);
+	*n = all < f->plan->max_links ? all : f->plan->max_links;
+	for (uint32_t i = 0; links && i < *n; i++)
+		f->places[links[i].source].used = f->places[links[i].target].used = true;
+	return links;
+}
+
+static bool is_taken(const struct flow *f, uint32_t depth, struct str label)
+{
+	for (uint32_t i = 0; i < f->n_places; i++) {
+		const struct place *p = &f->places[i];
+
+		if (p->used && p->depth == depth && p->label != PLAN_NONE &&
+			str_eq(f->labels.strings[p->label], label))
+			return true;
+	}
+	return false;
+}
+
+/* Its id is apart from those of real nodes, whatever they are called. */
+static bool make_bucket(struct flow *f, struct flow_node *node)
+{
+	struct buf b;
+
+	buf_init(&b, f->plan->a);
+	buf_z(&b, "$others");
+	while (!b.over && is_taken(f, node->depth, (struct str){b.p, b.n}))
+		buf_c(&b, '_');
+	node->others = true;
+	node->label = STR("$others");
+	node->id = arena_printf(f->plan->a, "%u:%.*s", node->depth, (int)b.n, b.over ? "" : b.p);
+	return !b.over && node->id.p;
+}
+
+static bool make_node(struct flow *f, const struct place *place, struct flow_node *node)
+{
+	*node = (struct flow_node){.depth = place->depth};
+	if (place->label == PLAN_NONE)
+		return make_bucket(f, node);
+	node->label = f->labels.strings[place->label];
+	node->id = arena_printf(f->plan->a, "%u:%.*s", node->depth, STR_ARG(node->label));
+	return node->id.p != NULL;
+}
+
+bool flow_finish(struct flow *f, struct flow_answer *out)
+{
+	struct flow_link *links;
+	struct flow_node *nodes;
+
+	*out = (struct flow_answer){0};
+	if (!walk_all(f) || !place_nodes(f) || !merge_links(f))
+		return false;
+	links = list_links(f, &out->n_links);
+	nodes = arena_array(f->plan->a, (size_t)f->n_places + 1, sizeof(*nodes));
+	if (!links || !nodes)
+		return false;
+	for (uint32_t i = 0; i < f->n_places; i++) {
+		if (!f->places[i].used)
+			continue;
+		f->places[i].number = out->n_nodes;
+		if (!make_node(f, &f->places[i], &nodes[out->n_nodes++]))
+			return false;
+	}
+	for (uint32_t i = 0; i < out->n_links; i++) {
+		links[i].source = f->places[links[i].source].number;
+		links[i].target = f->places[links[i].target].number;
+	}
+	out->nodes = nodes;
+	out->links = links;
+	return true;
+}

@@ -1,0 +1,90 @@
+/* User flow: runs the kernel, writes the answer down. */
+#include "worker/insights/flow.h"
+#include "worker/rpc/insight.h"
+
+struct answer {
+	struct flow *kernel;
+	struct flow_answer flow;
+};
+
+static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
+{
+	(void)seg;
+	return flow_fold(((struct answer *)s->kernel)->kernel, f);
+}
+
+static bool finish(struct scan *s)
+{
+	struct answer *a = s->kernel;
+
+	return flow_finish(a->kernel, &a->flow);
+}
+
+static int put_nodes(
+	struct call *c, Insights__V1__UserFlowResult *out, const struct flow_answer *flow)
+{
+	Insights__V1__UserFlowNode *all = call_alloc(c, (flow->n_nodes + 1) * sizeof(*all));
+
+	out->nodes = call_alloc(c, (flow->n_nodes + 1) * sizeof(all));
+	if (!all || !out->nodes)
+		return -1;
+	for (uint32_t i = 0; i < flow->n_nodes; i++) {
+		const struct flow_node *node = &flow->nodes[i];
+
+		insights__v1__user_flow_node__init(&all[i]);
+		all[i].id = call_str(c, node->id);
+		all[i].label = call_str(c, node->label);
+		if (!all[i].id || !all[i].label)
+			return -1;
+		all[i].has_depth = true;
+		all[i].depth = (int32_t)node->depth;
+		all[i].has_is_others = all[i].is_others = node->others;
+		out->nodes[i] = &all[i];
+	}
+	out->n_nodes = flow->n_nodes;
+	return 0;
+}
+
+/* After the nodes, whose ids they share. */
+static int put_links(
+	struct call *c, Insights__V1__UserFlowResult *out, const struct flow_answer *flow)
+{
+	Insights__V1__UserFlowLink *all = call_alloc(c, (flow->n_links + 1) * sizeof(*all));
+
+	out->links = call_alloc(c, (flow->n_links + 1) * sizeof(all));
+	if (!all || !out->links)
+		return -1;
+	for (uint32_t i = 0; i < flow->n_links; i++) {
+		insights__v1__user_flow_link__init(&all[i]);
+		all[i].source = out->nodes[flow->links[i].source]->id;
+		all[i].target = out->nodes[flow->links[i].target]->id;
+		all[i].has_value = true;
+		all[i].value = (int64_t)flow->links[i].value;
+		out->links[i] = &all[i];
+	}
+	out->n_links = flow->n_links;
+	return 0;
+}
+
+int insight_flow(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
+{
+	struct answer answer = {.kernel = flow_new(s->plan)};
+	Insights__V1__UserFlowResult *result;
+
+	if (!answer.kernel)
+		return scan_no_memory(c);
+	s->kernel = &answer;
+	s->fold = fold;
+	s->finish = finish;
+	if (scan_run(s, c) < 0)
+		return -1;
+	result = call_alloc(c, sizeof(*result));
+	if (!result)
+		return -1;
+	insights__v1__user_flow_result__init(result);
+	if (put_nodes(c, result, &answer.flow) < 0 || put_links(c, result, &answer.flow) < 0)
+		return -1;
+	out->result_case = INSIGHTS__V1__QUERY_RESPONSE__RESULT_USER_FLOW;
+	out->user_flow = result;
+	return 0;
+}
