@@ -87,6 +87,9 @@ def bodies(world):
                                "events": [{"event": {"kind": "x"}}]},
                       "granularity": "GRANULARITY_DAY", "timeRange": RANGE}},
         "ActivityService": {"List": {}},
+        "ProfilesService": {
+            "Delete": {"id": XID}, "DeleteDataSubject": {"externalId": "nobody"},
+            "GetDeletionRequest": {"requestId": XID}},
     }
 
 

@@ -17,6 +17,7 @@ static const struct {
 	{"check", cli_check_worker},
 	{"mail", cli_mail},
 	{"migrate", cli_migrate},
+	{"profile", cli_profile},
 	{"seed", cli_seed},
 	{"sessions", cli_sessions},
 };

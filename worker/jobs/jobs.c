@@ -28,6 +28,7 @@ static const struct {
 	{"secrets", 3600000, 60000, 60000, job_secrets},
 	{"sessions", 3600000, 60000, 60000, job_sessions},
 	{"purge", 1000, 60000, 60000, job_purge},
+	{"erase", 500, 60000, 60000, job_erase},
 };
 enum { JOBS = sizeof(table) / sizeof(table[0]) };
 

@@ -124,15 +124,41 @@ int reader_people(
 			&traits));
 }
 
+/* ---- who is being erased ---- */
+
+static enum stream_next tomb_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_tombstones_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
+		!tombs_add(&r->tombs, row.distinct_id, row.high, 0))
+		return fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+static int read_tombs(struct reader *r)
+{
+	struct q_scan_tombstones_row *rows;
+
+	tombs_init(&r->tombs, r->stream.db.arena);
+	r->stream.row = tomb_row;
+	return done(r, q_scan_tombstones(
+			       &r->stream.db, &(struct q_scan_tombstones_args){r->project}, &rows));
+}
+
 /* ---- segments ---- */
 
+/* place: of the segment in pugd.inbox_order. */
 static enum stream_next take_segment(
-	struct reader *r, int32_t n, struct db_int4s refused, struct str data)
+	struct reader *r, int64_t place, int32_t n, struct db_int4s refused, struct str data)
 {
 	struct evseg s;
 
 	if (!evseg_open(&s, data, &r->scratch) || n < 0 || s.n != (uint32_t)n ||
-		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch)) {
+		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch) ||
+		!tombs_mask(&r->tombs, &s, place, &r->scratch)) {
 		if (r->scratch.over)
 			return fail(r, READER_MEMORY);
 		log_err("a stored segment is broken project=%d bytes=%zu", r->project, data.n);
@@ -151,7 +177,7 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_segment(r, row.n, row.refused, row.data);
+	return take_segment(r, row.id, row.n, row.refused, row.data);
 }
 
 static enum stream_next newest_row(struct db_stream *st, const struct query *q, const PGresult *res)
@@ -164,7 +190,7 @@ static enum stream_next newest_row(struct db_stream *st, const struct query *q, 
 		return fail(r, READER_MEMORY);
 	if (r->enough(r, row.tmax))
 		return STREAM_ENOUGH;
-	return take_segment(r, row.n, row.refused, row.data);
+	return take_segment(r, row.id, row.n, row.refused, row.data);
 }
 
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
@@ -172,6 +198,8 @@ int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
 	struct q_scan_inbox_args args = {r->project, from_ms, to_ms};
 	struct q_scan_inbox_row *rows;
 
+	if (read_tombs(r) < 0)
+		return -1;
 	r->stream.row = inbox_row;
 	return done(r, q_scan_inbox(&r->stream.db, &args, &rows));
 }
@@ -181,6 +209,8 @@ int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
 	struct q_scan_inbox_newest_args args = {r->project, from_ms, to_ms};
 	struct q_scan_inbox_newest_row *rows;
 
+	if (read_tombs(r) < 0)
+		return -1;
 	r->stream.row = newest_row;
 	return done(r, q_scan_inbox_newest(&r->stream.db, &args, &rows));
 }

@@ -3,14 +3,15 @@
  * segment, and the people tables. Runs on a blocking connection, for threads.
  *
  * Level 1 joins here: a second stream in the same snapshot whose rows fill the
- * parts of struct evseg from columns, then the same callback.
+ * parts of struct evseg from columns, then the same callback. What is being erased is
+ * masked by the segment's place in pugd.inbox_order (tombs_mask()), at every level.
  */
 #ifndef STORE_READER_H
 #define STORE_READER_H
 
 #include "worker/db/stream.h"
 #include "worker/store/people.h"
-#include "worker/store/evseg.h"
+#include "worker/store/tombs.h"
 
 enum reader_error {
 	READER_OK,
@@ -29,6 +30,7 @@ struct reader {
 	enum stream_next (*segment)(struct reader *r, const struct evseg *s, struct arena *a);
 	/* Newest first only: asked with the latest time of the next segments; true ends. */
 	bool (*enough)(struct reader *r, int64_t tmax);
+	struct tombs tombs; /* who is being erased is not there (D27) */
 	struct arena scratch;
 	enum reader_error error;
 	uint64_t n_segments, n_events;
