@@ -79,32 +79,29 @@ WHERE project = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4;
 
 -- name: erase_blob :one
 -- params: project int4, id int8
--- columns: n int4, stored int4, refused int4[]?, data bytea
--- To be written anew; locked, because two keepers may be at it. None: it is gone meanwhile.
-SELECT n, stored, refused, data FROM pugd.inbox WHERE project = $1 AND id = $2 FOR UPDATE;
+-- columns: n int4, stored int4, receive_day date, refused int4[]?, data bytea
+-- To be written anew; locked, because two keepers may be at it: in ascending order of ids,
+-- and before usage_days. None: it is gone meanwhile.
+SELECT n, stored, receive_day, refused, data FROM pugd.inbox
+WHERE project = $1 AND id = $2 FOR UPDATE;
 
 -- name: erase_replace :exec
 -- params: project int4, id int8, n int4, tmin int8, tmax int8, data bytea
--- Nothing in it is refused any more, so all are stored. What is missing stays counted (D42).
-WITH old AS (
-  SELECT project, id, receive_day, stored FROM pugd.inbox WHERE project = $1 AND id = $2
-), new AS (
-  UPDATE pugd.inbox i SET n = $3, stored = $3, tmin = $4, tmax = $5, refused = NULL, data = $6
-  FROM old WHERE i.project = old.project AND i.id = old.id
-  RETURNING old.receive_day, old.stored - $3 AS gone
-)
-INSERT INTO pugd.usage_days (project, day, events)
-SELECT $1, receive_day, gone FROM new WHERE gone > 0
-ON CONFLICT (project, day) DO UPDATE SET events = usage_days.events + excluded.events;
+-- Nothing in it is refused any more, so all are stored.
+UPDATE pugd.inbox SET n = $3, stored = $3, tmin = $4, tmax = $5, refused = NULL, data = $6
+WHERE project = $1 AND id = $2;
 
 -- name: erase_remove :exec
 -- params: project int4, id int8
 -- A blob of which nothing is left.
-WITH gone AS (
-  DELETE FROM pugd.inbox WHERE project = $1 AND id = $2 RETURNING receive_day, stored
-)
+DELETE FROM pugd.inbox WHERE project = $1 AND id = $2;
+
+-- name: erase_usage :exec
+-- params: project int4, days date[], n int8[]
+-- What went from the inbox stays counted (D42). Days in one order: no deadlocks.
 INSERT INTO pugd.usage_days (project, day, events)
-SELECT $1, receive_day, stored FROM gone
+SELECT $1, u.day, sum(u.n) FROM unnest($2, $3) u (day, n)
+GROUP BY u.day HAVING sum(u.n) > 0 ORDER BY u.day
 ON CONFLICT (project, day) DO UPDATE SET events = usage_days.events + excluded.events;
 
 -- name: erase_count :exec

@@ -20,7 +20,9 @@ enum {
 	SCAN_MS = 30000,         /* a silent server */
 	SCAN_BATCH = 1000,       /* segments looked at before the cursor moves */
 	HITS_MAX = 128,
-	ADMIT_MAX = 1000, /* requests of one pass */
+	REWRITE_BATCH = 16,       /* segments a transaction... */
+	REWRITE_BYTES = 16 << 20, /* ...or so many bytes, before */
+	ADMIT_MAX = 1000,         /* requests of one pass */
 	ALIAS_BATCH = 1000
 };
 
@@ -117,10 +119,18 @@ static enum stream_next scan_row(struct db_stream *st, const struct query *q, co
 	return s->enough ? STREAM_ENOUGH : STREAM_MORE;
 }
 
+/* Some segments that are written anew in one transaction, and what that changes elsewhere:
+ * locks of segments come first, in their order, then those of usage_days. */
+struct batch {
+	int32_t days[REWRITE_BATCH];
+	int64_t gone[REWRITE_BATCH];
+	int n;
+	size_t bytes;
+};
+
 /* What to leave out, and whose it was; false when it is nobody's any more. */
 static bool mark(struct pass *p, const struct evseg *seg, const uint32_t *owners, uint8_t *drop)
 {
-	memset(p->counts, 0, (size_t)p->ids.n * sizeof(*p->counts));
 	for (uint32_t i = 0; owners && i < seg->n; i++) {
 		drop[i] = owners[i] != TOMB_NONE;
 		/* what was refused as a repeat was never an event */
@@ -134,7 +144,7 @@ static bool replace(struct pass *p, int64_t id, const struct rewritten *new)
 {
 	int32_t project = p->e->project;
 	struct q_erase_replace_args args = {
-		project, id, (int32_t)new->n, new->tmin, new->tmax, new->blob};
+		project, id, (int32_t) new->n, new->tmin, new->tmax, new->blob};
 
 	patient(p);
 	if (new->n == 0)
@@ -142,8 +152,8 @@ static bool replace(struct pass *p, int64_t id, const struct rewritten *new)
 	return q_erase_replace(&p->db, &args) >= 0;
 }
 
-/* Inside the transaction. */
-static enum step rewrite_locked(struct pass *p, int64_t id)
+/* One segment, inside the transaction. */
+static enum step rewrite_one(struct pass *p, int64_t id, struct batch *b)
 {
 	struct q_erase_blob_row row;
 	const uint32_t *owners;
@@ -152,6 +162,7 @@ static enum step rewrite_locked(struct pass *p, int64_t id)
 	uint8_t *drop;
 	int n;
 
+	arena_reset(&p->blob);
 	patient(p);
 	n = q_erase_blob(&p->db, &(struct q_erase_blob_args){p->e->project, id}, &row);
 	if (n < 0)
@@ -167,33 +178,57 @@ static enum step rewrite_locked(struct pass *p, int64_t id)
 		return STEP_MORE;
 	if (!drop || !rewrite_without(&seg, drop, &p->blob, &new))
 		return broken(p, &p->blob);
-	if (!replace(p, id, &new) ||
-		q_erase_count(&p->db, &(struct q_erase_count_args){p->e->project, p->ids,
-					      {p->counts, p->ids.n}}) < 0)
-		return STEP_TROUBLE;
-	mail_point(p->e->opt, "erase-rewritten");
-	return STEP_LAST;
+	b->days[b->n] = row.receive_day;
+	b->gone[b->n++] = row.stored - (int64_t) new.n;
+	b->bytes += row.data.n;
+	return replace(p, id, &new) ? STEP_MORE : STEP_TROUBLE;
 }
 
-/* One segment, in a transaction of its own. */
-static enum step rewrite_one(struct pass *p, int64_t id)
+/* Segments from hits[*at] on, as many as go into one transaction; inside it. */
+static enum step rewrite_batch(struct pass *p, const int64_t *hits, int n, int *at)
+{
+	struct batch b = {.n = 0};
+	int32_t project = p->e->project;
+
+	memset(p->counts, 0, (size_t)p->ids.n * sizeof(*p->counts));
+	while (*at < n && b.n < REWRITE_BATCH && b.bytes < REWRITE_BYTES) {
+		enum step step = rewrite_one(p, hits[(*at)++], &b);
+
+		if (step != STEP_MORE)
+			return step;
+	}
+	patient(p);
+	if (q_erase_usage(&p->db,
+		    &(struct q_erase_usage_args){project, {b.days, b.n}, {b.gone, b.n}}) < 0 ||
+		q_erase_count(&p->db,
+			&(struct q_erase_count_args){project, p->ids, {p->counts, p->ids.n}}) < 0)
+		return STEP_TROUBLE;
+	mail_point(p->e->opt, "erase-rewritten");
+	return STEP_MORE;
+}
+
+static enum step rewrite_all(struct pass *p, const int64_t *hits, int n)
 {
 	struct arena *before = p->db.arena;
-	enum step step;
 
-	arena_reset(&p->blob);
-	p->db.arena = &p->blob;
-	step = begin(p) ? rewrite_locked(p, id) : STEP_TROUBLE;
-	p->db.arena = before;
-	if (step != STEP_LAST) {
-		db_rollback(&p->db);
-		return step;
+	for (int at = 0; at < n;) {
+		enum step step = STEP_TROUBLE;
+
+		if (begin(p)) {
+			p->db.arena = &p->blob;
+			step = rewrite_batch(p, hits, n, &at);
+			p->db.arena = before;
+		}
+		if (step != STEP_MORE) {
+			db_rollback(&p->db);
+			return step;
+		}
+		if (!commit(p))
+			return STEP_TROUBLE;
+		mail_point(p->e->opt, "erase-committed");
+		for (int i = 0; i < p->ids.n; i++)
+			count(p, CTR_events_erased, p->counts[i]);
 	}
-	if (!commit(p))
-		return STEP_TROUBLE;
-	mail_point(p->e->opt, "erase-committed");
-	for (int i = 0; i < p->ids.n; i++)
-		count(p, CTR_events_erased, p->counts[i]);
 	return STEP_MORE;
 }
 
@@ -223,11 +258,11 @@ static enum step inbox_step(struct pass *p)
 	if (step == STEP_TROUBLE || step == STEP_BROKEN)
 		return step;
 	mail_point(p->e->opt, "erase-found");
-	for (int i = 0; i < s.n_hits; i++) {
-		enum step one = rewrite_one(p, s.hits[i]);
+	if (s.n_hits > 0) {
+		enum step done = rewrite_all(p, s.hits, s.n_hits);
 
-		if (one != STEP_MORE)
-			return one;
+		if (done != STEP_MORE)
+			return done;
 	}
 	p->cursor = s.last;
 	return step;
@@ -278,9 +313,8 @@ static bool finish(struct pass *p, const struct q_erase_group_row *one)
 	if (one->profile_id.p && !drop_aliases(p, one->profile_id))
 		return false;
 	mail_point(p->e->opt, "erase-aliases");
-	if (!begin(p) ||
-		q_erase_finish(&p->db, &(struct q_erase_finish_args){p->e->project, one->id},
-			&row) < 0)
+	if (!begin(p) || q_erase_finish(&p->db,
+				 &(struct q_erase_finish_args){p->e->project, one->id}, &row) < 0)
 		return false;
 	mail_point(p->e->opt, "erase-finishing");
 	if (!commit(p))
@@ -425,8 +459,8 @@ void eraser_run(void *arg)
 	e->end = open_connection(&p) ? work(&p) : ERASER_TROUBLE;
 	e->err = p.db.err;
 	/* a lost or busy connection is of no use to the next run */
-	if (db_kept() && (e->end == ERASER_TROUBLE ||
-				 PQtransactionStatus(db_kept()) != PQTRANS_IDLE))
+	if (db_kept() &&
+		(e->end == ERASER_TROUBLE || PQtransactionStatus(db_kept()) != PQTRANS_IDLE))
 		db_kept_end();
 	arena_free(&p.blob);
 	arena_free(&p.a);

@@ -92,8 +92,8 @@ static bool add(struct source *src, const struct prop *p)
 {
 	if (src->n_found == src->cap_found) {
 		uint32_t cap = src->cap_found ? src->cap_found * 2 : 256;
-		struct prop *more = arena_grow(src->a, src->found,
-			src->cap_found * sizeof(*more), cap * sizeof(*more));
+		struct prop *more = arena_grow(
+			src->a, src->found, src->cap_found * sizeof(*more), cap * sizeof(*more));
 
 		if (!more)
 			return false;
