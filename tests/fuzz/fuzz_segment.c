@@ -8,7 +8,7 @@
 #include "worker/insights/bucket.h"
 #include "worker/insights/feed.h"
 #include "worker/store/batch.h"
-#include "worker/store/rewrite.h"
+#include "worker/store/prune.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -42,12 +42,12 @@ static void read_everything(const struct evseg *s, struct arena *a)
 static void write_anew(const struct evseg *s, struct arena *a)
 {
 	uint8_t *drop = arena_zalloc(a, s->n);
-	struct rewritten out;
+	struct pruned out;
 
 	for (uint32_t i = 0; drop && i < s->n; i += 3)
 		drop[i] = 1;
 	if (drop)
-		(void)rewrite_without(s, drop, a, &out);
+		(void)prune_events(s, drop, a, &out);
 }
 
 static void segment(const uint8_t *data, size_t size, bool seal)

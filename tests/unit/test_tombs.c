@@ -1,9 +1,9 @@
-/* Who is hidden where (tombs), and segments without some of their events (rewrite). */
+/* Who is hidden where (tombs), and segments without some of their events (prune). */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include "shm/base/hash.h"
 #include "worker/store/encode.h"
-#include "worker/store/rewrite.h"
+#include "worker/store/prune.h"
 #include "worker/store/tombs.h"
 
 enum { KEYS = 60 };
@@ -49,8 +49,8 @@ Test(tombs, many)
 	for (int i = 0; i < 20000; i++)
 		cr_assert(tombs_add(&t, arena_printf(&a, "id-%d", i % 7000), i, (uint32_t)i));
 	for (int i = 0; i < 20000; i++)
-		cr_assert_eq(tombs_find(&t, arena_printf(&a, "id-%d", i % 7000), i - 1),
-			(uint32_t)i);
+		cr_assert_eq(
+			tombs_find(&t, arena_printf(&a, "id-%d", i % 7000), i - 1), (uint32_t)i);
 }
 
 Test(tombs, the_arena_has_an_end)
@@ -92,7 +92,8 @@ static void make(struct event *ev, uint32_t i, bool wide)
 		p->scope = k % 2 ? SCOPE_AUTO : SCOPE_CUSTOM;
 		p->value = (struct value){.type = VALUE_INT, .i = (int64_t)i * 1000 + k};
 		if (k % 3 == 1)
-			p->value = (struct value){.type = VALUE_STR, .s = arena_printf(&a, "of %u", i)};
+			p->value = (struct value){
+				.type = VALUE_STR, .s = arena_printf(&a, "of %u", i)};
 	}
 }
 
@@ -171,7 +172,7 @@ static void rewrite_and_compare(uint32_t n, bool wide)
 	int32_t refused[] = {1, 5};
 	const uint32_t *owners;
 	uint8_t *drop = arena_zalloc(&a, n);
-	struct rewritten out;
+	struct pruned out;
 	struct evseg s, left;
 	struct tombs t;
 	uint32_t row = 0;
@@ -187,7 +188,7 @@ static void rewrite_and_compare(uint32_t n, bool wide)
 		drop[i] = owners[i] != TOMB_NONE;
 		cr_assert_eq(drop[i], i % 7 == 3);
 	}
-	cr_assert(rewrite_without(&s, drop, &a, &out));
+	cr_assert(prune_events(&s, drop, &a, &out));
 	cr_assert(evseg_open(&left, out.blob, &a));
 	cr_assert_eq(left.n, out.n);
 	for (uint32_t i = 0; i < n; i++) {
@@ -221,12 +222,12 @@ Test(tombs, nothing_is_left)
 {
 	struct event ev;
 	uint8_t drop = 1;
-	struct rewritten out;
+	struct pruned out;
 	struct evseg s;
 
 	make(&ev, 8, false);
 	cr_assert(evseg_open(&s, encode(&ev, 1), &a));
-	cr_assert(rewrite_without(&s, &drop, &a, &out));
+	cr_assert(prune_events(&s, &drop, &a, &out));
 	cr_assert_eq(out.n, 0);
 	cr_assert_null(out.blob.p);
 }
@@ -235,7 +236,7 @@ Test(tombs, too_little_memory)
 {
 	struct event *events = arena_array(&a, 300, sizeof(*events));
 	uint8_t *drop = arena_zalloc(&a, 300);
-	struct rewritten out;
+	struct pruned out;
 	struct arena small;
 	struct evseg s;
 
@@ -243,7 +244,7 @@ Test(tombs, too_little_memory)
 		make(&events[i], i, false);
 	cr_assert(evseg_open(&s, encode(events, 300), &a));
 	arena_init(&small, 200000);
-	cr_assert_not(rewrite_without(&s, drop, &small, &out));
+	cr_assert_not(prune_events(&s, drop, &small, &out));
 	cr_assert(small.over);
 	arena_free(&small);
 }

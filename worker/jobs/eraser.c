@@ -9,7 +9,7 @@
 #include "worker/db/codec.h"
 #include "worker/db/stream.h"
 #include "worker/mail/point.h"
-#include "worker/store/rewrite.h"
+#include "worker/store/prune.h"
 #include "worker/store/tombs.h"
 
 enum {
@@ -140,7 +140,7 @@ static bool mark(struct pass *p, const struct evseg *seg, const uint32_t *owners
 	return owners != NULL;
 }
 
-static bool replace(struct pass *p, int64_t id, const struct rewritten *new)
+static bool replace(struct pass *p, int64_t id, const struct pruned *new)
 {
 	int32_t project = p->e->project;
 	struct q_erase_replace_args args = {
@@ -157,7 +157,7 @@ static enum step rewrite_one(struct pass *p, int64_t id, struct batch *b)
 {
 	struct q_erase_blob_row row;
 	const uint32_t *owners;
-	struct rewritten new;
+	struct pruned new;
 	struct evseg seg;
 	uint8_t *drop;
 	int n;
@@ -176,7 +176,7 @@ static enum step rewrite_one(struct pass *p, int64_t id, struct batch *b)
 	drop = arena_zalloc(&p->blob, seg.n);
 	if (drop && !mark(p, &seg, owners, drop))
 		return STEP_MORE;
-	if (!drop || !rewrite_without(&seg, drop, &p->blob, &new))
+	if (!drop || !prune_events(&seg, drop, &p->blob, &new))
 		return broken(p, &p->blob);
 	b->days[b->n] = row.receive_day;
 	b->gone[b->n++] = row.stored - (int64_t) new.n;
@@ -436,10 +436,12 @@ static enum eraser_end work(struct pass *p)
 
 static bool open_connection(struct pass *p)
 {
+	const struct options *o = p->e->opt;
 	char why[256];
 
 	if (!db_kept())
-		db_keep(db_connect_within(p->e->opt->database_url, DB_MS, why, sizeof(why)));
+		db_keep(db_connect_within(o->ingest_url[0] ? o->ingest_url : o->database_url, DB_MS,
+			why, sizeof(why)));
 	if (!db_kept()) {
 		log_debug("erasure cannot connect why=\"%s\"", why);
 		p->db.err = (struct db_error){.kind = DB_DOWN};

@@ -1,8 +1,8 @@
 /*
- * See rewrite.h. Events are put together row by row; every column has a cursor, so that a
+ * See prune.h. Events are put together row by row; every column has a cursor, so that a
  * segment with thousands of thin columns costs one look at each a row and no search.
  */
-#include "worker/store/rewrite.h"
+#include "worker/store/prune.h"
 #include "worker/store/bytes.h"
 #include "worker/store/encode.h"
 
@@ -173,13 +173,12 @@ static bool copy_event(struct source *src, uint32_t row, struct encoder *e)
 	return encoder_add(e, ev);
 }
 
-bool rewrite_without(
-	const struct evseg *s, const uint8_t *drop, struct arena *a, struct rewritten *out)
+bool prune_events(const struct evseg *s, const uint8_t *drop, struct arena *a, struct pruned *out)
 {
 	struct encoder *e = encoder_new(a);
 	struct source src;
 
-	*out = (struct rewritten){.tmin = INT64_MAX, .tmax = INT64_MIN};
+	*out = (struct pruned){.tmin = INT64_MAX, .tmax = INT64_MIN};
 	if (!e || !open_source(&src, s, a))
 		return false;
 	for (uint32_t i = 0; i < s->n; i++) {
