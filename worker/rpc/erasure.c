@@ -99,7 +99,8 @@ static int erase(struct call *c, const char *id, bool data_subject, struct q_era
 	if (has_events(c, id, &args.events) < 0)
 		return -1;
 	args.seen = row->seen;
-	if (args.events && ask(c, &args, row) < 0)
+	/* without events too: somebody else's Delete may have hidden them meanwhile */
+	if ((args.events || !row->request_id.p) && ask(c, &args, row) < 0)
 		return -1;
 	if (row->request_id.p)
 		return 0;
