@@ -427,7 +427,7 @@ def keeper():
 
 
 def test_kill_in_the_middle(variant):
-    p, m, blobs = Project(), mark(), 100 if variant == "asan" else 1000
+    p, m, blobs = Project(), mark(), 100 if variant == "asan" else 400
     profile, _, anon = person(p, m, 4)
     p.put(event(anon, note=m), event("stays"))
     with people.database() as db:
