@@ -19,6 +19,8 @@ static const struct command commands[] = {
 	{"options", "print all settings [--sample | --man]", cli_options, NULL},
 	{"mail", "mail list [--dead] [--json] | mail retry ID...|--all-dead: the outbox", NULL,
 		NULL},
+	{"profile", "profile restore PROJECT ID: undo a deletion that erasure_delay holds back",
+		NULL, NULL},
 	{"migrate", "apply pending migrations", NULL, NULL},
 	{"admin", "admin create --email E [--name N] [--org N] [--link]: an account with an org",
 		NULL, NULL},

@@ -19,11 +19,12 @@ SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
 -- name: scan_inbox :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8
--- columns: n int4, floor_ms int8?, refused int4[]?, data bytea
+-- columns: id int8, n int4, floor_ms int8?, refused int4[]?, data bytea
 -- unbounded: streamed; bounded by time and memory of the query
 -- Level 0 of a window, by the project's part of the primary key. floor_ms: a retention
 -- that hides some of these events.
-SELECT n, CASE WHEN tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
+SELECT id, n,
+       CASE WHEN tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
        refused, data
 FROM pugd.inbox
 WHERE project = $1 AND tmin < $3
@@ -32,10 +33,10 @@ WHERE project = $1 AND tmin < $3
 -- name: scan_inbox_newest :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8
--- columns: n int4, tmax int8, floor_ms int8?, refused int4[]?, data bytea
+-- columns: id int8, n int4, tmax int8, floor_ms int8?, refused int4[]?, data bytea
 -- unbounded: streamed; the reader stops when older ones cannot matter
 -- As scan_inbox, latest first. The sort moves TOAST pointers, not blobs.
-SELECT n, tmax,
+SELECT id, n, tmax,
        CASE WHEN tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
        refused, data
 FROM pugd.inbox

@@ -27,19 +27,7 @@ SELECT i.profile_id, i.again FROM pugd.identity_alias($1, $2, $3, $4, $5) i;
 SELECT EXISTS (SELECT FROM pugd.profiles e WHERE e.project = $1 AND e.external_id = $2
                  AND e.external_id <> '' AND e.deleted_at IS NULL),
   p.id::text, p.external_id, p.properties::json, p.create_time, p.update_time,
-  ARRAY(SELECT p.id::text WHERE p.id IS NOT NULL
-    UNION SELECT a.alias_id FROM pugd.aliases a
-    WHERE a.project = $1 AND a.profile_id = p.id AND NOT EXISTS (
-      SELECT FROM pugd.profiles o
-      WHERE o.project = $1 AND o.id = a.alias_id AND o.deleted_at IS NULL)
-    UNION SELECT p.external_id
-    WHERE p.external_id <> '' AND NOT EXISTS (
-      SELECT FROM pugd.profiles o
-      WHERE o.project = $1 AND o.id = p.external_id AND o.deleted_at IS NULL)
-    AND NOT EXISTS (
-      SELECT FROM pugd.aliases a
-      JOIN pugd.profiles o ON o.project = a.project AND o.id = a.profile_id
-      WHERE a.project = $1 AND a.alias_id = p.external_id AND o.deleted_at IS NULL))
+  ARRAY(SELECT i FROM pugd.identity_ids($1, p.id::text) i)
 FROM (VALUES (1)) one
 LEFT JOIN LATERAL (
   SELECT q.* FROM (

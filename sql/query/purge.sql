@@ -86,6 +86,26 @@ WHERE project = $1 AND id <= (SELECT id FROM doomed ORDER BY id DESC LIMIT 1)
 -- params: project int4
 DELETE FROM pugd.imports WHERE project = $1;
 
+-- name: purge_tombstones :exec
+-- params: project int4, batch int4
+WITH doomed AS (
+  SELECT ctid, erasure FROM pugd.tombstones WHERE project = $1
+  ORDER BY erasure, distinct_id LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM pugd.tombstones
+WHERE project = $1 AND erasure <= (SELECT erasure FROM doomed ORDER BY erasure DESC LIMIT 1)
+  AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
+
+-- name: purge_erasures :exec
+-- params: project int4, batch int4
+WITH doomed AS (
+  SELECT ctid, id FROM pugd.erasures WHERE project = $1
+  ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM pugd.erasures
+WHERE project = $1 AND id <= (SELECT id FROM doomed ORDER BY id DESC LIMIT 1)
+  AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
+
 -- name: purge_keys :exec
 -- params: project int4
 -- The few that were being made while the project was being deleted.
@@ -111,4 +131,6 @@ WHERE num = $1 AND deleted_at IS NOT NULL AND purged_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM pugd.aliases WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.profiles WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.dashboards WHERE project = $1)
+  AND NOT EXISTS (SELECT 1 FROM pugd.tombstones WHERE project = $1)
+  AND NOT EXISTS (SELECT 1 FROM pugd.erasures WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.api_keys WHERE project = $1);

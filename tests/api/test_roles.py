@@ -99,6 +99,9 @@ def bodies(world):
             "Update": {"id": XID, "displayName": "x"}, "Upsert": {"id": XID, "displayName": "x"},
             "QueryDashboard": {"dashboardId": XID}},
         "SharedDashboardsService": {"Query": {"shareId": "0" * 64}},
+        "ProfilesService": {
+            "Delete": {"id": XID}, "DeleteDataSubject": {"externalId": "nobody"},
+            "GetDeletionRequest": {"requestId": XID}},
     }
 
 

@@ -8,6 +8,7 @@
 #include "worker/insights/bucket.h"
 #include "worker/insights/feed.h"
 #include "worker/store/batch.h"
+#include "worker/store/prune.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -38,6 +39,17 @@ static void read_everything(const struct evseg *s, struct arena *a)
 		(void)feed_fold(&feed, &frame, s);
 }
 
+static void write_anew(const struct evseg *s, struct arena *a)
+{
+	uint8_t *drop = arena_zalloc(a, s->n);
+	struct pruned out;
+
+	for (uint32_t i = 0; drop && i < s->n; i += 3)
+		drop[i] = 1;
+	if (drop)
+		(void)prune_events(s, drop, a, &out);
+}
+
 static void segment(const uint8_t *data, size_t size, bool seal)
 {
 	char *copy = malloc(size ? size : 1);
@@ -55,6 +67,10 @@ static void segment(const uint8_t *data, size_t size, bool seal)
 	arena_init(&a, MEMORY);
 	if (evseg_open(&s, (struct str){copy, size}, &a))
 		read_everything(&s, &a);
+	arena_free(&a);
+	arena_init(&a, MEMORY);
+	if (evseg_open(&s, (struct str){copy, size}, &a))
+		write_anew(&s, &a);
 	arena_free(&a);
 	free(copy);
 }

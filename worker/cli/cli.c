@@ -19,6 +19,7 @@ static const struct {
 	{"import", cli_import},
 	{"mail", cli_mail},
 	{"migrate", cli_migrate},
+	{"profile", cli_profile},
 	{"retention", cli_retention},
 	{"seed", cli_seed},
 	{"sessions", cli_sessions},

@@ -16,6 +16,7 @@ cli_fn cli_export;       /* export.c: events as JSON Lines */
 cli_fn cli_import;       /* import.c: and back */
 cli_fn cli_mail;         /* mail.c: the outbox */
 cli_fn cli_migrate;      /* migrate.c */
+cli_fn cli_profile;      /* profile.c: what was deleted and still waits */
 cli_fn cli_retention;    /* retention.c */
 cli_fn cli_seed;         /* seed.c: demo data */
 cli_fn cli_sessions;     /* account.c */

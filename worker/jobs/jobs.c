@@ -29,6 +29,7 @@ static const struct {
 	{"sessions", 3600000, 60000, 60000, job_sessions},
 	{"purge", 1000, 60000, 60000, job_purge},
 	{"retention", 10000, 60000, 60000, job_retention},
+	{"erase", 500, 60000, 60000, job_erase},
 };
 enum { JOBS = sizeof(table) / sizeof(table[0]) };
 

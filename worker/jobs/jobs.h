@@ -27,6 +27,7 @@ int job_secrets(struct job_run *r);    /* secrets.c */
 int job_sessions(struct job_run *r);   /* sessions.c */
 int job_purge(struct job_run *r);      /* purge.c */
 int job_retention(struct job_run *r);  /* retention.c */
+int job_erase(struct job_run *r);      /* erase.c */
 
 /* The senders of mail, which job_mail() wakes; NULL without memory. */
 struct mailer *mailer_new(struct worker *w);

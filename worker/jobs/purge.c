@@ -102,6 +102,18 @@ static int dashboards(struct purge *p)
 		&(struct q_purge_dashboards_args){.project = p->project, .batch = BATCH_ROWS});
 }
 
+static int tombstones(struct purge *p)
+{
+	return q_purge_tombstones(&p->r->db,
+		&(struct q_purge_tombstones_args){.project = p->project, .batch = BATCH_ROWS});
+}
+
+static int erasures(struct purge *p)
+{
+	return q_purge_erasures(&p->r->db,
+		&(struct q_purge_erasures_args){.project = p->project, .batch = BATCH_ROWS});
+}
+
 static int keys(struct purge *p)
 {
 	return q_purge_keys(&p->r->db, &(struct q_purge_keys_args){.project = p->project});
@@ -121,7 +133,8 @@ static int drain(struct purge *p, int (*step)(struct purge *p))
 static int project(struct purge *p)
 {
 	if (inbox(p) < 0 || seen(p) < 0 || drain(p, aliases) < 0 || drain(p, profiles) < 0 ||
-		drain(p, dashboards) < 0 || imports(p) < 0 || keys(p) < 0)
+		drain(p, dashboards) < 0 || drain(p, tombstones) < 0 || drain(p, erasures) < 0 ||
+		imports(p) < 0 || keys(p) < 0)
 		return -1;
 	if (!goes_on(p))
 		return 0;

@@ -1,6 +1,6 @@
 /*
- * ProfilesService: persons, one by one and by pages (events-profiles.md 5). What is
- * erased here comes with erasure.
+ * ProfilesService: persons, one by one and by pages (events-profiles.md 5). Their
+ * deletion is in erasure.c.
  */
 #include <string.h>
 

@@ -11,7 +11,8 @@ struct encoder;
 
 /* Everything is taken from the arena, which must outlive the encoder. NULL at its cap. */
 struct encoder *encoder_new(struct arena *a);
-/* The event and its strings must stay until encoder_finish(). False at the arena's cap. */
+/* The event and the bytes of its strings must stay until encoder_finish(); the array of its
+ * properties may be used again. False at the arena's cap. */
 bool encoder_add(struct encoder *e, const struct event *ev);
 uint32_t encoder_count(const struct encoder *e);
 /* The blob, in the arena; {NULL, 0} at its cap. At least one event was added. */

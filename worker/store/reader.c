@@ -161,6 +161,30 @@ int reader_trait(struct reader *r, struct str path)
 			       &(struct q_scan_traits_args){r->project, {&path, 1}}, &rows));
 }
 
+/* ---- who is being erased ---- */
+
+static enum stream_next tomb_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_tombstones_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
+		!tombs_add(&r->tombs, row.distinct_id, row.high, 0))
+		return fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+static int read_tombs(struct reader *r)
+{
+	struct q_scan_tombstones_row *rows;
+
+	tombs_init(&r->tombs, r->stream.db.arena);
+	r->stream.row = tomb_row;
+	return done(r, q_scan_tombstones(
+			       &r->stream.db, &(struct q_scan_tombstones_args){r->project}, &rows));
+}
+
 /* ---- segments ---- */
 
 /* Hides what a retention no longer shows. */
@@ -179,6 +203,7 @@ static bool mask_before(struct evseg *s, int64_t floor_ms, struct arena *a)
 
 /* What a row says of its segment beside the bytes. */
 struct told {
+	int64_t place; /* in pugd.inbox_order */
 	int32_t n;
 	const int64_t *floor_ms; /* or NULL */
 	struct db_int4s refused;
@@ -190,6 +215,7 @@ static enum stream_next take_segment(struct reader *r, const struct told *t, str
 
 	if (!evseg_open(&s, data, &r->scratch) || t->n < 0 || s.n != (uint32_t)t->n ||
 		!evseg_mask(&s, t->refused.v, (uint32_t)t->refused.n, &r->scratch) ||
+		!tombs_mask(&r->tombs, &s, t->place, &r->scratch) ||
 		(t->floor_ms && !mask_before(&s, *t->floor_ms, &r->scratch))) {
 		if (r->scratch.over)
 			return fail(r, READER_MEMORY);
@@ -210,7 +236,8 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
 	return take_segment(r,
-		&(struct told){row.n, row.floor_ms_null ? NULL : &row.floor_ms, row.refused},
+		&(struct told){
+			row.id, row.n, row.floor_ms_null ? NULL : &row.floor_ms, row.refused},
 		row.data);
 }
 
@@ -225,7 +252,8 @@ static enum stream_next newest_row(struct db_stream *st, const struct query *q, 
 	if (r->enough(r, row.tmax))
 		return STREAM_ENOUGH;
 	return take_segment(r,
-		&(struct told){row.n, row.floor_ms_null ? NULL : &row.floor_ms, row.refused},
+		&(struct told){
+			row.id, row.n, row.floor_ms_null ? NULL : &row.floor_ms, row.refused},
 		row.data);
 }
 
@@ -234,6 +262,8 @@ int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
 	struct q_scan_inbox_args args = {r->project, from_ms, to_ms};
 	struct q_scan_inbox_row *rows;
 
+	if (read_tombs(r) < 0)
+		return -1;
 	r->stream.row = inbox_row;
 	return done(r, q_scan_inbox(&r->stream.db, &args, &rows));
 }
@@ -243,6 +273,8 @@ int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
 	struct q_scan_inbox_newest_args args = {r->project, from_ms, to_ms};
 	struct q_scan_inbox_newest_row *rows;
 
+	if (read_tombs(r) < 0)
+		return -1;
 	r->stream.row = newest_row;
 	return done(r, q_scan_inbox_newest(&r->stream.db, &args, &rows));
 }

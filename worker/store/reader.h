@@ -3,14 +3,15 @@
  * segment, and the people tables. Runs on a blocking connection, for threads.
  *
  * Level 1 joins here: a second stream in the same snapshot whose rows fill the
- * parts of struct evseg from columns, then the same callback.
+ * parts of struct evseg from columns, then the same callback. What is being erased is
+ * masked by the segment's place in pugd.inbox_order (tombs_mask()), at every level.
  */
 #ifndef STORE_READER_H
 #define STORE_READER_H
 
 #include "worker/db/stream.h"
 #include "worker/store/people.h"
-#include "worker/store/evseg.h"
+#include "worker/store/tombs.h"
 
 enum reader_error {
 	READER_OK,
@@ -33,6 +34,7 @@ struct reader {
 	 * they are given lives until they return, like `scratch`. */
 	bool (*profile)(struct reader *r, struct str properties, int64_t update_us);
 	bool (*trait)(struct reader *r, const struct value *v);
+	struct tombs tombs; /* who is being erased is not there (D27) */
 	struct arena scratch;
 	enum reader_error error;
 	uint64_t n_segments, n_events;

@@ -1,0 +1,197 @@
+/*
+ * See prune.h. Events are put together row by row; every column has a cursor, so that a
+ * segment with thousands of thin columns costs one look at each a row and no search.
+ */
+#include "worker/store/prune.h"
+#include "worker/store/bytes.h"
+#include "worker/store/encode.h"
+
+/* A column on its way down the rows. */
+struct walk {
+	const struct evseg_part *part;
+	struct column c;
+	uint32_t next; /* of c.rows, where sparse */
+};
+
+struct source {
+	const struct evseg *s;
+	struct arena *a;
+	const int64_t *times;
+	const uint8_t *ids;
+	struct walk kind, distinct, session, cookieless;
+	struct walk *props;
+	uint32_t n_props;
+	struct bytes overflow;
+	uint32_t overflow_left; /* entries not read yet, the pending one included */
+	bool pending;
+	uint32_t pending_row;
+	struct prop pending_prop;
+	struct prop *found; /* of the row being read */
+	uint32_t n_found, cap_found;
+};
+
+static bool open_walk(struct source *src, const struct evseg_part *part, struct walk *w)
+{
+	*w = (struct walk){.part = part};
+	return !part || evseg_column(src->s, part, src->a, &w->c);
+}
+
+static bool open_fixed(struct source *src, enum part_kind kind, struct walk *w)
+{
+	return open_walk(src, evseg_find(src->s, kind, SCOPE_AUTO, STR("")), w);
+}
+
+static bool open_overflow(struct source *src)
+{
+	const struct evseg_part *part = evseg_find(src->s, PART_OVERFLOW, SCOPE_AUTO, STR(""));
+	struct str raw;
+
+	if (!part)
+		return true;
+	if (!evseg_unpack(part, src->a, &raw))
+		return false;
+	src->overflow = bytes_of(raw);
+	src->overflow_left = bytes_varint32(&src->overflow);
+	return !src->overflow.bad;
+}
+
+static bool open_source(struct source *src, const struct evseg *s, struct arena *a)
+{
+	*src = (struct source){.s = s, .a = a};
+	src->props = arena_array(a, s->n_parts + 1, sizeof(*src->props));
+	if (!src->props || !evseg_times(s, a, &src->times) || !evseg_ids(s, a, &src->ids) ||
+		!open_fixed(src, PART_KIND, &src->kind) ||
+		!open_fixed(src, PART_DISTINCT, &src->distinct) ||
+		!open_fixed(src, PART_SESSION, &src->session) ||
+		!open_fixed(src, PART_COOKIELESS, &src->cookieless))
+		return false;
+	for (uint32_t i = 0; i < s->n_parts; i++)
+		if (s->parts[i].kind == PART_PROP &&
+			!open_walk(src, &s->parts[i], &src->props[src->n_props++]))
+			return false;
+	return open_overflow(src);
+}
+
+/* The value at a row, which never goes back; NULL when missing. */
+static const struct value *value_at(struct walk *w, uint32_t row)
+{
+	const struct column *c = &w->c;
+
+	if (!w->part)
+		return NULL;
+	if (!c->sparse)
+		return c->codes[row] ? &c->entries[c->codes[row] - 1] : NULL;
+	while (w->next < c->n_present && c->rows[w->next] < row)
+		w->next++;
+	if (w->next == c->n_present || c->rows[w->next] != row)
+		return NULL;
+	return &c->entries[c->codes[w->next] - 1];
+}
+
+static bool add(struct source *src, const struct prop *p)
+{
+	if (src->n_found == src->cap_found) {
+		uint32_t cap = src->cap_found ? src->cap_found * 2 : 256;
+		struct prop *more = arena_grow(
+			src->a, src->found, src->cap_found * sizeof(*more), cap * sizeof(*more));
+
+		if (!more)
+			return false;
+		src->found = more;
+		src->cap_found = cap;
+	}
+	src->found[src->n_found++] = *p;
+	return true;
+}
+
+/* Reads the next overflow entry, whose row may not lie before the last one's. */
+static bool fetch(struct source *src)
+{
+	struct bytes *b = &src->overflow;
+	uint32_t row = bytes_varint32(b);
+	struct prop *p = &src->pending_prop;
+
+	p->scope = (enum prop_scope)bytes_u8(b);
+	p->key = bytes_take(b, bytes_varint32(b));
+	if (b->bad || p->scope > SCOPE_CUSTOM || row >= src->s->n || row < src->pending_row ||
+		!column_take_value(b, &p->value))
+		return false;
+	src->pending_row = row;
+	src->pending = true;
+	return true;
+}
+
+static bool take_overflow(struct source *src, uint32_t row)
+{
+	while (src->pending || src->overflow_left > 0) {
+		if (!src->pending) {
+			src->overflow_left--;
+			if (!fetch(src))
+				return false;
+		}
+		if (src->pending_row > row)
+			return true;
+		if (src->pending_row == row && !add(src, &src->pending_prop))
+			return false;
+		src->pending = false;
+	}
+	return true;
+}
+
+static bool take_props(struct source *src, uint32_t row)
+{
+	src->n_found = 0;
+	for (uint32_t i = 0; i < src->n_props; i++) {
+		struct walk *w = &src->props[i];
+		const struct value *v = value_at(w, row);
+
+		if (v && !add(src, &(struct prop){w->part->key, w->part->scope, *v}))
+			return false;
+	}
+	return take_overflow(src, row);
+}
+
+static bool copy_event(struct source *src, uint32_t row, struct encoder *e)
+{
+	struct event *ev = arena_zalloc(src->a, sizeof(*ev));
+	const struct value *kind = value_at(&src->kind, row);
+	const struct value *distinct = value_at(&src->distinct, row);
+	const struct value *session = value_at(&src->session, row);
+
+	if (!ev || !kind || !distinct || !take_props(src, row))
+		return false;
+	memcpy(ev->id, src->ids + (size_t)row * 16, sizeof(ev->id));
+	ev->time_ms = src->times[row];
+	ev->kind = kind->s;
+	ev->distinct_id = distinct->s;
+	ev->has_session = session != NULL;
+	if (session)
+		memcpy(ev->session, session->s.p, sizeof(ev->session));
+	ev->cookieless = value_at(&src->cookieless, row) != NULL;
+	ev->props = src->found;
+	ev->n_props = src->n_found;
+	return encoder_add(e, ev);
+}
+
+bool prune_events(const struct evseg *s, const uint8_t *drop, struct arena *a, struct pruned *out)
+{
+	struct encoder *e = encoder_new(a);
+	struct source src;
+
+	*out = (struct pruned){.tmin = INT64_MAX, .tmax = INT64_MIN};
+	if (!e || !open_source(&src, s, a))
+		return false;
+	for (uint32_t i = 0; i < s->n; i++) {
+		if (drop[i] || (s->masked && s->masked[i]))
+			continue;
+		if (!copy_event(&src, i, e))
+			return false;
+		out->tmin = src.times[i] < out->tmin ? src.times[i] : out->tmin;
+		out->tmax = src.times[i] > out->tmax ? src.times[i] : out->tmax;
+	}
+	out->n = encoder_count(e);
+	if (out->n == 0)
+		return true;
+	out->blob = encoder_finish(e);
+	return out->blob.p != NULL;
+}
