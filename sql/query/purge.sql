@@ -87,6 +87,16 @@ WHERE project = $1 AND id <= (SELECT id FROM doomed ORDER BY id DESC LIMIT 1)
 -- The few that were being made while the project was being deleted.
 DELETE FROM pugd.api_keys WHERE project = $1;
 
+-- name: purge_dashboards :exec
+-- params: project int4, batch int4
+-- Tiles and links go with them.
+WITH doomed AS (
+  SELECT ctid FROM pugd.dashboards WHERE project = $1
+  ORDER BY create_time, id LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM pugd.dashboards
+WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
+
 -- name: purge_done :exec
 -- params: project int4
 -- Only when nothing is left, what another keeper has locked included. 1 row: it is done.
@@ -96,4 +106,5 @@ WHERE num = $1 AND deleted_at IS NOT NULL AND purged_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM pugd.event_seen WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.aliases WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.profiles WHERE project = $1)
+  AND NOT EXISTS (SELECT 1 FROM pugd.dashboards WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.api_keys WHERE project = $1);

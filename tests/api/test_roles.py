@@ -87,6 +87,11 @@ def bodies(world):
                                "events": [{"event": {"kind": "x"}}]},
                       "granularity": "GRANULARITY_DAY", "timeRange": RANGE}},
         "ActivityService": {"List": {}},
+        "DashboardsService": {
+            "Create": {"displayName": "x"}, "Get": {"id": XID}, "List": {}, "Delete": {"id": XID},
+            "Update": {"id": XID, "displayName": "x"}, "Upsert": {"id": XID, "displayName": "x"},
+            "QueryDashboard": {"dashboardId": XID}},
+        "SharedDashboardsService": {"Query": {"shareId": "0" * 64}},
     }
 
 

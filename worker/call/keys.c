@@ -10,6 +10,7 @@ static const char *const labels[KEY_USES] = {
 	[KEY_PAGE_TOKEN] = "pugd page token v1",
 	[KEY_PROVIDER_SECRET] = "pugd provider secret v1",
 	[KEY_MAIL] = "pugd mail link v1",
+	[KEY_SHARE] = "pugd share link v1",
 };
 
 /* Fewer bytes than this are a truncated or test file; signing with them would

@@ -16,6 +16,7 @@ enum key_use {
 	KEY_PAGE_TOKEN,      /* HMAC of page tokens (D55) */
 	KEY_PROVIDER_SECRET, /* AES-256-GCM of mail provider secrets (D16) */
 	KEY_MAIL,            /* AES-256-GCM of links that wait in the outbox */
+	KEY_SHARE,           /* AES-256-GCM of tokens of shared dashboards */
 	KEY_USES
 };
 

@@ -91,6 +91,12 @@ static int profiles(struct purge *p)
 		&(struct q_purge_profiles_args){.project = p->project, .batch = BATCH_ROWS});
 }
 
+static int dashboards(struct purge *p)
+{
+	return q_purge_dashboards(&p->r->db,
+		&(struct q_purge_dashboards_args){.project = p->project, .batch = BATCH_ROWS});
+}
+
 static int keys(struct purge *p)
 {
 	return q_purge_keys(&p->r->db, &(struct q_purge_keys_args){.project = p->project});
@@ -110,7 +116,7 @@ static int drain(struct purge *p, int (*step)(struct purge *p))
 static int project(struct purge *p)
 {
 	if (inbox(p) < 0 || seen(p) < 0 || drain(p, aliases) < 0 || drain(p, profiles) < 0 ||
-		keys(p) < 0)
+		drain(p, dashboards) < 0 || keys(p) < 0)
 		return -1;
 	if (!goes_on(p))
 		return 0;
