@@ -134,6 +134,26 @@ void arena_release(struct arena *a, const struct arena_mark *m)
 	POISON(m->head->data + m->head_used, m->head->size - m->head_used);
 }
 
+bool arena_adopt(struct arena *to, struct arena *from)
+{
+	struct arena_chunk **behind = to->chunk ? &to->chunk->next : &to->chunk, *rest = *behind;
+
+	if (from->held > to->cap - to->held)
+		return false;
+	/* behind the head, which goes on being filled; like an allocation of its own, none of
+	 * these is ever filled further */
+	*behind = from->chunk;
+	for (struct arena_chunk *c = from->chunk; c; c = c->next) {
+		c->own = true;
+		behind = &c->next;
+	}
+	*behind = rest;
+	to->used += from->used;
+	to->held += from->held;
+	arena_init(from, from->cap);
+	return true;
+}
+
 static struct arena_chunk *chunk_new(struct arena *a, size_t size, bool own)
 {
 	struct arena_chunk *c;

@@ -33,6 +33,9 @@ struct arena_mark {
 
 struct arena_mark arena_mark(const struct arena *a);
 void arena_release(struct arena *a, const struct arena_mark *m);
+/* Everything in `from` gets the lifetime of `to`; `from` is empty then. False beyond the cap
+ * of `to`: then nothing has changed. No buffer that is in `from` may grow afterwards. */
+bool arena_adopt(struct arena *to, struct arena *from);
 /* size bytes, aligned to 16, uninitialised; NULL beyond the cap. */
 void *arena_alloc(struct arena *a, size_t size);
 /* As arena_alloc, zeroed. */

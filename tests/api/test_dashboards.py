@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Dashboards (insights-dashboards.md 7, D39): kept, reconciled, rendered and shared, by what
 the answers mean."""
-import itertools
+import datetime
 import sys
+import time
 import uuid
+import zoneinfo
 
+import pg
 import pug
 import protos
 import test_accounts
 from test_accounts import ORGS, PROJECTS, fails
-from people import Person, at_once, database, join
+from people import Person, at_once, database, join, until
 
+BATCH = "/events.v1.EventsService/BatchCreate"
 BOARDS = "/dashboards.v1.DashboardsService/"
 RELEASED = "/dashboard.dashboards.v1.DashboardsService/"
 XID = "0" * 20
@@ -55,6 +59,13 @@ class Project:
     def make(self, name="Board", **more):
         return Board(self, self.ok("Create", {"displayName": name, **more})["dashboard"])
 
+    def events(self, *events):
+        """(kind, user, RFC 3339 time) each."""
+        key = self.team.admin.ok(PROJECTS + "CreateApiKey", {"kind": 2}, project=self.id)["key"]
+        P.ok(BATCH, {"events": [{"eventId": str(uuid.uuid4()), "name": kind, "distinctId": user,
+                                 "timestamp": when} for kind, user, when in events]}, key=key)
+        return self
+
     def listed(self):
         return self.ok("List").get("dashboards", [])
 
@@ -71,6 +82,10 @@ class Board:
 
     def put(self, *tiles, **head):
         return self.project.ok("Upsert", self.request(*tiles, **head))["dashboard"]
+
+    def render(self, who=None, base=BOARDS, **asked):
+        return self.project.ok("QueryDashboard", {"dashboardId": self.id, **asked},
+                               who or self.project.team.viewer, base)["dashboard"]
 
     def fails(self, status, why, *tiles, **head):
         return self.project.fails(status, why, "Upsert", self.request(*tiles, **head))
@@ -145,7 +160,7 @@ def test_who_may(_):
     board = p.make()
     tile = board.put(text())["tiles"][0]
     key = team().admin.ok(PROJECTS + "CreateApiKey", {"kind": 2}, project=p.id)["key"]
-    for method in ("Create", "Get", "List", "Update", "Upsert", "Delete"):
+    for method in ("Create", "Get", "List", "Update", "Upsert", "Delete", "QueryDashboard"):
         body = {"id": board.id, "displayName": "x", "dashboardId": board.id}
         if method in ("Create", "Update", "Upsert", "Delete"):
             p.fails(403, "ORG_ROLE_FORBIDDEN", method, body, team().viewer)
@@ -352,6 +367,205 @@ def test_a_damaged_tile(_):
     # It can be replaced.
     board.put(good, bad)
     assert board.get()["tiles"][1]["insight"] == bad["insight"]
+
+
+# ---- QueryDashboard ---------------------------------------------------------------------
+
+MAY = {"from": "2026-05-01T00:00:00Z", "to": "2026-05-03T00:00:00Z"}
+
+
+def count(kind="view", **spec):
+    return {"insight": {"spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION",
+                                 "events": [{"event": {"kind": kind}}], **spec}}}
+
+
+def total(tile):
+    return float(tile["result"]["segmentation"]["total"])
+
+
+def points(tile):
+    return {p["time"]: float(p["value"])
+            for series in tile["result"]["trends"]["series"] for p in series["points"]}
+
+
+def test_render(_):
+    p = project("Asia/Kolkata").events(*[("view", f"u{i}", "2026-05-01T20:00:00Z") for i in range(3)],
+                                       ("view", "u1", "2026-05-02T12:00:00Z"), ("buy", "u1", "2026-05-02T12:00:00Z"))
+    board = p.make()
+    stored = board.put({**trend(), "displayName": "trend"}, {**text(), "displayName": "text"},
+                       {**count("buy"), "displayName": "count"}, description="what it is about",
+                       defaultTimeRange="TIME_RANGE_PRESET_LAST_1_HOUR")
+    got = board.render(timeRange=MAY)
+    assert without(got, "tiles") == without(stored, "tiles", "projectId"), got
+    assert [t["tile"] for t in got["tiles"]] == stored["tiles"]
+    one, two, three = got["tiles"]
+    # The days are those of the project, and so are the answers of Query.
+    assert points(one) == {"2026-05-01T18:30:00Z": 4.0}, one
+    assert points(one) == points({"result": team().viewer.ok("/insights.v1.InsightsService/Query", {
+        **trend()["insight"], "timeRange": MAY, "granularity": "GRANULARITY_DAY"}, project=p.id)})
+    assert set(two) == {"tile"} and total(three) == 1
+    # The granularity of the request comes before that of the dashboard.
+    hours = board.render(timeRange=MAY, granularity="GRANULARITY_HOUR")["tiles"][0]
+    assert points(hours) == {"2026-05-01T19:30:00Z": 3.0, "2026-05-02T11:30:00Z": 1.0}, hours
+    # Also at the released path, and by GET; an empty dashboard is one, too.
+    assert board.render(base=RELEASED, timeRange=MAY) == got
+    status, answer, _ = P.call(
+        BOARDS + "QueryDashboard?connect=v1&encoding=json&message=" + "%7B%22dashboardId%22%3A%22"
+        + p.make().id + "%22%7D", method="GET", token=team().viewer.token, project=p.id)
+    assert status == 200 and "tiles" not in answer["dashboard"], answer
+
+
+def test_render_refuses(_):
+    board = project().make()
+    for bad in ({}, {"dashboardId": ""}, {"dashboardId": board.id, "granularity": 9},
+                {"dashboardId": board.id, "timeRange": {"from": MAY["to"], "to": MAY["from"]}},
+                {"dashboardId": board.id, "timeRange": {"from": MAY["from"]}}):
+        board.project.fails(400, "INVALID_ARGUMENT", "QueryDashboard", bad)
+    answer = board.project.fails(404, "DASHBOARD_NOT_FOUND", "QueryDashboard", {"dashboardId": XID})
+    assert answer["message"].startswith("dashboard_id: "), answer
+
+
+def test_tiles_fail_alone(_):
+    p = project().events(("view", "u", "2026-05-01T20:00:00Z"))
+    board = p.make()
+    empty = {"insight": {"spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION",
+                                  "events": [{"event": {"kind": "view"}}, {"event": {}}]}}}
+    tiles = board.put({**count(), "displayName": "good"}, {**empty, "displayName": "late"}, text(),
+                      {**count(), "displayName": "broken", "viewMode": "DASHBOARD_TILE_VIEW_MODE_KPI"},
+                      {**trend(), "displayName": "trend"})["tiles"]
+    P.psql(f"UPDATE pugd.dashboard_tiles SET body = '\\xff' WHERE id = '{tiles[3]['id']}'")
+    P.psql("UPDATE pugd.dashboard_tiles SET body = body || '\\x2a00' "  # an insight without a query
+           f"WHERE id = '{tiles[4]['id']}'")
+    good, late, plain, broken, _ = board.render(timeRange=MAY)["tiles"]
+    assert total(good) == 1 and set(plain) == {"tile"}
+    assert set(late) == {"tile", "errorMessage"} and "event" in late["errorMessage"], late
+    assert broken["errorMessage"] == "the stored tile cannot be read", broken
+    assert broken["tile"] == without(tiles[3], "insight") | {
+        "viewMode": "DASHBOARD_TILE_VIEW_MODE_UNSPECIFIED"}, broken
+    # The cap of a window is each tile's affair: the call succeeds, whatever tiles say.
+    board.put({**count(), "displayName": "good"}, text())
+    wide = {"from": "2026-01-01T00:00:00Z", "to": "2026-05-03T00:00:00Z"}
+    tile, plain = board.render(timeRange=wide, granularity="GRANULARITY_MINUTE")["tiles"]
+    assert "time_range" in tile["errorMessage"] and "6 hours" in tile["errorMessage"], tile
+    assert set(plain) == {"tile"}
+    assert total(board.render(timeRange=wide)["tiles"][0]) == 1
+    # A zone that nobody knows any more: the window is that of UTC, tiles say why not.
+    P.psql(f"UPDATE pugd.projects SET reporting_timezone = 'Mars/Olympus' WHERE id = '{p.id}'")
+    tile, plain = board.render()["tiles"]
+    assert "zone" in tile["errorMessage"] and set(plain) == {"tile"}, tile
+
+
+def test_many_tiles(_):
+    """As many as there may be, each its own question, in their order."""
+    p = project().events(*[(f"k{i}", f"u{n}", "2026-05-01T20:00:00Z") for i in range(45) for n in range(i)])
+    board = p.make()
+    board.put(*[count(f"k{i // 2}") if i % 2 == 0 else text() for i in range(100)])
+    got = board.render(timeRange=MAY)["tiles"]
+    assert [total(t) for t in got if "result" in t] == list(range(45)) + [0] * 5
+    assert [set(t) for t in got] == [{"tile", "result"}, {"tile"}] * 50
+    # Many at once, some with tiles that fail before they wait for anything.
+    board.put(*[count(f"k{i}") for i in range(20)], *[count("") for _ in range(3)])
+    calls = [(BOARDS + "QueryDashboard", {"dashboardId": board.id, "timeRange": MAY},
+              {"token": team().viewer.token, "project": p.id}) for _ in range(12)]
+    for status, answer in at_once(*calls):
+        assert status == 200, answer
+        assert [total(t) for t in answer["dashboard"]["tiles"][:20]] == list(range(20)), answer
+
+
+# A lock that no scan gets past.
+LOCK = "BEGIN; LOCK TABLE pugd.inbox IN ACCESS EXCLUSIVE MODE"
+
+
+def test_the_call_ends_its_tiles(_):
+    """Out of time or without a client the whole call is over, and nothing goes on behind it."""
+    p = project().events(("view", "u", "2026-05-01T20:00:00Z"))
+    board = p.make()
+    board.put(*[count() for _ in range(20)], text())
+    body = {"dashboardId": board.id, "timeRange": MAY}
+    who = {"token": team().viewer.token, "project": p.id}
+    queue = lambda: sum(w["in_flight"] for w in P.admin()["workers"] if w["role"] == "worker")
+    with database() as db:
+        db.query(LOCK)
+        start = time.monotonic()
+        fails(504, "DEADLINE_EXCEEDED", BOARDS + "QueryDashboard", body, **who,
+              headers={"connect-timeout-ms": "700"})
+        assert 0.6 < time.monotonic() - start < 5
+        name = f"gone-{uuid.uuid4().hex}"
+        conn = P.connect(timeout=0.5)
+        try:
+            P.call(BOARDS + "QueryDashboard", body, **who, conn=conn, headers={"x-request-id": name})
+            raise AssertionError("the lock was not waited for")
+        except TimeoutError:
+            conn.close()
+        until(lambda: any(name in line and "canceled" in line for line in P.log().splitlines()), 10)
+        until(lambda: queue() == 0, 10)
+    assert total(board.render(timeRange=MAY)["tiles"][0]) == 1
+
+
+def test_the_budget_of_a_tile(variant):
+    """A tile that takes too long fails alone; the call has time left."""
+    with pug.Pug(variant, options=["insight_timeout=400ms", "workers=1"]) as p:
+        kw = {"token": p.sign_in(), "project": p.info["project_id"]}
+        board = p.ok(BOARDS + "Create", {"displayName": "x"}, **kw)["dashboard"]["id"]
+        p.ok(BOARDS + "Upsert", {"id": board, "displayName": "x", "tiles": [count(), text(), count()]}, **kw)
+        body = {"dashboardId": board, "timeRange": MAY}
+        with pg.connect(p.info["database_url"]) as db:
+            db.query(LOCK)
+            got = p.ok(BOARDS + "QueryDashboard", body, **kw)["dashboard"]["tiles"]
+        assert [t.get("errorMessage") for t in got] == [
+            "the query took longer than its time budget", None,
+            "the query took longer than its time budget"], got
+        got = p.ok(BOARDS + "QueryDashboard", body, **kw)["dashboard"]["tiles"]
+        assert [total(got[0]), total(got[2])] == [0, 0]
+
+
+def iso(when):
+    return when.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def test_presets(_):
+    """Days of the project's zone: the first one whole, the last one up to now."""
+    for zone in ("Asia/Kolkata", "America/New_York", "UTC"):
+        here = zoneinfo.ZoneInfo(zone)
+        now = datetime.datetime.now(here)
+        if (now + datetime.timedelta(minutes=2)).date() != now.date():
+            time.sleep(180)
+            now = datetime.datetime.now(here)
+        p = project(zone)
+        for days, preset in ((7, "LAST_7_DAYS"), (30, "UNSPECIFIED"), (365, "LAST_365_DAYS")):
+            first = datetime.datetime.combine(now.date() - datetime.timedelta(days=days - 1),
+                                              datetime.time(), here)
+            p.events((f"d{days}", "in", iso(first)), (f"d{days}", "in", iso(now)),
+                     (f"d{days}", "out", iso(first.astimezone(datetime.timezone.utc)
+                                             - datetime.timedelta(milliseconds=1))),
+                     (f"d{days}", "out", iso(now + datetime.timedelta(hours=1))))
+            board = p.make(defaultTimeRange="TIME_RANGE_PRESET_" + preset)
+            board.put(trend(f"d{days}"), defaultTimeRange="TIME_RANGE_PRESET_" + preset)
+            got = points(board.render()["tiles"][0])
+            assert sum(got.values()) == 2 and min(got) == iso(first).replace(".000Z", "Z"), (zone, got)
+        p.events(("h", "in", iso(now - datetime.timedelta(minutes=58))),
+                 ("h", "out", iso(now - datetime.timedelta(minutes=61))))
+        board = p.make()
+        board.put(count("h"), defaultTimeRange="TIME_RANGE_PRESET_LAST_1_HOUR",
+                  defaultGranularity="GRANULARITY_MINUTE")
+        assert total(board.render()["tiles"][0]) == 1
+
+
+def test_clock_changes(_):
+    """A day of 25 hours is one bucket; 14 such days by the hour are more than a request may ask
+    for. (That a preset may, tests/unit/test_preset.c and test_rules.c say, at a fixed clock.)"""
+    p = project("America/New_York").events(*[("view", "u", f"2025-11-02T{h:02}:30:00Z") for h in range(24)],
+                                           *[("view", "u", f"2025-11-03T{h:02}:30:00Z") for h in range(7)])
+    board = p.make()
+    board.put(trend())
+    days = {"from": "2025-10-26T04:00:00Z", "to": "2025-11-09T05:00:00Z"}
+    got = points(board.render(timeRange=days)["tiles"][0])
+    assert got == {"2025-11-01T04:00:00Z": 4, "2025-11-02T04:00:00Z": 25, "2025-11-03T05:00:00Z": 2}, got
+    tile = board.render(timeRange=days, granularity="GRANULARITY_HOUR")["tiles"][0]
+    assert "336 hours" in tile["errorMessage"], tile
+    hours = {"from": "2025-11-02T05:00:00Z", "to": "2025-11-02T07:00:00Z"}
+    got = points(board.render(timeRange=hours, granularity="GRANULARITY_HOUR")["tiles"][0])
+    assert got == {"2025-11-02T05:00:00Z": 1, "2025-11-02T06:00:00Z": 1}, got
 
 
 if __name__ == "__main__":

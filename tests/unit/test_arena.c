@@ -231,3 +231,60 @@ Test(arena, back_to_a_mark)
 		arena_free(&a);
 	}
 }
+
+/* What another arena held lives on, whatever both do afterwards. */
+Test(arena, adopted)
+{
+	static const size_t sizes[] = {10, 5000, 200000, 40, 70000, 3000};
+	struct arena a, b;
+	struct arena_mark m;
+	char *all[2][6];
+	size_t held;
+
+	for (int empty = 0; empty < 2; empty++) {
+		arena_init(&a, 8 << 20);
+		if (!empty)
+			memset(arena_alloc(&a, 100), 'a', 100);
+		held = a.held;
+		m = arena_mark(&a);
+		for (size_t round = 0; round < 2; round++) {
+			arena_init(&b, 1 << 20);
+			for (size_t i = 0; i < 6; i++)
+				all[round][i] =
+					memset(arena_alloc(&b, sizes[i]), (int)('0' + i), sizes[i]);
+			held = a.held + b.held;
+			cr_assert(arena_adopt(&a, &b));
+			cr_assert_eq(a.held, held);
+			cr_assert_null(b.chunk);
+			cr_assert_eq(b.held, 0);
+			/* both go on being used */
+			memset(arena_alloc(&b, 3000), 'x', 3000);
+			arena_free(&b);
+			for (size_t i = 0; i < 6; i++)
+				memset(arena_alloc(&a, sizes[i]), 'y', sizes[i]);
+		}
+		for (size_t i = 0; i < 12; i++)
+			for (size_t k = 0; k < sizes[i % 6]; k++)
+				cr_assert_eq(all[i / 6][i % 6][k], (char)('0' + i % 6));
+		/* made after the mark, so it goes with it */
+		arena_release(&a, &m);
+		cr_assert(a.held <= 4096);
+		arena_free(&a);
+		cr_assert_eq(a.held, 0);
+	}
+}
+
+Test(arena, not_adopted_beyond_the_cap)
+{
+	struct arena a, b;
+
+	arena_init(&a, 10000);
+	arena_init(&b, 10000);
+	arena_alloc(&a, 5000);
+	arena_alloc(&b, 5000);
+	cr_assert_not(arena_adopt(&a, &b));
+	cr_assert(b.held > 0 && a.held <= a.cap);
+	arena_free(&b);
+	cr_assert(arena_adopt(&a, &b)); /* nothing */
+	arena_free(&a);
+}

@@ -467,3 +467,52 @@ Test(rules, activity_lists)
 	wrong("activity.v1.GetActivityFeedRequest", "{}", "distinct_id");
 	wrong("activity.v1.ListRequest", "{}", "");
 }
+
+/* Windows of presets may be an hour longer than the caps: clocks may have been set back (D39). */
+Test(rules, slack_of_windows)
+{
+	static const struct {
+		const char *to;
+		int64_t slack_ms;
+		bool ok;
+	} all[] = {
+		{"2025-11-09T04:00:00Z", 0, true},
+		{"2025-11-09T04:00:00.001Z", 0, false},
+		{"2025-11-09T05:00:00Z", 3600000, true},
+		{"2025-11-09T05:00:00.001Z", 3600000, false},
+	};
+	char json[400];
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		const ProtobufCMessage *msg;
+		struct pb_check check;
+
+		snprintf(json, sizeof(json),
+			"{\"spec\":{\"insightType\":1},\"granularity\":\"GRANULARITY_HOUR\","
+			"\"timeRange\":{\"from\":\"2025-10-26T04:00:00Z\",\"to\":\"%s\"}}",
+			all[i].to);
+		msg = read_ok("insights.v1.QueryRequest", json);
+		pb_check_init(&check, &arena);
+		check.slack_ms = all[i].slack_ms;
+		validate_message(&check, type_of("insights.v1.QueryRequest"), msg);
+		cr_expect_eq(check.n == 0, all[i].ok, "%zu", i);
+		arena_free(&arena);
+	}
+}
+
+#define UPSERT "dashboards.v1.DashboardsServiceUpsertRequest"
+#define TILE   "\"markdown\":{\"body\":\"x\"}"
+
+Test(rules, tiles)
+{
+	wrong(UPSERT,
+		"{\"id\":\"d\",\"displayName\":\"x\",\"tiles\":[{" TILE "},{" TILE
+		",\"id\":\"\"},{" TILE ",\"id\":\"a\"},{" TILE ",\"id\":\"b\"}]}",
+		"");
+	wrong(UPSERT,
+		"{\"id\":\"d\",\"displayName\":\"x\",\"tiles\":[{" TILE ",\"id\":\"a\"},{" TILE
+		",\"id\":\"b\"},{" TILE ",\"id\":\"a\"}]}",
+		"tiles[2].id INVALID_TILE_CONTENT");
+	wrong("dashboards.v1.VisualizationOptions", "{\"logScale\":true,\"zeroBaseline\":true}",
+		"-");
+}

@@ -27,10 +27,12 @@ int board_read(struct call *c, struct db *db, int32_t project, const char *id,
 	return n < 0 ? call_fail_db(c, db) : n;
 }
 
-int board_gone(struct call *c, const char *id)
+int board_gone(struct call *c, const char *field, const char *id)
 {
+	struct str text = arena_printf(c->arena, "%s: no such dashboard", field);
+
 	return call_fail_resource(
-		c, "DASHBOARD_NOT_FOUND", "dashboard", id, "id: no such dashboard");
+		c, "DASHBOARD_NOT_FOUND", "dashboard", id, text.p ? text.p : "no such dashboard");
 }
 
 Google__Protobuf__Timestamp *board_time(struct call *c, int64_t us)

@@ -23,8 +23,8 @@ struct board_head board_head(const char *name, const char *description,
 /* All dashboards of a project (id == NULL) or one. Their number, or -1 after call_fail(). */
 int board_read(struct call *c, struct db *db, int32_t project, const char *id,
 	struct q_dashboard_read_row **rows);
-/* DASHBOARD_NOT_FOUND; returns -1. */
-int board_gone(struct call *c, const char *id);
+/* DASHBOARD_NOT_FOUND for the id in that field; returns -1. */
+int board_gone(struct call *c, const char *field, const char *id);
 /* With its tiles; a tile that cannot be decoded fails the call. NULL after call_fail(). */
 Dashboards__V1__Dashboard *board_message(
 	struct call *c, const struct q_dashboard_read_row *row, bool with_share);

@@ -206,7 +206,7 @@ static Dashboards__V1__Dashboard *answer(struct call *c, struct db *tx, const st
 	int n = board_read(c, tx, c->who.project, u->in->id, &rows);
 
 	if (n == 0)
-		board_gone(c, u->in->id);
+		board_gone(c, "id", u->in->id);
 	d = n > 0 ? board_message(c, &rows[0], false) : NULL;
 	ordered = d ? call_alloc(c, (d->n_tiles + 1) * sizeof(*ordered)) : NULL;
 	if (!ordered)
@@ -234,7 +234,7 @@ static int reconcile(
 	if (n < 0)
 		return failed(c, tx);
 	if (n == 0)
-		return board_gone(c, u->in->id);
+		return board_gone(c, "id", u->in->id);
 	n = q_dashboard_tiles(tx, &(struct q_dashboard_tiles_args){lock.id}, &stored);
 	if (n < 0)
 		return failed(c, tx);

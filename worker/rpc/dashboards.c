@@ -50,7 +50,7 @@ int rpc_dashboards_delete(struct call *c, const Dashboards__V1__DashboardsServic
 	(void)out;
 	if (n < 0)
 		return call_fail_db(c, &c->db);
-	return n == 0 ? board_gone(c, in->id) : 0;
+	return n == 0 ? board_gone(c, "id", in->id) : 0;
 }
 
 /* As it is now; NULL after call_fail(). */
@@ -60,7 +60,7 @@ static Dashboards__V1__Dashboard *current(struct call *c, const char *id)
 	int n = board_read(c, &c->db, c->who.project, id, &rows);
 
 	if (n == 0)
-		board_gone(c, id);
+		board_gone(c, "id", id);
 	return n > 0 ? board_message(c, &rows[0], true) : NULL;
 }
 
@@ -119,7 +119,7 @@ int rpc_dashboards_update(struct call *c, const Dashboards__V1__DashboardsServic
 	if (n < 0)
 		return call_fail_db(c, &c->db);
 	if (n == 0)
-		return board_gone(c, in->id);
+		return board_gone(c, "id", in->id);
 	out->dashboard = current(c, in->id);
 	return out->dashboard ? 0 : -1;
 }

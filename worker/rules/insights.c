@@ -232,7 +232,7 @@ void rule_query_request(struct pb_check *check, const ProtobufCMessage *message)
 		return;
 	if (wkt_to_ms(range->to->seconds, range->to->nanos) -
 			wkt_to_ms(range->from->seconds, range->from->nanos) >
-		hours[granularity] * 3600000)
+		hours[granularity] * 3600000 + check->slack_ms)
 		pb_violation(check, "time_range",
 			"time_range must not be longer than %lld hours with this granularity",
 			(long long)hours[granularity]);
