@@ -12,6 +12,8 @@ import pug
 
 AUTH, ORGS = "/auth.v1.AuthService/", "/orgs.v1.OrgsService/"
 LIST = "/activity.v1.ActivityService/List"
+BOARDS = "/dashboards.v1.DashboardsService/"
+SHARED = "/dashboards.v1.SharedDashboardsService/Query"
 PROVIDERS = "/orgemailproviders.v1.OrgEmailProvidersService/"
 
 
@@ -119,6 +121,40 @@ def test_provider_secrets_are_sealed_anew(variant):
         r.finish()
         token = p.sign_in()
         assert p.ok(PROVIDERS + "Get", {"orgId": org}, token=token)["redactedSecret"] == "re_12345***cdef"
+
+
+def test_shared_links_stay(variant):
+    """A link works whatever becomes of the keys, and Get goes on showing it."""
+    with Rotating(variant) as r:
+        p = r.p
+        kw = {"token": p.sign_in(), "project": p.info["project_id"]}
+        board = p.ok(BOARDS + "Create", {"displayName": "x"}, **kw)["dashboard"]["id"]
+        link = p.ok(BOARDS + "Update", {"id": board, "displayName": "x", "isPublic": True},
+                    **kw)["dashboard"]["shareId"]
+
+        def sealed():
+            return p.psql("SELECT encode(sealed, 'hex') FROM pugd.dashboard_shares")
+
+        def works():
+            assert p.ok(BOARDS + "Get", {"id": board}, **kw)["dashboard"]["shareId"] == link
+            assert p.ok(SHARED, {"shareId": link})["dashboard"]["id"] == board
+        before = sealed()
+        r.rotate()
+        works()
+        end = time.monotonic() + 90
+        while sealed() == before:
+            assert time.monotonic() < end, "the keeper has not sealed it again"
+            time.sleep(0.05)
+        r.finish()
+        kw["token"] = p.sign_in()
+        works()
+        # With no key for it at all there is no link to show; the one that is out there works.
+        r.fresh_key()
+        reload(p)
+        kw["token"] = p.sign_in()
+        got = p.ok(BOARDS + "Get", {"id": board}, **kw)["dashboard"]
+        assert "shareId" not in got and got["displayName"] == "x", got
+        assert p.ok(SHARED, {"shareId": link})["dashboard"]["id"] == board
 
 
 def test_a_bad_credential_changes_nothing(variant):

@@ -23,7 +23,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 # Values under these names in requests and answers, and in these headers, are nobody's
 # business: never in a log line, an error text or a metric (SECURITY.md).
 SECRET_NAMES = {"password", "token", "refreshToken", "key", "apiKey", "credential", "code",
-                "codeVerifier", "nonce", "email", "recipient"}
+                "codeVerifier", "nonce", "email", "recipient", "shareId"}
 SECRET_HEADERS = ("x-api-key", "authorization")
 BANNER = re.compile(r"pugd serves at .*?Stop: \^C", re.S)
 WORD = re.compile(r"[\w@.+-]{8,}")

@@ -15,6 +15,7 @@
 #include "worker/insights/preset.h"
 #include "worker/rpc/board.h"
 #include "worker/rpc/insight.h"
+#include "worker/rpc/share.h"
 #include "worker/worker.h"
 
 enum { AT_ONCE = 8 /* tiles */ };
@@ -283,5 +284,33 @@ int rpc_dashboards_query_dashboard(struct call *c,
 	if (n == 0)
 		return board_gone(c, "dashboard_id", in->dashboard_id);
 	out->dashboard = render(c, &rows[0], zone.reporting_timezone, &asked);
+	return out->dashboard ? 0 : -1;
+}
+
+/* Whoever has the link is told that it is not there when it is off, rotated or never was. */
+int rpc_dashboards_shared_query(struct call *c,
+	const Dashboards__V1__SharedDashboardsServiceQueryRequest *in,
+	Dashboards__V1__SharedDashboardsServiceQueryResponse *out)
+{
+	struct window asked = {in->time_range, in->granularity};
+	uint8_t hash[SHARE_HASH];
+	struct q_dashboard_shared_row found;
+	struct q_dashboard_read_row *rows;
+	int n;
+
+	share_hash(str_of(in->share_id), hash);
+	n = q_dashboard_shared(&c->db,
+		&(struct q_dashboard_shared_args){{(const char *)hash, sizeof(hash)}}, &found);
+	if (n < 0)
+		return call_fail_db(c, &c->db);
+	if (n > 0)
+		n = board_read(c, &c->db, found.project, found.id.p, &rows);
+	if (n < 0)
+		return -1;
+	if (n == 0)
+		return call_fail_resource(c, "DASHBOARD_NOT_FOUND", "dashboard_share", in->share_id,
+			"share_id: no such shared dashboard");
+	c->who.project = found.project; /* whose events the tiles ask for */
+	out->dashboard = render(c, &rows[0], found.reporting_timezone, &asked);
 	return out->dashboard ? 0 : -1;
 }
