@@ -17,6 +17,7 @@ all: build/pugd
 
 -include proto/gen/rules.mk
 -include sql/gen/rules.mk
+-include worker/ingest/gen/rules.mk
 PROTO_STAMP := $(GEN)/.proto.stamp
 
 # ---- flags -------------------------------------------------------------------
@@ -28,8 +29,9 @@ HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPI
 # Hidden: a name of ours must not stand in for one that two libraries share (libjwt
 # calls jansson's json_object(), and an executable's symbols come first).
 COMMON := -std=c11 -D_GNU_SOURCE -fvisibility=hidden -DPUGD_VERSION='"$(VERSION)"' -I. -I$(GEN) -g -MMD -MP \
-	-fno-omit-frame-pointer $(shell pkg-config --cflags libpq libprotobuf-c libjwt libcurl jansson 2>/dev/null)
-LIBS := $(shell pkg-config --libs libpq libprotobuf-c libjwt libcurl jansson 2>/dev/null) -lssl -lcrypto -lz \
+	-fno-omit-frame-pointer $(shell pkg-config --cflags libpq libprotobuf-c libjwt libcurl jansson libpcre2-8 libmaxminddb 2>/dev/null)
+LIBS := $(shell pkg-config --libs libpq libprotobuf-c libjwt libcurl jansson \
+	libpcre2-8 libmaxminddb 2>/dev/null) -lssl -lcrypto -lz \
 	-llz4 -lcrypt -lpthread -lm
 HARDEN_LD := -pie -Wl,-z,relro,-z,now
 
@@ -69,7 +71,7 @@ LDFLAGS_fuzz := $(SAN)
 
 SRC  := $(sort $(wildcard shm/*.c shm/base/*.c proto/*.c worker/*.c worker/*/*.c \
 	master/*.c master/cli/*.c))
-GENC := $(PROTO_GEN_C) $(SQL_GEN_C)
+GENC := $(PROTO_GEN_C) $(SQL_GEN_C) $(AGENT_GEN_C)
 OBJ  := $(SRC:.c=.o) $(patsubst $(GEN)/%.c,gen/%.o,$(GENC)) \
 	$(patsubst /usr/share/llhttp/%.c,llhttp/%.o,$(LLHTTP_SRC))
 LIBOBJ := $(filter-out master/main.o,$(OBJ))
@@ -115,7 +117,7 @@ build/pugd: build/release/pugd
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # Programs of the tests: linked like pugd, without master/main.c.
-PROGRAMS := wire/echo_main conformance/server_main storm/shm_kill db/db_probe master/fake_main \
+PROGRAMS := wire/echo_main api/agent_probe conformance/server_main storm/shm_kill db/db_probe master/fake_main \
 	bench/bench_main
 PROGRAMS := $(foreach p,$(PROGRAMS),$(if $(wildcard tests/$(p).c),$(p)))
 # The conformance suite has a method table of its own (tests/conformance/rules.mk).

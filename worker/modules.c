@@ -11,6 +11,7 @@
 #include "worker/crumb.h"
 #include "worker/db/pool.h"
 #include "worker/identity/identity.h"
+#include "worker/ingest/enrich.h"
 #include "worker/ingest/ingest.h"
 #include "worker/jobs/jobs.h"
 #include "worker/worker.h"
@@ -23,6 +24,8 @@ static void park(void)
 
 int worker_modules_start(struct worker *w)
 {
+	int status;
+
 	w->methods = &pb_product_methods;
 	w->db = db_pool_new(w);
 	if (!w->db)
@@ -32,7 +35,10 @@ int worker_modules_start(struct worker *w)
 	if (w->keeper)
 		return 0;
 	w->ingest = ingest_new(w);
-	return w->ingest ? identity_start(w) : EXIT_FAILURE;
+	if (!w->ingest)
+		return EXIT_FAILURE;
+	status = enricher_start(w);
+	return status ? status : identity_start(w);
 }
 
 bool worker_modules_up(const struct worker *w)
@@ -58,6 +64,8 @@ void worker_modules_stop(struct worker *w)
 	w->identity = NULL;
 	mailer_free(w->mailer);
 	w->mailer = NULL;
+	enricher_free(w->enricher);
+	w->enricher = NULL;
 	ingest_free(w->ingest);
 	w->ingest = NULL;
 	db_pool_free(w->db);

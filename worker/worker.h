@@ -17,6 +17,7 @@ struct segment;
 struct slot;
 struct net;
 struct ingest;
+struct enricher;
 struct insights;
 struct identity;
 struct mailer;
@@ -36,6 +37,7 @@ struct worker {
 	struct offload *offload;
 	struct net *net;
 	struct ingest *ingest;     /* group commit */
+	struct enricher *enricher; /* what is added to events */
 	struct identity *identity; /* providers that people sign in by; NULL: none */
 	struct job_state *jobs;    /* of the keeper, jobs/jobs.c; else NULL */
 	struct mailer *mailer;     /* of the keeper, jobs/mail.c; else NULL */

@@ -20,6 +20,7 @@
 #include "shm/segment.h"
 #include "worker/call/call.h"
 #include "worker/coro.h"
+#include "worker/ingest/enrich.h"
 #include "worker/ingest/ingest.h"
 #include "worker/insights/scan.h"
 #include "worker/store/encode.h"
@@ -301,6 +302,7 @@ static void setup(void)
 	setup_table();
 	store_events();
 	worker.methods = &table;
+	must(enricher_start(&worker) == 0);
 	coro_setup(4);
 }
 

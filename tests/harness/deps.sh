@@ -5,7 +5,8 @@ set -eu
 
 build="gcc make pkg-config libc6-dev libpq-dev libssl-dev zlib1g-dev liblz4-dev libjwt-dev
 libcurl4-openssl-dev libjansson-dev libcrypt-dev protobuf-compiler libprotobuf-dev libprotobuf-c-dev protobuf-c-compiler
-python3-minimal python3-protobuf tzdata"
+libpcre2-dev libmaxminddb-dev uap-core
+python3-minimal python3-protobuf python3-yaml tzdata"
 # The server's own tools: a private PostgreSQL, and curl for the printed examples.
 run="postgresql postgresql-client curl ca-certificates"
 test="libcriterion-dev clang clang-format-14 pgbouncer mandoc systemd openssl git procps

@@ -99,6 +99,11 @@ static bool trusted(const struct options *opt, const uint8_t addr[16])
 	       (opt->dev && client_addr_in(addr, STR("127.0.0.0/8 ::1 unix")));
 }
 
+bool client_addr_trusted(const struct call *c)
+{
+	return trusted(c->w->opt, c->rq->peer_addr);
+}
+
 /* Walks one header from its right end; true when the walk is over. */
 static bool walk(struct call *c, struct str list)
 {

@@ -3,6 +3,9 @@
 
 #include "worker/cli/cli.h"
 #include "worker/identity/identity.h"
+#include "worker/ingest/enrich.h"
+
+_Static_assert((int)GEO_ERROR <= (int)CONFIG_ERROR, "one text for both");
 
 int cli_check_worker(const struct options *opt, int argc, char **argv)
 {
@@ -10,7 +13,7 @@ int cli_check_worker(const struct options *opt, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	if (identity_check(opt, error))
+	if (identity_check(opt, error) && enricher_check(opt, error))
 		return 0;
 	fprintf(stderr, "%s\n", error);
 	return 1;

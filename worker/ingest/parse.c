@@ -1,20 +1,6 @@
-/*
- * See parse.h. Enrichment will join here, between the message and the event; what
- * a client may never set is dropped already.
- */
+/* See parse.h. */
 #include "shm/base/hash.h"
 #include "worker/ingest/parse.h"
-
-/* The server's own words (events-profiles.md 1.9); the address is never stored. */
-static const char *const server_only[] = {"$ip", "$bot_score", "$verified_bot"};
-
-static bool is_server_only(struct str key)
-{
-	for (size_t i = 0; i < sizeof(server_only) / sizeof(server_only[0]); i++)
-		if (str_eq(key, str_of(server_only[i])))
-			return true;
-	return false;
-}
 
 static struct str text(const char *z)
 {
@@ -87,18 +73,19 @@ static bool plain_value(const Google__Protobuf__Value *in, struct value *v)
 	}
 }
 
-static int parse_props(struct call *c, const Events__V1__Event *in, struct event *ev)
+static int parse_props(
+	struct call *c, struct enrich *x, const Events__V1__Event *in, struct event *ev)
 {
 	size_t plain = in->properties ? in->properties->n_fields : 0;
 	size_t most = in->n_auto_properties + in->n_custom_properties + plain;
-	struct prop *out = call_alloc(c, (most + 1) * sizeof(*out));
+	struct prop *out = call_alloc(c, (most + ENRICH_ROOM) * sizeof(*out));
 	uint32_t n = 0;
 
 	if (!out)
 		return -1;
 	for (size_t i = 0; i < in->n_auto_properties; i++) {
 		out[n] = (struct prop){text(in->auto_properties[i]->key), SCOPE_AUTO, {0}};
-		if (in->auto_properties[i]->value && !is_server_only(out[n].key) &&
+		if (in->auto_properties[i]->value &&
 			typed_value(in->auto_properties[i]->value, &out[n].value))
 			n++;
 	}
@@ -113,16 +100,17 @@ static int parse_props(struct call *c, const Events__V1__Event *in, struct event
 
 		out[n] = (struct prop){
 			key, key.n && key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM, {0}};
-		if (in->properties->fields[i]->value && !is_server_only(key) &&
+		if (in->properties->fields[i]->value &&
 			plain_value(in->properties->fields[i]->value, &out[n].value))
 			n++;
 	}
 	ev->props = out;
-	ev->n_props = n;
+	ev->n_props = enrich_props(x, out, n);
 	return 0;
 }
 
-int parse_event(struct call *c, const Events__V1__Event *in, int64_t now_ms, struct event *ev)
+int parse_event(struct call *c, struct enrich *x, const Events__V1__Event *in, int64_t now_ms,
+	struct event *ev)
 {
 	static const uint8_t none[16];
 	const Google__Protobuf__Timestamp *when = in->occur_time ? in->occur_time : in->timestamp;
@@ -139,5 +127,5 @@ int parse_event(struct call *c, const Events__V1__Event *in, int64_t now_ms, str
 	/* the all-zero session means none (D61) */
 	if (in->session_id && str_uuid(str_of(in->session_id), ev->session))
 		ev->has_session = memcmp(ev->session, none, 16) != 0;
-	return parse_props(c, in, ev);
+	return parse_props(c, x, in, ev);
 }

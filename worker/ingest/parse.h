@@ -4,10 +4,13 @@
 
 #include "proto/events/v1/events.pb-c.h"
 #include "worker/call/call.h"
+#include "worker/ingest/enrich.h"
 #include "worker/store/event.h"
 
-/* Fills *ev from a message that passed all rules; strings stay the message's. An
- * event without a time happened at now_ms. 0, or -1 after call_fail(). */
-int parse_event(struct call *c, const Events__V1__Event *in, int64_t now_ms, struct event *ev);
+/* Fills *ev from a message that passed all rules, and completes its properties;
+ * strings stay the message's. An event without a time happened at now_ms. 0, or -1 after
+ * call_fail(). */
+int parse_event(struct call *c, struct enrich *x, const Events__V1__Event *in, int64_t now_ms,
+	struct event *ev);
 
 #endif

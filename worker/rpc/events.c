@@ -45,14 +45,16 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 	struct ingest_batch batch = {
 		.project = c->who.project, .events = events, .bytes = c->message.n};
 	int64_t now_ms = clock_real_ms();
+	struct enrich x;
 	uint32_t dropped = 0;
 
 	if (!events)
 		return -1;
+	enrich_begin(c, &x);
 	for (size_t i = 0; i < in->n_events; i++) {
 		if (in->events[i]->has_cookieless && in->events[i]->cookieless)
 			dropped++;
-		else if (parse_event(c, in->events[i], now_ms, &events[batch.n++]) < 0)
+		else if (parse_event(c, &x, in->events[i], now_ms, &events[batch.n++]) < 0)
 			return -1;
 	}
 	if (in->n_events && limit_events(c, in->n_events) < 0)
