@@ -70,10 +70,11 @@ static const char *country_label(const char *p, const char *end)
 static bool is_google(struct str s)
 {
 	static const struct str google = TEXT("google.");
-	const char *end = s.p + s.n, *p;
+	const char *end, *p;
 
-	if (str_eq(s, STR("google")))
-		return true;
+	if (s.n <= google.n)
+		return str_eq(s, STR("google"));
+	end = s.p + s.n;
 	for (size_t i = 0; i + google.n < s.n; i++) {
 		if ((i > 0 && s.p[i - 1] != '.') || memcmp(s.p + i, google.p, google.n) != 0)
 			continue;
