@@ -77,7 +77,7 @@ static void expect(enum auto_key k, const char *text, const char *what)
 Test(attribution, every_key_is_found)
 {
 	for (int k = 0; k < AUTO_COUNT; k++)
-		cr_expect_eq(autokey_find(autokey_name((enum auto_key)k)), k, "%.*s",
+		cr_expect_eq((int)autokey_find(autokey_name((enum auto_key)k)), k, "%.*s",
 			STR_ARG(autokey_name((enum auto_key)k)));
 	for (const char *const *p = (const char *const[]){"", "$", "$o", "$oS", "$urls", "os",
 		     "$referrerDomains", "$browserVersiom", NULL};
