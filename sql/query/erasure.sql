@@ -1,4 +1,4 @@
--- Erasure of persons (D27; schema in 005_erasure.sql): the requests, and the steps of the
+-- Erasure of persons (D27; schema in 004_erasure.sql): the requests, and the steps of the
 -- keeper (worker/jobs/eraser.c), each of which may be repeated.
 
 -- name: erase :one

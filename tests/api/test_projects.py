@@ -68,7 +68,14 @@ class Project:
               WITH d AS (INSERT INTO pugd.dashboards (id, project, display_name, time_range, granularity)
                 SELECT lpad('{self.num}d' || i, 20, '0'), {self.num}, 'd', 1, 1 FROM generate_series(1, 1200) i
                 RETURNING id)
-              INSERT INTO pugd.dashboard_tiles (id, dashboard, body) SELECT reverse(id), id, '' FROM d""")
+              INSERT INTO pugd.dashboard_tiles (id, dashboard, body) SELECT reverse(id), id, '' FROM d;
+              INSERT INTO pugd.imports (project, source, read_bytes, read_sha256)
+                VALUES ({self.num}, '-', 1, sha256('x'));
+              INSERT INTO pugd.erasures (project, id, external_id, high, fence, due_at)
+                SELECT {self.num}, lpad(i::text, 20, '0'), i::text, 1, '1', now() + interval '1 year'
+                FROM generate_series(1, 1200) i;
+              INSERT INTO pugd.tombstones (project, erasure, distinct_id, high)
+                SELECT {self.num}, lpad(i::text, 20, '0'), i::text, 1 FROM generate_series(1, 1200) i""")
         return self
 
     def remains(self):
@@ -78,7 +85,8 @@ class Project:
                 "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
                 "WHERE c.relnamespace = 'pugd'::regnamespace AND c.relkind IN ('r', 'p') "
                 "AND NOT c.relispartition AND a.attname = 'project' AND a.attnum > 0 ORDER BY 1")]
-            assert {"aliases", "api_keys", "dashboards", "event_seen", "inbox", "profiles", "usage_days"} <= set(tables)
+            assert {"aliases", "api_keys", "dashboards", "erasures", "event_seen", "imports", "inbox", "profiles",
+                    "tombstones", "usage_days"} <= set(tables)
             got = {t: int(db.one(f"SELECT count(*) FROM pugd.{t} WHERE project = {self.num}"))
                    for t in tables}
         return {t: n for t, n in got.items() if n}
@@ -248,7 +256,7 @@ def test_purge(_):
     neighbour = Project(doomed.org).fill(seen=100, blobs=5, people=50)
     before, kept = usage(doomed.org), neighbour.remains()
     doomed.delete()
-    assert "api_keys" not in doomed.remains() and len(doomed.remains()) == 5, doomed.remains()
+    assert "api_keys" not in doomed.remains() and len(doomed.remains()) == 8, doomed.remains()
     doomed.is_due()
 
     def over():

@@ -1,4 +1,4 @@
-/* See eraser.h. What hides a person, and why nothing can slip by, is in 005_erasure.sql. */
+/* See eraser.h. What hides a person, and why nothing can slip by, is in 004_erasure.sql. */
 #include "worker/jobs/eraser.h"
 
 #include "q.h"

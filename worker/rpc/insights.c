@@ -51,8 +51,8 @@ int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct 
 				   insights[kind].session != (in->spec->session != NULL)))
 		kind++;
 	if (kind == n)
-		return call_fail(
-			c, CODE_UNIMPLEMENTED, NULL, "this kind of insight is not available yet");
+		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
+			"spec.insight_type is not known, or has no session metrics");
 	scan_init(&scan, c);
 	result = compile_and_run(c, &scan, in, zone, out, kind);
 	scan_free(&scan);

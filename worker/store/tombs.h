@@ -1,7 +1,7 @@
 /*
  * Tombstones (D27): which events are hidden because their person is being erased. An id is
  * hidden in everything whose place in pugd.inbox_order lies below a deletion's `high`
- * (sql/schema/005_erasure.sql), so that the same id may come again as a new person.
+ * (sql/schema/004_erasure.sql), so that the same id may come again as a new person.
  */
 #ifndef STORE_TOMBS_H
 #define STORE_TOMBS_H
