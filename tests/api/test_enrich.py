@@ -6,6 +6,7 @@ import datetime
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -249,6 +250,7 @@ def server(**options):
         finally:
             child.terminate()
             child.wait(60)
+            shutil.rmtree(folder)
 
 
 def test_strangers_are_not_believed(_):
