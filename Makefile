@@ -152,7 +152,7 @@ build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o build/fuzz/libpugd.a
 unit/%: build/test/unit/%
 	$<
 
-.PHONY: all run test storm check asan bench fuzz conformance sql-check fmt fmt-check layers install \
+.PHONY: all run test storm check asan bench bench-ingest fuzz conformance sql-check fmt fmt-check layers install \
 	dist clean deps deps-test npm tests-test tests-asan debian13 warn
 .SECONDARY:
 
@@ -197,6 +197,11 @@ conformance: deps-test
 bench: deps-test
 	@$(MAKE) --no-print-directory -j2 build/pugd
 	@$(PYTHON) tests/bench/run.py
+
+# Thresholds: `make bench-ingest CHECK=--check`.
+bench-ingest: deps-test
+	@$(MAKE) --no-print-directory -j2 build/pugd
+	@$(PYTHON) tests/bench/ingest.py $(CHECK)
 
 sql-check:
 	@$(PYTHON) sql/gen/check.py

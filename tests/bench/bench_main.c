@@ -6,12 +6,17 @@
  *
  *   bench_main http HOST:PORT CLIENTS MILLISECONDS TEMPLATE [REQUESTS-PER-SECOND]
  *   bench_main copy CONNINFO  CLIENTS MILLISECONDS TEMPLATE STATEMENT
+ *   bench_main insert CONNINFO CLIENTS MILLISECONDS TEMPLATE STATEMENT
  *
  * At a rate, a request's time counts from the moment when it was due, so that a
  * client that was held up does not hide what its next requests would have seen.
  *
+ * BENCH_IDS=4 makes UUIDv4s; BENCH_RESEND=PERCENT keeps so many of a request's ids,
+ * so that they were sent by the request before.
+ *
  * A template is a line "EVENTS OFFSET..." and then the bytes to send; at each offset
- * the 36 characters of a UUID are replaced. The answer is one line of JSON.
+ * the 36 characters of a UUID are replaced; for `insert` a NUL ends each parameter of
+ * the statement. The answer is one line of JSON.
  */
 #include <errno.h>
 #include <libpq-fe.h>
@@ -39,7 +44,8 @@ struct bench {
 	size_t *offsets;
 	unsigned events;
 	uint64_t end_ns;
-	bool copy;
+	bool copy, insert, v4;
+	unsigned resend; /* events of a request, from its first on, that keep their ids */
 	pthread_barrier_t start;
 	uint64_t duration_ms, gap_ns; /* between two requests of one client; 0: none */
 };
@@ -105,9 +111,9 @@ static void next_id(struct client *c, int64_t ms, uint8_t id[16])
 		z ^= z >> 31;
 		memcpy(id + i, &z, 8);
 	}
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < 6 && !c->b->v4; i++)
 		id[i] = (uint8_t)(ms >> (40 - 8 * i));
-	id[6] = (uint8_t)(0x70 | (id[6] & 0x0f));
+	id[6] = (uint8_t)((c->b->v4 ? 0x40 : 0x70) | (id[6] & 0x0f));
 	id[8] = (uint8_t)(0x80 | (id[8] & 0x3f));
 }
 
@@ -117,7 +123,7 @@ static void fresh_ids(struct client *c)
 	uint8_t id[16];
 	char text[UUID_TEXT + 1];
 
-	for (unsigned i = 0; i < c->b->events; i++) {
+	for (unsigned i = c->n ? c->b->resend : 0; i < c->b->events; i++) {
 		next_id(c, ms, id);
 		str_uuid_text(id, text);
 		memcpy(c->data + c->b->offsets[i], text, UUID_TEXT);
@@ -206,6 +212,33 @@ static void copy_once(struct client *c)
 	}
 }
 
+/* ---- INSERT ---- */
+
+enum { PARAMS_MAX = 64 };
+
+static void insert_prepare(struct client *c)
+{
+	PGresult *r = PQprepare(c->db, "s", c->b->statement, 0, NULL);
+
+	if (PQresultStatus(r) != PGRES_COMMAND_OK)
+		die("PREPARE", PQerrorMessage(c->db));
+	PQclear(r);
+}
+
+static void insert_once(struct client *c)
+{
+	const char *params[PARAMS_MAX];
+	int n = 0;
+	PGresult *r;
+
+	for (size_t at = 0; at < c->b->n && n < PARAMS_MAX; at += strlen(c->data + at) + 1)
+		params[n++] = c->data + at;
+	r = PQexecPrepared(c->db, "s", n, params, NULL, NULL, 0);
+	if (PQresultStatus(r) != PGRES_COMMAND_OK)
+		die("INSERT", PQerrorMessage(c->db));
+	PQclear(r);
+}
+
 /* ---- clients ---- */
 
 static void client_open(struct client *c)
@@ -214,13 +247,15 @@ static void client_open(struct client *c)
 	memcpy(c->data, c->b->data, c->b->n);
 	hash_random(&c->rng, sizeof(c->rng));
 	c->micros = need(calloc(SAMPLES_MAX, sizeof(*c->micros)));
-	if (!c->b->copy) {
+	if (!c->b->copy && !c->b->insert) {
 		http_open(c);
 		return;
 	}
 	c->db = PQconnectdb(c->b->target);
 	if (PQstatus(c->db) != CONNECTION_OK)
 		die("connect", PQerrorMessage(c->db));
+	if (c->b->insert)
+		insert_prepare(c);
 }
 
 /* When the next request is due: at once, or a gap after the last one was. */
@@ -254,6 +289,8 @@ static void *client_run(void *arg)
 		now = wait_turn(c, due);
 		if (c->b->copy) {
 			copy_once(c);
+		} else if (c->b->insert) {
+			insert_once(c);
 		} else {
 			http_send(c);
 			http_answer(c);
@@ -297,7 +334,9 @@ int main(int argc, char **argv)
 	uint64_t begin;
 
 	b.copy = argc > 1 && strcmp(argv[1], "copy") == 0;
-	if (argc < 6 || argc > 7 || (b.copy && argc != 7))
+	b.insert = argc > 1 && strcmp(argv[1], "insert") == 0;
+	b.v4 = getenv("BENCH_IDS") != NULL;
+	if (argc < 6 || argc > 7 || ((b.copy || b.insert) && argc != 7))
 		die("usage", "see bench_main.c");
 	b.target = argv[2];
 	b.statement = argv[6];
@@ -305,9 +344,11 @@ int main(int argc, char **argv)
 	b.duration_ms = strtoul(argv[4], NULL, 10);
 	if (n < 1 || n > CLIENTS_MAX)
 		die("clients", argv[3]);
-	if (!b.copy && argc == 7 && strtod(argv[6], NULL) > 0)
+	if (!b.copy && !b.insert && argc == 7 && strtod(argv[6], NULL) > 0)
 		b.gap_ns = (uint64_t)(1e9 * (double)n / strtod(argv[6], NULL));
 	read_template(&b, argv[5]);
+	if (getenv("BENCH_RESEND"))
+		b.resend = b.events * (unsigned)strtoul(getenv("BENCH_RESEND"), NULL, 10) / 100;
 	pthread_barrier_init(&b.start, NULL, (unsigned)n + 1);
 	for (size_t i = 0; i < n; i++) {
 		clients[i].b = &b;
