@@ -217,7 +217,7 @@ layers:
 # gcc and clang without warnings: the product and every C program of the tests.
 WARN_OBJ := master/main.o $(UNIT:%=tests/unit/%.o) $(PROGRAMS:%=tests/%.o) $(FUZZ:%=tests/fuzz/%.o) \
 	tests/fuzz/replay.o tests/conformance/handlers.o
-build/wgcc/tests/conformance/%.o build/wclang/tests/conformance/%.o: $(CONF_GEN)/stamp
+$(foreach v,wgcc wclang,build/$(v)/tests/conformance/server_main.o build/$(v)/tests/conformance/handlers.o): $(CONF_GEN)/stamp
 -include $(foreach v,wgcc wclang,$(WARN_OBJ:%.o=build/$(v)/%.d))
 warn: deps-test
 	@$(MAKE) --no-print-directory -j2 $(foreach v,wgcc wclang,build/$(v)/libpugd.a $(WARN_OBJ:%=build/$(v)/%))
