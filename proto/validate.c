@@ -178,7 +178,6 @@ static void check_elements(
 	struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
 {
 	size_t n = pb_count(msg, f);
-	char place_of[128];
 
 	for (size_t i = 0; i < n; i++) {
 		struct pb_check_frame fr = {.name = f->name, .indexed = true, .index = i};
@@ -187,8 +186,11 @@ static void check_elements(
 			check_at(c, &fr, f->msg, pb_pointer(pb_item(msg, f, i)));
 		if (f->type == PB_MESSAGE || !f->rule)
 			continue;
-		snprintf(place_of, sizeof(place_of), "%s[%zu]", f->name, i);
-		validate_rule(c, f, place_of, pb_item(msg, f, i));
+		/* its place becomes text only where a rule is broken: there may be millions */
+		fr.up = c->frame;
+		c->frame = &fr;
+		validate_rule(c, f, "", pb_item(msg, f, i));
+		c->frame = fr.up;
 	}
 }
 

@@ -52,6 +52,33 @@ Test(filter, text_operators)
 	check(FILTER_NOT_IN, "42", "", "nnyyynyy");
 }
 
+/* Many values are a set, which answers as the list does. */
+Test(filter, many_values)
+{
+	enum { MANY = 1000 };
+	struct arena a;
+	struct str list[MANY];
+	struct filter f = {.op = FILTER_IN, .values = list, .n_values = MANY};
+	struct value v = {.type = VALUE_STR};
+
+	arena_init(&a, 1 << 20);
+	for (int i = 0; i < MANY; i++)
+		list[i] = i ? arena_printf(&a, "v%d", i / 2) : STR("");
+	cr_assert(filter_prepare(&f, &a));
+	cr_assert_not_null(f.set);
+	for (int i = 0; i < 2; i++) {
+		bool in = f.op == FILTER_IN;
+
+		cr_assert_eq(filter_test(&f, NULL), in, "a missing value is an empty one");
+		v.s = STR("v499");
+		cr_assert_eq(filter_test(&f, &v), in);
+		v.s = STR("v500");
+		cr_assert_eq(filter_test(&f, &v), !in);
+		f.op = FILTER_NOT_IN;
+	}
+	arena_free(&a);
+}
+
 Test(filter, numeric_operators)
 {
 	check(FILTER_LT, "42", NULL, "nnynnnnn");

@@ -28,7 +28,7 @@ static bool set_values(struct plan *p, struct filter *f, const Common__V1__Prope
 		values[i] = compile_text(in->values[i]);
 	f->values = values;
 	f->n_values = (uint32_t)in->n_values;
-	return true;
+	return filter_prepare(f, p->a);
 }
 
 static int make_filter(

@@ -10,8 +10,27 @@ static bool contains(struct str text, struct str part)
 	return part.n == 0 || (text.n >= part.n && memmem(text.p, text.n, part.p, part.n));
 }
 
+bool filter_prepare(struct filter *f, struct arena *a)
+{
+	struct intern *set;
+
+	if (f->n_values <= FILTER_FEW || (f->op != FILTER_IN && f->op != FILTER_NOT_IN))
+		return true;
+	set = arena_alloc(a, sizeof(*set));
+	if (!set)
+		return false;
+	intern_init(set, a);
+	for (uint32_t i = 0; i < f->n_values; i++)
+		if (intern_add(set, f->values[i]) == INTERN_FULL)
+			return false;
+	f->set = set;
+	return true;
+}
+
 static bool among(const struct filter *f, struct str text)
 {
+	if (f->set)
+		return intern_find(f->set, text) != INTERN_FULL;
 	for (uint32_t i = 0; i < f->n_values; i++)
 		if (str_eq(f->values[i], text))
 			return true;

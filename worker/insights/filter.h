@@ -5,6 +5,7 @@
 #ifndef INSIGHTS_FILTER_H
 #define INSIGHTS_FILTER_H
 
+#include "worker/store/intern.h"
 #include "worker/store/value.h"
 
 /* Numbers of common.v1.FilterOperator. */
@@ -33,9 +34,15 @@ struct filter {
 	struct str value;
 	const struct str *values;
 	uint32_t n_values;
-	double low, high; /* of the numeric operators */
+	const struct intern *set; /* of the values, where they are many; else NULL */
+	double low, high;         /* of the numeric operators */
 };
 
+enum { FILTER_FEW = 8 }; /* values that are compared one by one */
+
+/* Makes the set of an IN or NOT_IN of many values, which would otherwise be compared with
+ * every entry of every dictionary. False at the arena's cap. */
+bool filter_prepare(struct filter *f, struct arena *a);
 /* v == NULL is a missing property. */
 bool filter_test(const struct filter *f, const struct value *v);
 /* True for the operators that compare numbers. */

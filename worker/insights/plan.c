@@ -1,18 +1,26 @@
 /*
  * The parts of a plan that every compiler needs: properties and trait paths by
- * number, each once; whose events; see plan.h.
+ * number, each once; whose events; see plan.h. A request may name some hundred
+ * thousand of them, and compiling is done on the loop: so numbers are looked up by hash.
  */
 #include "worker/insights/plan.h"
+
+/* The number of a key: that of its first mention, or the next one. */
+static uint32_t number(struct intern *keys, struct str key, struct arena *a)
+{
+	if (!keys->a)
+		intern_init(keys, a);
+	return intern_add(keys, key);
+}
 
 uint32_t plan_property(struct plan *p, struct str key)
 {
 	/* keys starting with $ are automatic, and only those (1.1) */
 	enum prop_scope scope = key.n && key.p[0] == '$' ? SCOPE_AUTO : SCOPE_CUSTOM;
-	uint32_t n = p->need.n_props;
+	uint32_t n = p->need.n_props, no = number(&p->prop_keys, key, p->a);
 
-	for (uint32_t i = 0; i < n; i++)
-		if (p->props[i].scope == scope && str_eq(p->props[i].key, key))
-			return i;
+	if (no < n || no == INTERN_FULL)
+		return no < n ? no : PLAN_NONE;
 	if (n == p->cap_props) {
 		uint32_t cap = n ? n * 2 : 8;
 
@@ -30,9 +38,10 @@ uint32_t plan_property(struct plan *p, struct str key)
 
 uint32_t plan_path(struct plan *p, struct str path)
 {
-	for (uint32_t i = 0; i < p->n_paths; i++)
-		if (str_eq(p->paths[i], path))
-			return i;
+	uint32_t no = number(&p->path_keys, path, p->a);
+
+	if (no < p->n_paths || no == INTERN_FULL)
+		return no < p->n_paths ? no : PLAN_NONE;
 	if (p->n_paths == p->cap_paths) {
 		uint32_t cap = p->cap_paths ? p->cap_paths * 2 : 8;
 

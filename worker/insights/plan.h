@@ -74,7 +74,8 @@ struct plan {
 	uint32_t cap_props;
 	struct str *paths; /* trait paths of profile filters */
 	uint32_t n_paths, cap_paths;
-	bool people; /* distinct_ids must be resolved to persons */
+	struct intern prop_keys, path_keys; /* their numbers, while compiling */
+	bool people;                        /* distinct_ids must be resolved to persons */
 	const struct plan_event *events;
 	uint32_t n_events;
 	const struct plan_group *groups;

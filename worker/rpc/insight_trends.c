@@ -4,10 +4,26 @@
 #include "worker/insights/trends.h"
 #include "worker/rpc/insight.h"
 
+struct run {
+	struct trends *kernel;
+	const struct trend_series *series;
+	uint32_t n;
+};
+
 static bool fold_trends(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
+	struct run *run = s->kernel;
+
 	(void)seg;
-	return trends_fold(s->kernel, f);
+	return trends_fold(run->kernel, f);
+}
+
+/* Ranks millions of tuples where a breakdown has as many: on the thread. */
+static bool finish_trends(struct scan *s)
+{
+	struct run *run = s->kernel;
+
+	return trends_finish(run->kernel, &run->series, &run->n);
 }
 
 static int put_points(
@@ -84,18 +100,16 @@ int insight_put_trends(struct call *c, const struct plan *p, const struct trend_
 
 int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
 {
-	const struct trend_series *series;
-	uint32_t n;
+	struct run run = {.kernel = trends_new(s->plan)};
 
-	s->kernel = trends_new(s->plan);
-	s->fold = fold_trends;
-	if (!s->kernel)
+	if (!run.kernel)
 		return scan_no_memory(c);
+	s->kernel = &run;
+	s->fold = fold_trends;
+	s->finish = finish_trends;
 	if (scan_run(s, c) < 0)
 		return -1;
-	if (!trends_finish(s->kernel, &series, &n))
-		return scan_no_memory(c);
-	return insight_put_trends(c, s->plan, series, n, out);
+	return insight_put_trends(c, s->plan, run.series, run.n, out);
 }
 
 static bool fold_segmentation(struct scan *s, const struct frame *f, const struct evseg *seg)

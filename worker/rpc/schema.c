@@ -165,39 +165,52 @@ struct property {
 	bool trait;
 };
 
+/* Its values, and which of them are answered. */
+struct picked {
+	struct values values;
+	const struct str *texts;
+	uint32_t n;
+};
+
 static bool fold_values(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
+	struct picked *picked = s->kernel;
+
 	(void)seg;
-	return values_fold(s->kernel, f);
+	return values_fold(&picked->values, f);
 }
 
 static bool add_trait(struct scan *s, const struct value *v)
 {
+	struct picked *picked = s->kernel;
 	char scratch[VALUE_TEXT_MAX];
 
-	return values_add(s->kernel, value_text(v, KEY_PLAIN, scratch), 1);
+	return values_add(&picked->values, value_text(v, KEY_PLAIN, scratch), 1);
 }
 
-static int put_values(struct call *c, struct values *v, char ***out, size_t *n_out)
+/* Sorts up to a million texts: on the thread. */
+static bool finish_values(struct scan *s)
 {
-	const struct str *texts;
-	uint32_t n;
+	struct picked *picked = s->kernel;
 
-	if (!values_top(v, VALUES_LIMIT, &texts, &n))
-		return scan_no_memory(c);
-	*out = call_alloc(c, (n + 1) * sizeof(**out));
+	return values_top(&picked->values, VALUES_LIMIT, &picked->texts, &picked->n);
+}
+
+static int put_values(struct call *c, const struct picked *picked, char ***out, size_t *n_out)
+{
+	*out = call_alloc(c, (picked->n + 1) * sizeof(**out));
 	if (!*out)
 		return -1;
-	for (uint32_t i = 0; i < n; i++) {
-		(*out)[i] = call_str(c, texts[i]);
+	for (uint32_t i = 0; i < picked->n; i++) {
+		(*out)[i] = call_str(c, picked->texts[i]);
 		if (!(*out)[i])
 			return -1;
 	}
-	*n_out = n;
+	*n_out = picked->n;
 	return 0;
 }
 
-static int property_values(struct call *c, struct scan *s, struct values *v,
+static int property_values(struct call *c, struct scan *s, struct picked *picked,
 	const struct property *in, char ***out, size_t *n_out)
 {
 	int64_t from_ms = clock_real_ms() - VALUES_WINDOW_MS;
@@ -210,21 +223,22 @@ static int property_values(struct call *c, struct scan *s, struct values *v,
 		s->trait = add_trait;
 	else
 		s->fold = fold_values;
-	s->kernel = v;
-	return scan_run(s, c) < 0 ? -1 : put_values(c, v, out, n_out);
+	s->finish = finish_values;
+	s->kernel = picked;
+	return scan_run(s, c) < 0 ? -1 : put_values(c, picked, out, n_out);
 }
 
 static int get_property_values(
 	struct call *c, const struct property *in, char ***out, size_t *n_out)
 {
-	struct values values;
+	struct picked picked = {.n = 0};
 	struct scan scan;
 	int n;
 
 	scan_init(&scan, c);
-	values_init(&values, scan.a.cap / VALUES_SHARE, &scan.a);
-	n = property_values(c, &scan, &values, in, out, n_out);
-	values_free(&values);
+	values_init(&picked.values, scan.a.cap / VALUES_SHARE, &scan.a);
+	n = property_values(c, &scan, &picked, in, out, n_out);
+	values_free(&picked.values);
 	scan_free(&scan);
 	return n;
 }
