@@ -405,6 +405,33 @@ def test_export_goes_on(_):
         assert by_id(got) == by_id([e for e in sent if e["occurTime"][:10] != days[0]])
 
 
+def test_export_of_a_day_that_is_not_over(_):
+    """A file of a day that was not over is written again; one of a part of a day is never written."""
+    project = Project()
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+
+    def more(who):
+        P.ok(EVENTS, {"events": [{"kind": "view", "distinctId": who, "occurTime": t + "T00:00:01Z"}
+                                 for t in (today, "2024-05-01")]}, key=project.key)
+
+    with tempfile.TemporaryDirectory() as folder:
+        more("u1")
+        began = time.time()
+        assert run("export", "--project", project.id, "--dir", folder)[0] == 0
+        path = f"{folder}/events-{today}.jsonl"
+        assert abs(os.stat(path).st_mtime - began) < 60
+        more("u2")
+        assert run("export", "--project", project.id, "--dir", folder)[0] == 0
+        with open(path, encoding="utf-8") as f:
+            assert sorted(json.loads(row)["distinctId"] for row in f) == ["u1", "u2"]
+        with open(f"{folder}/events-2024-05-01.jsonl", encoding="utf-8") as f:
+            assert len(f.readlines()) == 1
+        assert sorted(os.listdir(folder)) == ["events-2024-05-01.jsonl", f"events-{today}.jsonl"]
+        for name in ("--from", "--to"):
+            code, _, err = run("export", "--project", project.id, "--dir", folder, name, "2024-05-01T12:00:00Z")
+            assert code == 2 and "midnight" in err, err
+
+
 def test_refused_commands(_):
     project = Project()
     for words in (("import",), ("import", "--project", project.id), ("import", "-"),
