@@ -134,7 +134,7 @@ static void check_count(struct pb_check *c, const struct pb_field *f, size_t n)
 	if (rule->min_items && n < rule->min_items)
 		pb_violation(c, f->name, "%s must have at least %u %s", f->name, rule->min_items,
 			rule->min_items == 1 ? (f->label == PB_MAP ? "entry" : "element") : what);
-	if (rule->max_items && n > rule->max_items)
+	if (rule->max_items && n > (size_t)rule->max_items + c->spare)
 		pb_violation(
 			c, f->name, "%s must have at most %u %s", f->name, rule->max_items, what);
 }

@@ -24,6 +24,7 @@ struct pb_check {
 	struct arena *a;
 	bool private_key;   /* set by the caller: the credential is a private API key (D1) */
 	int64_t slack_ms;   /* set by the caller: so much longer may a window be (D39) */
+	unsigned spare;     /* set by the caller: so many more elements may a list have */
 	const char *reason; /* a rule's own reason for its violation, else NULL */
 	unsigned n;         /* all violations, kept or not */
 	bool memory;        /* the arena's cap was reached: resource_exhausted */

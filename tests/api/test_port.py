@@ -209,6 +209,120 @@ def test_refused_lines(_):
     assert [e["distinctId"] for e in project.events()] in (["u1", "u2"], ["u2", "u1"])
 
 
+def test_enriched_events_come_back(_):
+    """What the server adds to a full event is beyond what a client may send, but not lost on its way."""
+    first, second = Project(), Project()
+    P.ok(EVENTS, {"events": [{
+        "eventId": str(uuid.uuid4()), "kind": "full", "distinctId": "u", "occurTime": "2024-03-01T10:00:00Z",
+        "customProperties": {f"k{i}": {"intValue": "1"} for i in range(10)},
+        "autoProperties": {"$url": {"stringValue": "https://a.example/x?utm_source=news"},
+                           **{f"$a{i}": {"intValue": "1"} for i in range(244)}}}]}, key=first.key,
+         headers={"user-agent": "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/118.0 Safari/537.36"})
+    sent = export(first)
+    added = {"$browser", "$browserVersion", "$os", "$osVersion", "$mobile", "$pathname", "$hostname", "$utmSource", "$channel"}
+    assert added <= set(sent[0]["autoProperties"]) and len(sent[0]["autoProperties"]) == 254, sent
+    code, out, err = run("import", "--project", second.id, "-", stdin=json.dumps(sent[0]))
+    assert code == 0 and export(second) == sent, (out, err)
+    sent[0]["autoProperties"] |= {f"$b{i}": {"intValue": "1"} for i in range(50)}
+    code, out, err = run("import", "--project", second.id, "--restart", "-", stdin=json.dumps(sent[0]))
+    assert code == 1 and "at most 255" in err, (out, err)
+
+
+class Piped:
+    """An import that reads what the test writes, and can be looked at meanwhile."""
+
+    def __init__(self, project):
+        self.child = subprocess.Popen(line("import", "--project", project.id, "-"), stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def write(self, data):
+        self.child.stdin.write(data)
+        self.child.stdin.flush()
+
+    def end(self):
+        out, err = self.child.communicate(timeout=60)
+        return self.child.returncode, out.decode(), err.decode()
+
+
+def plain(first, n):
+    return "".join(json.dumps({"eventId": str(uuid.UUID(int=first + i)), "kind": "view", "distinctId": "u",
+                               "occurTime": "2024-05-01T00:00:00Z"}) + "\n" for i in range(n)).encode()
+
+
+def until(what):
+    end = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_endless_line(_):
+    """A line of any length costs no more memory than the longest that is taken."""
+    project = Project()
+    imported = Piped(project)
+    for _ in range(600):
+        imported.write(b"x" * (1 << 20))
+    imported.write(b"\n" + plain(1, 5000))
+    until(lambda: marked(project))
+    with open(f"/proc/{imported.child.pid}/status", encoding="ascii") as f:
+        peak = next(int(row.split()[1]) for row in f if row.startswith("VmHWM"))
+    code, out, err = imported.end()
+    assert code == 1 and "line 1: it is longer than 4 MiB" in err, err
+    assert counts(out) == {"lines": 5001, "stored": 5000, "known": 0, "refused": 1}, out
+    assert peak < 400 << 10, f"{peak} KiB"
+
+
+def test_stopped_while_it_waits(_):
+    """Everything that was read is stored, and known when the rest comes."""
+    project = Project()
+    imported = Piped(project)
+    imported.write(plain(1, 5300))
+    until(lambda: marked(project))
+    time.sleep(0.3)
+    imported.child.send_signal(signal.SIGTERM)
+    imported.child.wait(60)
+    code, out, err = imported.end()
+    assert code == 1 and "goes on from here" in out and "Interrupted" not in err, (out, err)
+    assert number(project) == 5300 and marked(project) == len(plain(1, 5300))
+    code, out, err = run("import", "--project", project.id, "-", stdin=plain(1, 5400).decode())
+    assert code == 0 and counts(out) == {"lines": 100, "stored": 100, "known": 0, "refused": 0}, (out, err)
+
+
+def test_database_goes_away(_):
+    project = Project()
+    pids = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    before = {row[0] for row in P.psql(pids)}
+    imported = Piped(project)
+    imported.write(plain(1, 5000))
+    until(lambda: marked(project))
+    for row in P.psql(pids):
+        if row[0] not in before:
+            P.psql(f"SELECT pg_terminate_backend({row[0]})")
+    imported.write(plain(5001, 5000))
+    code, out, err = imported.end()
+    assert code == 1 and "later the same command goes on" in err and counts(out)["stored"] == 5000, (out, err)
+    code, out, err = run("import", "--project", project.id, "-", stdin=plain(1, 10000).decode())
+    assert code == 0 and counts(out)["stored"] == 5000 and "after line 5000" in err, (out, err)
+    assert number(project) == 10000
+
+
+def test_ids_of_others(_):
+    """Ids that are numbers have one text; the reserved prefix makes nobody's profile."""
+    project = Project()
+    rows = [{"event": "a", "distinct_id": n, "timestamp": "2024-03-01T10:00:00Z", "properties": {}}
+            for n in (0.1, 12345678901, 1e20)]
+    code, out, err = run("import", "--project", project.id, "-", stdin="\n".join(json.dumps(r) for r in rows))
+    assert code == 0, (out, err)
+    assert {e["distinctId"] for e in project.events()} == {"0.1", "12345678901", "100000000000000000000"}
+    rows = [{"event": "$identify", "properties": {"time": 1709287200, "distinct_id": "d", "$identified_id": a,
+                                                  "$anon_id": b}}
+            for a, b in (("cookieless-x", "q"), ("zoe", "cookieless-x"), ("zoe", "r"))]
+    code, out, err = run("import", "--project", project.id, "--restart", "-", stdin="\n".join(json.dumps(r) for r in rows))
+    assert code == 0 and "1 joined" in " ".join(out.split()), (out, err)
+    listed = P.ok("/profiles.v1.ProfilesService/List", key=project.key)["profiles"]
+    assert [p["externalId"] for p in listed if p["externalId"]] == ["zoe"], listed
+
+
 def test_posthog(_):
     project = Project()
     session, event = str(uuid.uuid4()), str(uuid.uuid4())
@@ -289,6 +403,33 @@ def test_export_goes_on(_):
             assert f.read() == "mine\n"
         got = [json.loads(row) for f in files[1:] for row in open(f, encoding="utf-8")]
         assert by_id(got) == by_id([e for e in sent if e["occurTime"][:10] != days[0]])
+
+
+def test_export_of_a_day_that_is_not_over(_):
+    """A file of a day that was not over is written again; one of a part of a day is never written."""
+    project = Project()
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+
+    def more(who):
+        P.ok(EVENTS, {"events": [{"kind": "view", "distinctId": who, "occurTime": t + "T00:00:01Z"}
+                                 for t in (today, "2024-05-01")]}, key=project.key)
+
+    with tempfile.TemporaryDirectory() as folder:
+        more("u1")
+        began = time.time()
+        assert run("export", "--project", project.id, "--dir", folder)[0] == 0
+        path = f"{folder}/events-{today}.jsonl"
+        assert abs(os.stat(path).st_mtime - began) < 60
+        more("u2")
+        assert run("export", "--project", project.id, "--dir", folder)[0] == 0
+        with open(path, encoding="utf-8") as f:
+            assert sorted(json.loads(row)["distinctId"] for row in f) == ["u1", "u2"]
+        with open(f"{folder}/events-2024-05-01.jsonl", encoding="utf-8") as f:
+            assert len(f.readlines()) == 1
+        assert sorted(os.listdir(folder)) == ["events-2024-05-01.jsonl", f"events-{today}.jsonl"]
+        for name in ("--from", "--to"):
+            code, _, err = run("export", "--project", project.id, "--dir", folder, name, "2024-05-01T12:00:00Z")
+            assert code == 2 and "midnight" in err, err
 
 
 def test_refused_commands(_):

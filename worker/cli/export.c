@@ -1,13 +1,16 @@
 /*
  * pugd export: a project's events as JSON Lines (events.v1.Event), which `pugd
  * import` reads. Days in order, the events of a day in no order; all of it as it was
- * at one moment. With --dir a file a day, each there only when it is whole: the same
- * command goes on with the days that are missing.
+ * at one moment, which is the time of the files. With --dir a file a day, each there only
+ * when it is whole: the same command goes on with the days that are missing, and writes
+ * those again that were not over.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "proto/events/v1/events.pb-c.h"
@@ -33,6 +36,7 @@ struct export
 	uint64_t *days; /* events per day, from first_day */
 	int64_t first_day;
 	FILE *out;
+	struct timespec moment; /* before the snapshot was taken */
 	uint64_t events;
 	struct progress progress;
 };
@@ -198,6 +202,14 @@ static int scan(struct export *ex, int64_t from_ms, int64_t to_ms,
 
 /* ---- output ---- */
 
+/* The day is there already, from a moment at which it was over. */
+static bool day_is_there(const char *path, int64_t day)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_mtime >= (day + 1) * (DAY_MS / 1000);
+}
+
 /* 1: the day is there already. */
 static int day_open(struct export *ex, int64_t day, char *path, char *part)
 {
@@ -209,7 +221,7 @@ static int day_open(struct export *ex, int64_t day, char *path, char *part)
 	wkt_date(day, &year, &month, &mday);
 	snprintf(path, PATH, "%s/events-%04d-%02u-%02u.jsonl", ex->dir, (int)year, month, mday);
 	snprintf(part, PATH + 8, "%s.part", path);
-	if (access(path, F_OK) == 0)
+	if (day_is_there(path, day))
 		return 1;
 	ex->out = fopen(part, "we");
 	if (ex->out)
@@ -222,7 +234,9 @@ static int day_close(struct export *ex, const char *path, const char *part)
 {
 	if (!ex->dir)
 		return fflush(ex->out) == 0 ? 0 : failed("cannot write the output");
-	bool ok = fflush(ex->out) == 0 && fsync(fileno(ex->out)) == 0;
+	const struct timespec times[2] = {ex->moment, ex->moment};
+	bool ok = fflush(ex->out) == 0 && futimens(fileno(ex->out), times) == 0 &&
+		  fsync(fileno(ex->out)) == 0;
 	ok = fclose(ex->out) == 0 && ok && rename(part, path) == 0;
 	ex->out = NULL;
 	return ok ? 0 : failed("cannot write the output");
@@ -271,6 +285,7 @@ static int run(struct export *ex, PGconn *conn)
 	int n;
 
 	db_blocking(&db, conn, &ex->a);
+	clock_gettime(CLOCK_REALTIME, &ex->moment);
 	/* one snapshot for all days */
 	if (db_blocking_begin(&db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, 0) < 0)
 		return failed("the database does not answer as expected");
@@ -314,6 +329,9 @@ static bool read_command(int argc, char **argv, struct export *ex)
 		else
 			return false;
 	}
+	/* a file that holds a part of its day would pass for the whole one later */
+	if (ex->dir && (ex->from_ms % DAY_MS || ex->to_ms % DAY_MS))
+		return false;
 	return ex->project_id && ex->from_ms < ex->to_ms && ex->from_ms >= 0 &&
 	       ex->to_ms / DAY_MS < DAYS_MAX;
 }
@@ -329,7 +347,8 @@ int cli_export(const struct options *opt, int argc, char **argv)
 	if (!read_command(argc, argv, &ex)) {
 		fprintf(stderr,
 			"usage: pugd export --project ID [--from TIME] [--to TIME] [--dir DIR]\n"
-			"TIME is RFC 3339, for example 2026-01-31T00:00:00Z\n");
+			"TIME is RFC 3339, for example 2026-01-31T00:00:00Z; with --dir it is "
+			"midnight (UTC)\n");
 		return 2;
 	}
 	conn = db_connect(

@@ -54,6 +54,13 @@ static void on_stop(int sig)
 
 static int db_failed(const struct import *im)
 {
+	if (im->db.err.kind == DB_DOWN) {
+		fprintf(stderr,
+			"pugd import: the database takes nothing more now (%s); later the same "
+			"command goes on from here\n",
+			im->db.err.sqlstate[0] ? im->db.err.sqlstate : "connection lost");
+		return -1;
+	}
 	fprintf(stderr, "pugd import: the database refused line %" PRIu64 " or one before (%s)\n",
 		im->source.line_no, im->db.err.sqlstate);
 	return -1;
@@ -160,14 +167,18 @@ static void refuse(struct import *im, const char *why)
 		fprintf(stderr, "further refused lines are counted only\n");
 }
 
-static void take_link(struct import *im, const struct line *line)
+/* As Identify's rules have it: the reserved prefix is nobody's. */
+static bool is_id(struct str s)
 {
 	enum { ID_MAX = 512 };
 
-	if (line->external.n == 0 || line->external.n > ID_MAX || line->anonymous.n == 0 ||
-		line->anonymous.n > ID_MAX)
-		return;
-	im->links[im->n_links++] = (struct line_link){line->external, line->anonymous};
+	return s.n > 0 && s.n <= ID_MAX && !str_starts(s, STR("cookieless-"));
+}
+
+static void take_link(struct import *im, const struct line *line)
+{
+	if (is_id(line->external) && is_id(line->anonymous))
+		im->links[im->n_links++] = (struct line_link){line->external, line->anonymous};
 }
 
 static int take_line(struct import *im, struct str text)

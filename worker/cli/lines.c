@@ -85,13 +85,15 @@ enum line_shape line_shape_of(struct str text, struct arena *a)
 	return LINE_POSTHOG;
 }
 
-/* Rules of the protos, as for a private key: sessions are optional. */
+/* Rules of the protos, as for a private key: sessions are optional. What comes from an
+ * export has the properties that the server added, too (D82 counts without them). */
 static bool keeps_rules(const Events__V1__Event *in, struct arena *a, struct line *line)
 {
 	struct pb_check check;
 
 	pb_check_init(&check, a);
 	check.private_key = true;
+	check.spare = ENRICH_ROOM;
 	validate_message(&check, pb_msg_find(STR("events.v1.Event")), &in->base);
 	if (check.memory)
 		return no_memory(line);

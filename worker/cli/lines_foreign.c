@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "proto/json.h"
+#include "proto/number.h"
 #include "proto/wkt.h"
 #include "worker/cli/lines.h"
 
@@ -54,16 +55,18 @@ static const char *text_of(const Google__Protobuf__Value *v)
 									       : NULL;
 }
 
-/* An id may have been written as a number. */
+/* An id may have been written as a number, which has one text form everywhere (D70). */
 static char *id_text(const Google__Protobuf__Value *v, struct arena *a)
 {
 	const char *z = text_of(v);
+	char text[NUMBER_TEXT];
 
 	if (z)
 		return arena_str(a, str_of(z));
 	if (!v || v->kind_case != GOOGLE__PROTOBUF__VALUE__KIND_NUMBER_VALUE)
 		return NULL;
-	return (char *)(uintptr_t)arena_printf(a, "%.17g", v->number_value).p;
+	number_text(v->number_value, text);
+	return arena_str(a, str_of(text));
 }
 
 /* Their names may hold any character, our kinds [a-zA-Z0-9_.-] only. */
