@@ -78,7 +78,7 @@ def test_many_types(_):
                                  key=P.info["private_key"])
         assert status in (200, 429), body
     took, worst = min((worst_while(slow) for _ in range(3)), key=lambda pair: pair[1])
-    assert worst < 0.3, f"{worst:.3f} s of {took:.3f} s"
+    assert worst < (0.9 if P.slow else 0.3), f"{worst:.3f} s of {took:.3f} s"
 
 
 def test_many_conditions(_):
