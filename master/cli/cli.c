@@ -22,6 +22,7 @@ static const struct command commands[] = {
 	{"migrate", "apply pending migrations", NULL, NULL},
 	{"admin", "admin create --email E [--name N] [--org N] [--link]: an account with an org",
 		NULL, NULL},
+	{"seal", "make segments of all waiting events now", NULL, NULL},
 	{"sessions", "sessions revoke --email E: sign a person out everywhere", NULL, NULL},
 	{"seed", "fill an empty database with demo data", NULL, NULL},
 	{"version", "print the version", cli_version, NULL},

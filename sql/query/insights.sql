@@ -25,15 +25,67 @@ SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
 SELECT n, refused, data FROM pugd.inbox
 WHERE project = $1 AND tmax >= $2 AND tmin < $3;
 
--- name: scan_inbox_newest :many
+-- name: scan_segments :many
 -- lane: slow
--- params: project int4, from_ms int8, to_ms int8
--- columns: n int4, tmax int8, refused int4[]?, data bytea
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, part int4[], scope int4[], key text[]
+-- columns: n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- unbounded: streamed; bounded by time and memory of the query
+-- Level 1 of a window, with the columns that are wanted only: a row a segment. Within the
+-- aggregate all lists are in one order. A segment of kind '' holds several.
+SELECT s.n, s.columns, c.*
+FROM pugd.segment s CROSS JOIN LATERAL (
+  SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
+         array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)
+  FROM unnest($7, $8, $9) w (part, scope, key)
+  JOIN pugd.segment_column c ON c.project = $1 AND c.segment = s.id
+   AND c.part = w.part::int2 AND c.scope = w.scope::int2 AND c.key = w.key
+) c
+WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmax >= $2 AND s.tmin < $3
+  AND ($6 IS NULL OR s.kind = '' OR s.kind = ANY ($6));
+
+-- name: scan_segments_whole :many
+-- lane: slow
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?
+-- columns: n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- unbounded: streamed; bounded by time and memory of the query
+-- The same with all columns.
+SELECT s.n, s.columns, c.*
+FROM pugd.segment s CROSS JOIN LATERAL (
+  SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
+         array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)
+  FROM pugd.segment_column c WHERE c.project = $1 AND c.segment = s.id
+) c
+WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmax >= $2 AND s.tmin < $3
+  AND ($6 IS NULL OR s.kind = '' OR s.kind = ANY ($6));
+
+-- name: scan_newest :many
+-- lane: slow
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?
+-- columns: n int4, tmax int8, refused int4[]?, blob bytea?, columns int4?, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
 -- unbounded: streamed; the reader stops when older ones cannot matter
--- As scan_inbox, latest first. The sort moves TOAST pointers, not blobs.
-SELECT n, tmax, refused, data FROM pugd.inbox
-WHERE project = $1 AND tmax >= $2 AND tmin < $3
-ORDER BY tmax DESC;
+-- Both levels whole, those with the latest events first; `blob` is level 0. What is sorted
+-- are keys; OFFSET 0 makes the rest a look-up per row, when the row is asked for.
+SELECT k.n, k.tmax, i.refused, i.data, k.columns, c.*
+FROM (
+  SELECT id, n, tmax, NULL::int4 AS columns FROM pugd.inbox
+  WHERE project = $1 AND tmax >= $2 AND tmin < $3
+  UNION ALL
+  SELECT id, n, tmax, columns FROM pugd.segment
+  WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmax >= $2 AND tmin < $3
+    AND ($6 IS NULL OR kind = '' OR kind = ANY ($6))
+  ORDER BY tmax DESC
+) k
+LEFT JOIN LATERAL (
+  SELECT b.refused, b.data FROM pugd.inbox b
+  WHERE k.columns IS NULL AND b.project = $1 AND b.id = k.id OFFSET 0
+) i ON true
+LEFT JOIN LATERAL (
+  SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
+         array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)
+  FROM pugd.segment_column c
+  WHERE k.columns IS NOT NULL AND c.project = $1 AND c.segment = k.id
+) c ON true
+ORDER BY k.tmax DESC;
 
 -- name: scan_profiles :many
 -- lane: slow

@@ -17,6 +17,7 @@ static const struct {
 	{"check", cli_check_worker},
 	{"mail", cli_mail},
 	{"migrate", cli_migrate},
+	{"seal", cli_seal},
 	{"seed", cli_seed},
 	{"sessions", cli_sessions},
 };

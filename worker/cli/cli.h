@@ -14,6 +14,7 @@ cli_fn cli_admin;        /* account.c */
 cli_fn cli_check_worker; /* check.c: the worker's half of pugd check */
 cli_fn cli_mail;         /* mail.c: the outbox */
 cli_fn cli_migrate;      /* migrate.c */
+cli_fn cli_seal;         /* seal.c: the inbox into segments */
 cli_fn cli_seed;         /* seed.c: demo data */
 cli_fn cli_sessions;     /* account.c */
 

@@ -203,6 +203,10 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 		    why) < 0)
 		return -1;
 	p->need.distinct = p->people;
+	p->lean = true;
+	*why = too_big;
+	if (!plan_only_events(p))
+		return -1;
 	*why = "time_range has too many buckets";
 	return !trends || buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
 				  p->from_ms, p->to_ms, a)
@@ -242,8 +246,14 @@ int compile_list(
 		return -1;
 	if (in->time_range && set_window(p, in->time_range, why) < 0)
 		return -1;
-	if (text(in->kind).n)
+	*why = too_big;
+	if (!plan_only_events(p))
+		return -1;
+	if (text(in->kind).n) {
 		p->only_kind = text(in->kind);
+		p->kinds = &p->only_kind;
+		p->n_kinds = 1;
+	}
 	*why = "session_id must be a UUID";
 	if (text(in->session_id).n) {
 		if (!str_uuid(text(in->session_id), session))
@@ -317,7 +327,8 @@ int compile_persons(struct plan *p, Profiles__V1__FilterGroup *const *groups, si
 		.person_groups = made,
 		.n_person_groups = (uint32_t)n,
 		.any_person_group = any,
-		.dates = true};
+		.dates = true,
+		.lean = true};
 	*why = too_big;
 	if (!made)
 		return -1;

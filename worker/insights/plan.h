@@ -70,6 +70,10 @@ struct plan {
 	uint32_t n_person_groups;
 	bool any_person_group;
 	bool dates; /* when profiles were made is wanted */
+	/* Sealed events may be read in part. A kernel that says nothing gets everything. */
+	bool lean;               /* it looks at frames only, never at the segment behind one */
+	const struct str *kinds; /* no event of another kind matters; NULL: all do */
+	uint32_t n_kinds;
 };
 
 /* Number of an event property in need.props, added when new; PLAN_NONE at the
@@ -77,5 +81,9 @@ struct plan {
 uint32_t plan_property(struct plan *p, struct str key);
 /* Number of a trait path, added when new. */
 uint32_t plan_path(struct plan *p, struct str path);
+
+/* Sets kinds from the plan's events, if each names one. Only for kernels to which what
+ * matches none of these events is nothing. False at the arena's cap. */
+bool plan_only_events(struct plan *p);
 
 #endif

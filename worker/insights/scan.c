@@ -178,6 +178,9 @@ static int read_all(struct scan *s, struct run *run)
 		return -1;
 	r->segment = on_segment;
 	r->enough = on_enough;
+	r->need = p->lean ? &p->need : NULL;
+	r->kinds = p->kinds;
+	r->n_kinds = p->n_kinds;
 	return read_segments(s, r);
 }
 

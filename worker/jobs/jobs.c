@@ -28,6 +28,8 @@ static const struct {
 	{"secrets", 3600000, 60000, 60000, job_secrets},
 	{"sessions", 3600000, 60000, 60000, job_sessions},
 	{"purge", 1000, 60000, 60000, job_purge},
+	/* It decides itself when it has rested enough; its statements are a thread's. */
+	{"seal", 1000, 60000, 60000, job_seal},
 };
 enum { JOBS = sizeof(table) / sizeof(table[0]) };
 

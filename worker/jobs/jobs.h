@@ -26,6 +26,7 @@ int job_partitions(struct job_run *r); /* partitions.c */
 int job_secrets(struct job_run *r);    /* secrets.c */
 int job_sessions(struct job_run *r);   /* sessions.c */
 int job_purge(struct job_run *r);      /* purge.c */
+int job_seal(struct job_run *r);       /* seal.c */
 
 /* The senders of mail, which job_mail() wakes; NULL without memory. */
 struct mailer *mailer_new(struct worker *w);

@@ -7,6 +7,7 @@
 #include "shm/base/list.h"
 #include "shm/base/log.h"
 #include "worker/db/codec.h"
+#include "worker/db/sqlstate.h"
 #include "worker/store/reader.h"
 
 static struct reader *reader_of(struct db_stream *st)
@@ -126,21 +127,78 @@ int reader_people(
 
 /* ---- segments ---- */
 
-static enum stream_next take_segment(
+static enum stream_next give(struct reader *r, const struct evseg *s)
+{
+	r->n_segments++;
+	r->n_events += s->n;
+	return r->segment(r, s, &r->scratch);
+}
+
+static enum stream_next broken(struct reader *r, const char *what)
+{
+	if (r->scratch.over)
+		return fail(r, READER_MEMORY);
+	log_err("stored bytes are broken project=%d what=%s", r->project, what);
+	return fail(r, READER_BROKEN);
+}
+
+static enum stream_next take_blob(
 	struct reader *r, int32_t n, struct db_int4s refused, struct str data)
 {
 	struct evseg s;
 
 	if (!evseg_open(&s, data, &r->scratch) || n < 0 || s.n != (uint32_t)n ||
-		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch)) {
-		if (r->scratch.over)
-			return fail(r, READER_MEMORY);
-		log_err("a stored segment is broken project=%d bytes=%zu", r->project, data.n);
-		return fail(r, READER_BROKEN);
+		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch))
+		return broken(r, "inbox");
+	return give(r, &s);
+}
+
+/* Columns of one segment, as the statements of level 1 give them. */
+struct sealed {
+	int32_t n, columns;
+	struct db_int4s part, scope, raw, stored, crc;
+	struct db_texts key;
+	struct str data; /* of all of them, one after another */
+};
+
+static bool lists_agree(const struct sealed *row)
+{
+	int n = row->part.n;
+
+	return row->scope.n == n && row->raw.n == n && row->stored.n == n && row->crc.n == n &&
+	       row->key.n == n;
+}
+
+/* False when malformed or the arena is full. */
+static bool open_sealed(struct evseg *s, const struct sealed *row, struct arena *a)
+{
+	struct evseg_part *parts = arena_array(a, (size_t)row->part.n + 1, sizeof(*parts));
+	size_t at = 0;
+
+	if (!parts || row->n < 0 || !lists_agree(row))
+		return false;
+	for (int i = 0; i < row->part.n; i++) {
+		if (row->stored.v[i] < 0 || (size_t)row->stored.v[i] > row->data.n - at)
+			return false;
+		parts[i] = (struct evseg_part){.kind = (enum part_kind)row->part.v[i],
+			.scope = (enum prop_scope)row->scope.v[i],
+			.key = row->key.v[i],
+			.raw_n = (uint32_t)row->raw.v[i],
+			.stored = {row->data.p + at, (size_t)row->stored.v[i]}};
+		at += parts[i].stored.n;
 	}
-	r->n_segments++;
-	r->n_events += s.n;
-	return r->segment(r, &s, &r->scratch);
+	return at == row->data.n &&
+	       evseg_of_parts(s, (uint32_t)row->n, parts, (uint32_t)row->part.n, row->crc.v);
+}
+
+/* `whole`: all columns must be there, so that a lost one is noticed. */
+static enum stream_next take_sealed(struct reader *r, const struct sealed *row, bool whole)
+{
+	struct evseg s;
+
+	if (!open_sealed(&s, row, &r->scratch) || (whole && row->part.n != row->columns))
+		return broken(r, "segment");
+	return give(r, &s);
 }
 
 static enum stream_next inbox_row(struct db_stream *st, const struct query *q, const PGresult *res)
@@ -151,20 +209,123 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_segment(r, row.n, row.refused, row.data);
+	return take_blob(r, row.n, row.refused, row.data);
+}
+
+static enum stream_next some_columns(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_segments_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	return take_sealed(r,
+		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
+			row.crc, row.key, row.data},
+		false);
+}
+
+static enum stream_next all_columns(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_segments_whole_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	return take_sealed(r,
+		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
+			row.crc, row.key, row.data},
+		true);
 }
 
 static enum stream_next newest_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);
-	struct q_scan_inbox_newest_row row;
+	struct q_scan_newest_row row;
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
 	if (r->enough(r, row.tmax))
 		return STREAM_ENOUGH;
-	return take_segment(r, row.n, row.refused, row.data);
+	if (row.columns_null)
+		return take_blob(r, row.n, row.refused, row.blob);
+	return take_sealed(r,
+		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
+			row.crc, row.key, row.data},
+		true);
+}
+
+enum { DAY_MS = 86400000, DAY_FIRST = -700000, DAY_LAST = 2900000 };
+
+/* Events lie between 2000 and tomorrow (D23): days beyond what a date can be do not matter. */
+static int32_t day_of(int64_t ms)
+{
+	int64_t day = ms / DAY_MS - (ms % DAY_MS < 0);
+
+	return (int32_t)(day < DAY_FIRST ? DAY_FIRST : day > DAY_LAST ? DAY_LAST : day);
+}
+
+/* The columns that batch_load() asks a segment for. */
+static bool wanted(
+	const struct batch_need *need, struct q_scan_segments_args *args, struct arena *a)
+{
+	static const enum part_kind always[] = {PART_TIME, PART_KIND};
+	uint32_t most = 5 + need->n_props;
+	int32_t *part = arena_array(a, most, sizeof(*part));
+	int32_t *scope = arena_array(a, most, sizeof(*scope));
+	struct str *key = arena_array(a, most, sizeof(*key));
+	int n = 0;
+
+	if (!part || !scope || !key)
+		return false;
+	part[n++] = (int32_t)always[0];
+	part[n++] = (int32_t)always[1];
+	if (need->distinct)
+		part[n++] = PART_DISTINCT;
+	if (need->session)
+		part[n++] = PART_SESSION;
+	if (need->ids)
+		part[n++] = PART_ID;
+	for (int i = 0; i < n; i++)
+		key[i] = STR("");
+	for (uint32_t i = 0; i < need->n_props; i++) {
+		part[n] = PART_PROP;
+		scope[n] = (int32_t)need->props[i].scope;
+		key[n++] = need->props[i].key;
+	}
+	args->part = (struct db_int4s){part, n};
+	args->scope = (struct db_int4s){scope, n};
+	args->key = (struct db_texts){key, n};
+	return true;
+}
+
+static int scan_sealed(struct reader *r, int64_t from_ms, int64_t to_ms)
+{
+	struct q_scan_segments_args some = {.project = r->project,
+		.from_ms = from_ms,
+		.to_ms = to_ms,
+		.from_day = day_of(from_ms),
+		.to_day = day_of(to_ms),
+		.kinds = {r->kinds, (int)r->n_kinds}};
+	struct q_scan_segments_whole_args whole = {
+		r->project, from_ms, to_ms, some.from_day, some.to_day, some.kinds};
+	struct q_scan_segments_whole_row *all_rows;
+	struct q_scan_segments_row *rows;
+
+	if (!r->need) {
+		r->stream.row = all_columns;
+		return q_scan_segments_whole(&r->stream.db, &whole, &all_rows);
+	}
+	arena_reset(&r->scratch);
+	if (!wanted(r->need, &some, r->stream.db.arena))
+		return db_fail(&r->stream.db.err, DB_MEMORY);
+	r->stream.row = some_columns;
+	return q_scan_segments(&r->stream.db, &some, &rows);
 }
 
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
@@ -173,14 +334,17 @@ int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
 	struct q_scan_inbox_row *rows;
 
 	r->stream.row = inbox_row;
-	return done(r, q_scan_inbox(&r->stream.db, &args, &rows));
+	if (q_scan_inbox(&r->stream.db, &args, &rows) < 0)
+		return done(r, -1);
+	return done(r, scan_sealed(r, from_ms, to_ms));
 }
 
 int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
 {
-	struct q_scan_inbox_newest_args args = {r->project, from_ms, to_ms};
-	struct q_scan_inbox_newest_row *rows;
+	struct q_scan_newest_args args = {r->project, from_ms, to_ms, day_of(from_ms),
+		day_of(to_ms), {r->kinds, (int)r->n_kinds}};
+	struct q_scan_newest_row *rows;
 
 	r->stream.row = newest_row;
-	return done(r, q_scan_inbox_newest(&r->stream.db, &args, &rows));
+	return done(r, q_scan_newest(&r->stream.db, &args, &rows));
 }

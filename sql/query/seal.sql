@@ -1,0 +1,69 @@
+-- Sealing: level 0 to level 1 (worker/store/sealer.c). One transaction of READ COMMITTED
+-- takes rows of the inbox and puts segments; what is in neither or in both is never seen.
+
+-- name: seal_due :many
+-- lane: slow
+-- params: events int8, age_us int8
+-- columns: project int4, events int8
+-- Projects with so many events waiting, or with one that has waited so long; those that
+-- wait longest first. Deleted ones are left to purge.
+SELECT i.project, sum(i.stored)::int8
+FROM pugd.inbox i JOIN pugd.projects p ON p.num = i.project AND p.deleted_at IS NULL
+GROUP BY i.project
+HAVING sum(i.stored) >= $1 OR min(i.received_at) <= now() - $2 * interval '1 microsecond'
+ORDER BY min(i.received_at)
+LIMIT 1000;
+
+-- name: seal_list :many
+-- lane: slow
+-- params: project int4, not_these int8[], batch int4
+-- columns: id int8, n int4, bytes int4
+-- What waits, oldest first, without the blobs; those that could not be read are left alone.
+SELECT id, n, octet_length(data) FROM pugd.inbox
+WHERE project = $1 AND id <> ALL ($2)
+ORDER BY id LIMIT $3;
+
+-- name: seal_take :many
+-- lane: tx
+-- params: project int4, from_id int8, to_id int8, ids int8[]
+-- columns: id int8, n int4, stored int4, received_at timestamptz, refused int4[]?, data bytea
+-- unbounded: the caller's list is bounded in rows and bytes
+-- Takes rows out and counts them for their days in the same moment, so that usage is right
+-- at any time (D42). What another keeper has taken is not there; days in one order, so
+-- keepers do not deadlock. The range of ids is for the planner, as in purge.sql.
+WITH doomed AS (
+  SELECT ctid FROM pugd.inbox
+  WHERE project = $1 AND id BETWEEN $2 AND $3 AND id = ANY ($4)
+  ORDER BY id FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM pugd.inbox i
+  WHERE i.project = $1 AND i.id BETWEEN $2 AND $3
+    AND i.ctid = ANY (ARRAY(SELECT ctid FROM doomed))
+  RETURNING i.id, i.n, i.stored, i.received_at, i.refused, i.data, i.receive_day
+), counted AS (
+  INSERT INTO pugd.usage_days (project, day, events)
+  SELECT $1, receive_day, sum(stored) FROM gone GROUP BY receive_day ORDER BY receive_day
+  ON CONFLICT (project, day) DO UPDATE SET events = usage_days.events + excluded.events
+)
+SELECT id, n, stored, received_at, refused, data FROM gone ORDER BY id;
+
+-- name: segment_ids :many
+-- lane: tx
+-- volatile: takes numbers
+-- params: n int4
+-- columns: id int8
+-- unbounded: n rows
+SELECT nextval('pugd.segment_id') FROM generate_series(1, $1);
+
+-- name: segment_put :exec
+-- lane: tx
+-- params: project int4, day date[], id int8[], kind text[], n int4[], tmin int8[], tmax int8[], columns int4[], bytes int8[], received_min timestamptz, received_max timestamptz
+INSERT INTO pugd.segment
+  (project, day, id, kind, n, tmin, tmax, columns, bytes, received_min, received_max)
+SELECT $1, u.*, $10, $11 FROM unnest($2, $3, $4, $5, $6, $7, $8, $9) u;
+
+-- name: segment_columns_put :exec
+-- lane: tx
+-- params: project int4, segment int8[], part int4[], scope int4[], key text[], raw int4[], crc int4[], data bytea[]
+INSERT INTO pugd.segment_column (project, segment, part, scope, key, raw, crc, data)
+SELECT $1, u.* FROM unnest($2, $3::smallint[], $4::smallint[], $5, $6, $7, $8) u;

@@ -1,0 +1,262 @@
+/*
+ * See sealer.h. What a transaction may hold is bounded three times: by events, by stored
+ * bytes (both before anything is locked) and by the arenas; where these are too small, it
+ * is rolled back and tried with half the rows.
+ */
+#include "worker/store/sealer.h"
+
+#include "q.h"
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "worker/db/blocking.h"
+#include "worker/db/sqlstate.h"
+#include "worker/store/put.h"
+
+enum {
+	TAKE_ROWS = 4096,
+	TAKE_EVENTS = 2 * EVSEG_EVENTS_MAX,
+	TAKE_BYTES = 16 << 20, /* a single row always goes */
+	LOCK_MS = 2000,
+	STATEMENT_MS = 60000
+};
+
+void sealer_init(struct sealer *s, uint64_t memory)
+{
+	*s = (struct sealer){0};
+	/* sources: what libpq's rows are copied to; a: rows and results; scratch: a column */
+	arena_init(&s->sources, memory / 4);
+	arena_init(&s->a, memory / 4);
+	arena_init(&s->scratch, memory / 2);
+}
+
+void sealer_free(struct sealer *s)
+{
+	arena_free(&s->sources);
+	arena_free(&s->a);
+	arena_free(&s->scratch);
+}
+
+void sealer_connection(struct sealer *s, PGconn *conn)
+{
+	db_blocking(&s->db, conn, &s->sources);
+}
+
+static void empty(struct sealer *s)
+{
+	arena_reset(&s->sources);
+	arena_reset(&s->a);
+	arena_reset(&s->scratch);
+}
+
+static void patient(struct sealer *s)
+{
+	s->db.deadline_ms = clock_mono_ms() + STATEMENT_MS;
+}
+
+int sealer_due(struct sealer *s, int64_t events, int64_t age_ms, int32_t **projects)
+{
+	struct q_seal_due_row *rows;
+	int n;
+
+	empty(s);
+	patient(s);
+	n = q_seal_due(&s->db, &(struct q_seal_due_args){events, age_ms * 1000}, &rows);
+	if (n < 0)
+		return -1;
+	*projects = arena_array(&s->a, (size_t)n + 1, sizeof(**projects));
+	if (!*projects)
+		return db_fail(&s->db.err, DB_MEMORY);
+	for (int i = 0; i < n; i++)
+		(*projects)[i] = rows[i].project;
+	return n;
+}
+
+/* ---- which rows ---- */
+
+/* Ids of the oldest rows, at most `most`; the number, or -1. */
+static int choose(struct sealer *s, int32_t project, int most, struct db_int8s *ids)
+{
+	struct q_seal_list_args args = {
+		.project = project, .not_these = {s->skip, s->n_skip}, .batch = most};
+	struct q_seal_list_row *rows;
+	int64_t events = 0, bytes = 0, *v;
+	int n, k = 0;
+
+	patient(s);
+	n = q_seal_list(&s->db, &args, &rows);
+	if (n <= 0)
+		return n;
+	v = arena_array(&s->sources, (size_t)n, sizeof(*v));
+	if (!v)
+		return db_fail(&s->db.err, DB_MEMORY);
+	for (; k < n; k++) {
+		events += rows[k].n;
+		bytes += rows[k].bytes;
+		if (k > 0 && (events > TAKE_EVENTS || bytes > TAKE_BYTES))
+			break;
+		v[k] = rows[k].id;
+	}
+	*ids = (struct db_int8s){v, k};
+	return k;
+}
+
+static void leave_alone(struct sealer *s, int32_t project, int64_t id, enum merge_end why)
+{
+	log_err("an inbox row cannot be sealed and stays project=%d id=%lld why=%s", project,
+		(long long)id, why == MERGE_MEMORY ? "memory" : "broken");
+	s->skip[s->next_skip] = id;
+	s->next_skip = (s->next_skip + 1) % SEALER_SKIP;
+	s->n_skip += s->n_skip < SEALER_SKIP;
+}
+
+/* ---- one transaction ---- */
+
+struct work {
+	int32_t project;
+	struct q_seal_take_row *rows;
+	uint32_t n;
+	struct evseg *src;
+	struct merge_segment *segments;
+	uint32_t n_segments;
+	uint64_t events; /* that must come out */
+};
+
+static enum merge_end open_rows(struct sealer *s, struct work *w)
+{
+	w->src = arena_array(&s->a, w->n + 1, sizeof(*w->src));
+	if (!w->src)
+		return MERGE_MEMORY;
+	for (uint32_t i = 0; i < w->n; i++) {
+		const struct q_seal_take_row *r = &w->rows[i];
+
+		if (!evseg_open(&w->src[i], r->data, &s->a) || r->n < 0 ||
+			w->src[i].n != (uint32_t)r->n ||
+			r->stored + r->refused.n != r->n ||
+			!evseg_mask(&w->src[i], r->refused.v, (uint32_t)r->refused.n, &s->a))
+			return s->a.over ? MERGE_MEMORY : MERGE_BROKEN;
+		w->events += (uint64_t)r->stored;
+	}
+	return MERGE_OK;
+}
+
+/* Nothing is built when only the first *fit rows go together. */
+static enum merge_end build(struct sealer *s, struct work *w, uint32_t *fit)
+{
+	enum merge_end end = open_rows(s, w);
+	uint64_t events = 0;
+
+	if (end != MERGE_OK)
+		return end;
+	*fit = merge_fits(w->src, w->n, &s->scratch);
+	if (*fit == 0)
+		return MERGE_MEMORY;
+	if (*fit < w->n)
+		return MERGE_OK;
+	end = merge_segments(w->src, w->n, &s->a, &s->scratch, &w->segments, &w->n_segments);
+	for (uint32_t i = 0; end == MERGE_OK && i < w->n_segments; i++)
+		events += w->segments[i].n;
+	/* every event that went in comes out, or nothing is touched */
+	return end == MERGE_OK && events != w->events ? MERGE_BROKEN : end;
+}
+
+static int put(struct sealer *s, const struct work *w)
+{
+	int64_t received_min = INT64_MAX, received_max = INT64_MIN;
+
+	for (uint32_t i = 0; i < w->n; i++) {
+		int64_t at = w->rows[i].received_at;
+
+		received_min = at < received_min ? at : received_min;
+		received_max = at > received_max ? at : received_max;
+	}
+	patient(s);
+	return put_segments(&s->db,
+		&(struct put_where){w->project, received_min, received_max, &s->scratch},
+		w->segments, w->n_segments);
+}
+
+/* Inside a transaction, which it ends unless it says SEALER_DB. *again: with how many
+ * rows to try again, 0: it is done. */
+static enum sealer_end seal(
+	struct sealer *s, int32_t project, struct db_int8s ids, enum merge_end *end, int *again)
+{
+	struct q_seal_take_args args = {
+		.project = project, .from_id = ids.v[0], .to_id = ids.v[ids.n - 1], .ids = ids};
+	struct work w = {.project = project};
+	uint32_t fit;
+	int n;
+
+	patient(s);
+	n = q_seal_take(&s->db, &args, &w.rows);
+	if (n < 0)
+		return SEALER_DB;
+	w.n = fit = (uint32_t)n;
+	*end = build(s, &w, &fit);
+	if (n == 0 || *end != MERGE_OK || fit < w.n) {
+		/* another keeper was faster; or too many keys, too much for the memory,
+		 * something broken: with fewer rows then */
+		*again = *end == MERGE_OK ? (int)fit : ids.n / 2;
+		db_rollback(&s->db);
+		return n == 0 ? SEALER_IDLE : SEALER_BUSY;
+	}
+	if (put(s, &w) < 0)
+		return SEALER_DB;
+	patient(s);
+	if (db_commit(&s->db) < 0)
+		return SEALER_DB;
+	s->n_rows += w.n;
+	s->n_events += w.events;
+	s->n_segments += w.n_segments;
+	return SEALER_BUSY;
+}
+
+static enum sealer_end trouble(struct sealer *s)
+{
+	struct db_error err = s->db.err;
+
+	if (PQtransactionStatus(s->db.impl) == PQTRANS_INTRANS ||
+		PQtransactionStatus(s->db.impl) == PQTRANS_INERROR)
+		db_rollback(&s->db);
+	s->db.err = err;
+	return SEALER_DB;
+}
+
+/* One attempt; *again as above. */
+static enum sealer_end attempt(struct sealer *s, int32_t project, int most, int *again)
+{
+	struct db_int8s ids = {NULL, 0};
+	enum merge_end end = MERGE_OK;
+	enum sealer_end done;
+	int n;
+
+	empty(s);
+	*again = 0;
+	n = choose(s, project, most, &ids);
+	if (n <= 0)
+		return n < 0 ? trouble(s) : SEALER_IDLE;
+	if (db_blocking_begin(
+		    &s->db, "ISOLATION LEVEL READ COMMITTED", LOCK_MS, STATEMENT_MS) < 0)
+		return trouble(s);
+	done = seal(s, project, ids, &end, again);
+	if (done == SEALER_DB) {
+		(void)trouble(s);
+		if (s->db.err.kind != DB_MEMORY)
+			return SEALER_DB;
+		end = MERGE_MEMORY;
+		*again = n / 2;
+	}
+	if (end != MERGE_OK && n == 1)
+		leave_alone(s, project, ids.v[0], end);
+	return done == SEALER_IDLE ? SEALER_IDLE : SEALER_BUSY;
+}
+
+enum sealer_end sealer_seal(struct sealer *s, int32_t project)
+{
+	enum sealer_end done;
+	int most = TAKE_ROWS;
+
+	do
+		done = attempt(s, project, most, &most);
+	while (done == SEALER_BUSY && most > 0);
+	return done;
+}

@@ -1,0 +1,40 @@
+/*
+ * Level 0 to level 1: takes rows out of the inbox and puts segments, each time in one
+ * transaction, on a blocking connection. No lease: several keepers and commands may do
+ * it at once, and a crash at any point leaves everything as it was or as it should be.
+ */
+#ifndef STORE_SEALER_H
+#define STORE_SEALER_H
+
+#include "worker/db/db.h"
+#include "worker/store/merge.h"
+
+enum sealer_end {
+	SEALER_IDLE, /* nothing (more) to do */
+	SEALER_BUSY, /* did something; there may be more */
+	SEALER_DB    /* sealer->db.err tells; nothing was changed */
+};
+
+enum { SEALER_SKIP = 64 };
+
+struct sealer {
+	struct db db; /* blocking; its connection is the caller's */
+	struct arena a, scratch, sources; /* of one transaction */
+	/* rows that could not be read are left in the inbox, where queries say so */
+	int64_t skip[SEALER_SKIP];
+	int n_skip, next_skip;
+	uint64_t n_rows, n_events, n_segments; /* so far */
+};
+
+/* `memory` bounds what a transaction takes, the client library's buffer aside. */
+void sealer_init(struct sealer *s, uint64_t memory);
+void sealer_free(struct sealer *s);
+/* Says which connection to use from now on. */
+void sealer_connection(struct sealer *s, PGconn *conn);
+/* Projects that have `events` waiting or one older than `age_ms`, longest waiting first.
+ * Returns how many, in the sealer's arena until the next call; -1 with s->db.err. */
+int sealer_due(struct sealer *s, int64_t events, int64_t age_ms, int32_t **projects);
+/* Seals some of a project's rows, oldest first: what makes about two full segments. */
+enum sealer_end sealer_seal(struct sealer *s, int32_t project);
+
+#endif
