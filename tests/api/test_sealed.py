@@ -101,6 +101,94 @@ def kept(server, num, truth):
     return None if got == want else f"events in tables, claimed, counted, wrong days: {got}, want {want}"
 
 
+# ---- one project, looked at from all sides ---------------------------------------------
+
+class Shop:
+    """A project and what was acknowledged to it."""
+
+    def __init__(self, p, name="shop"):
+        self.p, self.db = p, pg.connect(p.info["database_url"])
+        boss = p.ok(test_model.AUTH + "SignUp", {"email": f"{name}-{uuid.uuid4().hex}@example.com",
+                                                 "password": test_model.PASSWORD})
+        self.token = boss["token"]
+        self.org = p.ok(test_model.ORGS + "List", token=self.token)["orgs"][0]["id"]
+        self.id = p.ok(test_model.PROJECTS + "List", {"orgId": self.org},
+                       token=self.token)["projects"][0]["id"]
+        self.key = p.ok(test_model.PROJECTS + "CreateApiKey", {"kind": "API_KEY_KIND_PRIVATE"},
+                        token=self.token, project=self.id)["key"]
+        self.num = self.db.one("select num from pugd.projects where id = $1", self.id)
+        self.lock = threading.Lock()
+        self.events, self.acked, self.asked = {}, 0, 0
+
+    def batch(self, rnd, n, days=3):
+        at = int(time.time() * 1000) - rnd.randrange(days) * 86400000
+        return [{"eventId": str(uuid.UUID(int=rnd.getrandbits(128))), "name": f"k{rnd.randrange(6)}",
+                 "distinctId": f"u{rnd.randrange(50)}",
+                 "timestamp": iso(at - rnd.randrange(3600000)),
+                 "properties": {"n": rnd.randrange(5), f"p{rnd.randrange(20)}": "x" * rnd.randrange(40)}}
+                for _ in range(n)]
+
+    def send(self, batch, **kw):
+        with self.lock:
+            self.asked += len(batch)
+        got = self.p.ok(BATCH, {"events": batch}, key=self.key, **kw)
+        assert got["accepted"] == len(batch), got
+        with self.lock:
+            self.events.update({e["eventId"]: e for e in batch})
+            self.acked += len(batch)
+
+    def total(self, **kw):
+        now = int(time.time() * 1000)
+        got = self.p.ok(QUERY, {"spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION"},
+                                "timeRange": {"from": iso(now - 30 * 86400000), "to": iso(now + 86400000)},
+                                "granularity": "GRANULARITY_DAY"}, key=self.key, **kw)
+        return int(got["segmentation"]["total"])
+
+    def usage(self, **kw):
+        return int(self.p.ok("/usage.v1.UsageService/GetUsage", {"orgId": self.org},
+                             token=self.token, **kw)["usedEvents"])
+
+    def check(self):
+        """Everything acknowledged is there once, as it was, in the order of the feed."""
+        got, _ = test_model.ask_list(self.p, self.key, {"pageSize": 500})
+        want = sorted(self.events.values(), reverse=True,
+                      key=lambda e: (model.millis(e["timestamp"]), uuid.UUID(e["eventId"]).bytes))
+        assert [e["eventId"] for e in got] == [e["eventId"] for e in want]
+        for g, w in zip(got, want):
+            assert (g["kind"], g["distinctId"]) == (w["name"], w["distinctId"]), (g, w)
+            assert {**g["customProperties"]} == w["properties"], (g, w)
+        n = len(want)
+        assert (self.total(), self.usage()) == (n, n)
+        for table in ("(select n from pugd.segment where project = $1 union all "
+                      "select stored from pugd.inbox where project = $1) x",
+                      "(select 1 as n from pugd.event_seen where project = $1) x"):
+            assert int(self.db.one(f"select coalesce(sum(n), 0) from {table}", self.num)) == n, table
+
+    def rows(self, table):
+        return int(self.db.one(f"select count(*) from pugd.{table} where project = $1", self.num))
+
+
+def iso(ms):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03}Z"
+
+
+def until(ready, seconds=30):
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def keeper(p):
+    found = []
+
+    def ready():
+        found[:] = [w["pid"] for w in p.admin()["workers"] if w["role"] == "keeper" and w["state"] == "ready"]
+        return found
+    until(ready)
+    return found[0]
+
+
 # ---- tests -------------------------------------------------------------------------------
 
 def test_regressions(_):
@@ -111,9 +199,138 @@ def test_random_scenarios(_):
     test_model.test_random_scenarios(_)
 
 
+def test_two_at_once(_):
+    """Two sealers share the work and double nothing."""
+    shop, rnd = Shop(P), random.Random(1)
+    for _ in range(60):
+        shop.send(shop.batch(rnd, 5))
+    sealers = [threading.Thread(target=seal) for _ in range(3)]
+    for t in sealers:
+        t.start()
+    for t in sealers:
+        t.join()
+    assert shop.rows("inbox") == 0 and shop.rows("segment") > 0
+    shop.check()
+    shop.send(list(shop.events.values())[:100])  # a retry of what is sealed changes nothing
+    shop.check()
+
+
+def test_what_cannot_be_read_stays(_):
+    """A damaged row is left alone; what is around it is sealed."""
+    shop, rnd = Shop(P), random.Random(2)
+    for _ in range(9):
+        shop.send(shop.batch(rnd, 3))
+    bad = shop.db.one("select id from pugd.inbox where project = $1 order by id offset 4 limit 1", shop.num)
+    flip = ("update pugd.inbox set data = set_byte(data, 40, get_byte(data, 40) # 1) "
+            "where project = $1 and id = $2")
+    shop.db.query(flip, shop.num, bad)
+    seal()
+    assert shop.db.query("select id from pugd.inbox where project = $1", shop.num) == [(bad,)]
+    status, _, _ = P.call(LIST, {}, key=shop.key)
+    assert status == 500  # never a wrong answer
+    shop.db.query(flip, shop.num, bad)
+    seal()
+    shop.check()
+
+
+def test_damaged_columns(_):
+    """A flipped bit, a lost column, a column of another key: an error, not a wrong answer."""
+    shop, rnd = Shop(P), random.Random(3)
+    shop.send(shop.batch(rnd, 40, days=1))
+    seal()
+    first = "(select min(id) from pugd.segment where project = $1)"
+    for change, back in (
+            ("update pugd.segment_column set data = set_byte(data, 0, get_byte(data, 0) # 1) "
+             f"where project = $1 and segment = {first} and part = 4", None),
+            (f"update pugd.segment_column set key = 'm' where project = $1 and segment = {first} and key = 'n'",
+             f"update pugd.segment_column set key = 'n' where project = $1 and segment = {first} and key = 'm'"),
+            (f"update pugd.segment_column set part = 6 where project = $1 and segment = {first} and part = 2",
+             f"update pugd.segment_column set part = 2 where project = $1 and segment = {first} and part = 6"),
+            (f"update pugd.segment set columns = columns + 1 where project = $1 and id = {first}",
+             f"update pugd.segment set columns = columns - 1 where project = $1 and id = {first}")):
+        shop.db.query(change, shop.num)
+        status, _, _ = P.call(LIST, {}, key=shop.key)
+        assert status == 500, change
+        shop.db.query(back or change, shop.num)
+        shop.check()
+
+
+def test_purge(_):
+    doomed, neighbour, rnd = Shop(P, "doomed"), Shop(P, "neighbour"), random.Random(4)
+    for shop in (doomed, neighbour):
+        for _ in range(4):
+            shop.send(shop.batch(rnd, 30))
+        seal()
+        shop.send(shop.batch(rnd, 10))
+    used = doomed.usage()
+    P.ok(test_model.PROJECTS + "Delete", token=doomed.token, project=doomed.id)
+    doomed.db.query("update pugd.projects set deleted_at = deleted_at - interval '1 hour' where num = $1",
+                    doomed.num)
+
+    def over():
+        assert doomed.usage() == used
+        return doomed.db.one("select purged_at is not null from pugd.projects where num = $1",
+                             doomed.num) == "t"
+    until(over)
+    assert [doomed.rows(t) for t in ("inbox", "segment", "segment_column", "event_seen")] == [0] * 4
+    neighbour.check()
+
+
+def test_killed_keepers(variant):
+    """Keepers that die at any moment while events come and questions are asked: every answer
+    holds what was acknowledged before it, nothing twice."""
+    with pug.Pug(variant, options=["seal_age=0", "seal_events=1"]) as p:
+        shop, stop, wrong = Shop(p), threading.Event(), []
+
+        def guarded(work):
+            def run(no):
+                try:
+                    conn, rnd = p.connect(), random.Random(no)
+                    while not stop.is_set():
+                        work(rnd, conn)
+                    conn.close()
+                except BaseException as e:  # pylint: disable=broad-except
+                    wrong.append(e)
+                    stop.set()
+            return run
+
+        def sends(rnd, conn):
+            shop.send(shop.batch(rnd, rnd.randrange(1, 12)), conn=conn)
+            time.sleep(0.01)
+
+        def asks(_rnd, conn):
+            for ask in (shop.total, shop.usage):
+                low = shop.acked
+                got = ask(conn=conn)
+                assert low <= got <= shop.asked, (ask, low, got, shop.asked)
+
+        work = [threading.Thread(target=guarded(f), args=(i,)) for i, f in enumerate([sends, sends, asks, asks])]
+        for t in work:
+            t.start()
+        rnd, kills, end = random.Random(0), 0, time.monotonic() + 6
+        while time.monotonic() < end and not stop.is_set():
+            # sealing starts at once in a new keeper and goes on without a rest
+            pid = keeper(p)
+            time.sleep(rnd.random() * 0.15)
+            try:
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+            except ProcessLookupError:
+                pass  # the status page still had the one that died
+        stop.set()
+        for t in work:
+            t.join()
+        assert not wrong, wrong[0]
+        segments = shop.rows("segment")
+        until(lambda: shop.rows("inbox") == 0)
+        print(f"  {kills} kills, {len(shop.events)} events, {segments} segments meanwhile")
+        assert segments > 0
+        shop.check()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--scenarios", type=int, default=200)
+    parser.add_argument("--scenarios", type=int, default=100)
     parser.add_argument("--seed", default=os.environ.get("PUGD_SEED", "20261129"))
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--shrink", type=int, default=2)

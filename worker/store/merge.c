@@ -164,7 +164,6 @@ static int by_column(const void *x, const void *y)
 	return order ? order : a->src < b->src ? -1 : a->src > b->src;
 }
 
-
 static bool list_columns(struct merge *m)
 {
 	size_t n = 0;
@@ -252,8 +251,8 @@ static bool first_groups(struct merge *m, struct groups *g)
 
 	for (uint32_t i = 0; i < m->n_rows; i = end) {
 		end = run_end(m, i);
-		if (!add_pieces(m, g, i, end - i,
-			    (end - i + EVSEG_EVENTS_MAX - 1) / EVSEG_EVENTS_MAX))
+		if (!add_pieces(
+			    m, g, i, end - i, (end - i + EVSEG_EVENTS_MAX - 1) / EVSEG_EVENTS_MAX))
 			return false;
 	}
 	return true;

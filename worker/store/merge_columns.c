@@ -213,7 +213,7 @@ static bool put_column(struct column_work *w, struct merge_group *g, const struc
 	if (w->body.over)
 		return no_memory(w->m);
 	cost = n < g->n / (SPARSE_COST / DENSE_COST) ? (uint64_t)n * SPARSE_COST
-						      : (uint64_t)g->n * DENSE_COST;
+						     : (uint64_t)g->n * DENSE_COST;
 	return add_part(w->m, g, like, (struct str){w->body.p, w->body.n},
 		cost + (uint64_t)n_entries * ENTRY_COST);
 }

@@ -107,18 +107,17 @@ static int put_rows(struct db *db, const struct put_where *where, const int64_t 
 		bytes[i] = (int64_t)v[i].bytes;
 		kind[i] = v[i].kind;
 	}
-	got = q_segment_put(db,
-		&(struct q_segment_put_args){.project = where->project,
-			.day = {day, (int)n},
-			.id = {ids, (int)n},
-			.kind = {kind, (int)n},
-			.n = {count, (int)n},
-			.tmin = {tmin, (int)n},
-			.tmax = {tmax, (int)n},
-			.columns = {columns, (int)n},
-			.bytes = {bytes, (int)n},
-			.received_min = where->received_min,
-			.received_max = where->received_max});
+	got = q_segment_put(db, &(struct q_segment_put_args){.project = where->project,
+					.day = {day, (int)n},
+					.id = {ids, (int)n},
+					.kind = {kind, (int)n},
+					.n = {count, (int)n},
+					.tmin = {tmin, (int)n},
+					.tmax = {tmax, (int)n},
+					.columns = {columns, (int)n},
+					.bytes = {bytes, (int)n},
+					.received_min = where->received_min,
+					.received_max = where->received_max});
 	if (got == (int)n)
 		return 0;
 	return db->err.kind == DB_OK ? db_fail(&db->err, DB_BUG) : -1;
@@ -133,8 +132,8 @@ static int put_some(struct db *db, const struct put_where *where, struct columns
 	return add_all(c, ids, v, n);
 }
 
-int put_segments(struct db *db, const struct put_where *where, const struct merge_segment *v,
-	uint32_t n)
+int put_segments(
+	struct db *db, const struct put_where *where, const struct merge_segment *v, uint32_t n)
 {
 	struct arena *home = db->arena;
 	struct columns *c = arena_alloc(home, sizeof(*c));

@@ -12,7 +12,7 @@ struct put_where {
 };
 
 /* 0, or -1 with db->err: then the transaction must be rolled back. */
-int put_segments(struct db *db, const struct put_where *where, const struct merge_segment *v,
-	uint32_t n);
+int put_segments(
+	struct db *db, const struct put_where *where, const struct merge_segment *v, uint32_t n);
 
 #endif

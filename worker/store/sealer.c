@@ -130,8 +130,7 @@ static enum merge_end open_rows(struct sealer *s, struct work *w)
 		const struct q_seal_take_row *r = &w->rows[i];
 
 		if (!evseg_open(&w->src[i], r->data, &s->a) || r->n < 0 ||
-			w->src[i].n != (uint32_t)r->n ||
-			r->stored + r->refused.n != r->n ||
+			w->src[i].n != (uint32_t)r->n || r->stored + r->refused.n != r->n ||
 			!evseg_mask(&w->src[i], r->refused.v, (uint32_t)r->refused.n, &s->a))
 			return s->a.over ? MERGE_MEMORY : MERGE_BROKEN;
 		w->events += (uint64_t)r->stored;
@@ -234,8 +233,7 @@ static enum sealer_end attempt(struct sealer *s, int32_t project, int most, int 
 	n = choose(s, project, most, &ids);
 	if (n <= 0)
 		return n < 0 ? trouble(s) : SEALER_IDLE;
-	if (db_blocking_begin(
-		    &s->db, "ISOLATION LEVEL READ COMMITTED", LOCK_MS, STATEMENT_MS) < 0)
+	if (db_blocking_begin(&s->db, "ISOLATION LEVEL READ COMMITTED", LOCK_MS, STATEMENT_MS) < 0)
 		return trouble(s);
 	done = seal(s, project, ids, &end, again);
 	if (done == SEALER_DB) {

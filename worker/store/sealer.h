@@ -18,7 +18,7 @@ enum sealer_end {
 enum { SEALER_SKIP = 64 };
 
 struct sealer {
-	struct db db; /* blocking; its connection is the caller's */
+	struct db db;                     /* blocking; its connection is the caller's */
 	struct arena a, scratch, sources; /* of one transaction */
 	/* rows that could not be read are left in the inbox, where queries say so */
 	int64_t skip[SEALER_SKIP];
