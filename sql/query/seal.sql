@@ -57,13 +57,66 @@ SELECT nextval('pugd.segment_id') FROM generate_series(1, $1);
 
 -- name: segment_put :exec
 -- lane: tx
--- params: project int4, day date[], id int8[], kind text[], n int4[], tmin int8[], tmax int8[], columns int4[], bytes int8[], received_min timestamptz, received_max timestamptz
+-- params: project int4, day date[], id int8[], kind text[], n int4[], tmin int8[], tmax int8[], columns int4[], bytes int8[], tier int4, received_min timestamptz, received_max timestamptz
 INSERT INTO pugd.segment
-  (project, day, id, kind, n, tmin, tmax, columns, bytes, received_min, received_max)
-SELECT $1, u.*, $10, $11 FROM unnest($2, $3, $4, $5, $6, $7, $8, $9) u;
+  (project, day, id, kind, n, tmin, tmax, columns, bytes, tier, received_min, received_max)
+SELECT $1, u.*, $10::int2, $11, $12 FROM unnest($2, $3, $4, $5, $6, $7, $8, $9) u;
 
 -- name: segment_columns_put :exec
 -- lane: tx
 -- params: project int4, segment int8[], part int4[], scope int4[], key text[], raw int4[], crc int4[], data bytea[]
 INSERT INTO pugd.segment_column (project, segment, part, scope, key, raw, crc, data)
 SELECT $1, u.* FROM unnest($2, $3::smallint[], $4::smallint[], $5, $6, $7, $8) u;
+
+-- name: merge_due :many
+-- lane: slow
+-- params: project int4, days date[]?, n_full int4, tier_full int4, fan int4
+-- columns: day date, kind text, tier int4
+-- What pays to be merged on these days (NULL: all): as many as `fan` small segments of a tier.
+SELECT s.day, s.kind, s.tier::int4 FROM pugd.segment s
+WHERE s.project = $1 AND ($2 IS NULL OR s.day = ANY ($2)) AND s.n < $3 AND s.tier < $4
+GROUP BY s.day, s.kind, s.tier HAVING count(*) >= $5
+ORDER BY s.day, s.tier, s.kind
+LIMIT 100;
+
+-- name: merge_list :many
+-- lane: slow
+-- params: project int4, day date, kind text, tier int4, n_full int4
+-- columns: id int8, n int4, bytes int8
+-- Oldest first; more than can be merged at once is no use.
+SELECT s.id, s.n, s.bytes FROM pugd.segment s
+WHERE s.project = $1 AND s.day = $2 AND s.kind = $3 AND s.tier = $4 AND s.n < $5
+ORDER BY s.id LIMIT 64;
+
+-- name: segments_projects :many
+-- lane: slow
+-- columns: project int4
+-- unbounded: one row a live project that has segments
+SELECT p.num FROM pugd.projects p
+WHERE p.deleted_at IS NULL AND EXISTS (SELECT 1 FROM pugd.segment s WHERE s.project = p.num)
+ORDER BY p.num;
+
+-- name: segments_take :many
+-- lane: tx
+-- params: project int4, day date, ids int8[]
+-- columns: id int8, n int4, columns int4, tier int4, received_min timestamptz, received_max timestamptz
+-- unbounded: the caller's list is bounded
+-- Takes segments of one day out; what another keeper has taken is not there. In the order
+-- of ids, so that takers do not deadlock.
+WITH doomed AS (
+  SELECT ctid FROM pugd.segment
+  WHERE project = $1 AND day = $2 AND id = ANY ($3) ORDER BY id FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM pugd.segment s
+  WHERE s.project = $1 AND s.day = $2 AND s.ctid = ANY (ARRAY(SELECT ctid FROM doomed))
+  RETURNING s.id, s.n, s.columns, s.tier, s.received_min, s.received_max
+)
+SELECT id, n, columns, tier::int4, received_min, received_max FROM gone ORDER BY id;
+
+-- name: segment_columns_take :many
+-- lane: tx
+-- params: project int4, segment int8
+-- columns: part int4, scope int4, key text, raw int4, crc int4, data bytea
+-- unbounded: the columns of one segment
+DELETE FROM pugd.segment_column WHERE project = $1 AND segment = $2
+RETURNING part::int4, scope::int4, key, raw, crc, data;

@@ -3,7 +3,7 @@
 
 -- A segment holds events of one UTC day of occur_time, in the order (time, event id);
 -- of one kind, or of several rare ones (kind '': worker/store/merge.h). Times in
--- milliseconds since the epoch. received_*: of the inbox rows that it was made of, so
+-- milliseconds since the epoch. tier: how often its events were merged. received_*: of the inbox rows that it was made of, so
 -- that an erasure knows what came before it (D27). The day is in the key, which makes
 -- a window one range of it.
 CREATE SEQUENCE pugd.segment_id AS bigint CACHE 32;
@@ -15,6 +15,7 @@ CREATE TABLE pugd.segment (
   n            int    NOT NULL CHECK (n BETWEEN 1 AND 65536),
   tmin         bigint NOT NULL,
   tmax         bigint NOT NULL CHECK (tmax >= tmin),
+  tier         smallint NOT NULL,
   columns      int    NOT NULL CHECK (columns > 0),
   bytes        bigint NOT NULL, -- of all its columns, as stored
   received_min timestamptz NOT NULL,

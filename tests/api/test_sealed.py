@@ -215,6 +215,21 @@ def test_two_at_once(_):
     shop.check()
 
 
+def test_merges(_):
+    """Small segments become few: eight of a tier one of the next."""
+    shop, rnd = Shop(P), random.Random(5)
+    for i in range(20):
+        shop.send(shop.batch(rnd, 12, days=1))
+        seal()
+        tiers = shop.db.query("select day, tier, count(*) from pugd.segment where project = $1 "
+                              "group by 1, 2", shop.num)
+        assert all(int(n) < 8 for _, _, n in tiers), (i, tiers)
+    assert max(int(t) for _, t, _ in tiers) == 1, tiers
+    shop.check()
+    columns = int(shop.db.one("select sum(columns) from pugd.segment where project = $1", shop.num))
+    assert columns == shop.rows("segment_column")  # nothing of the merged ones is left
+
+
 def test_what_cannot_be_read_stays(_):
     """A damaged row is left alone; what is around it is sealed."""
     shop, rnd = Shop(P), random.Random(2)

@@ -226,8 +226,7 @@ Test(seal_merge, rare_kinds_share_a_segment_and_common_ones_do_not)
 	/* several rare ones: one segment a day */
 	cr_assert_eq(round_trip(&(struct world){300, 9, 2, 3, false}, 2), 3);
 	/* two common ones */
-	cr_assert_eq(
-		round_trip(&(struct world){MERGE_SHARED_BELOW * 5 / 2, 2, 0, 1, false}, 3), 2);
+	cr_assert_eq(round_trip(&(struct world){MERGE_SHARED_BELOW * 5 / 2, 2, 0, 1, false}, 3), 2);
 }
 
 Test(seal_merge, what_is_too_big_is_cut)
@@ -308,9 +307,9 @@ Test(seal_merge, fits_counts_keys)
 		struct event ev = {.kind = STR("k"), .distinct_id = STR("u"), .props = props};
 
 		for (ev.n_props = 0; ev.n_props < 2000; ev.n_props++)
-			props[ev.n_props] = (struct prop){
-				arena_printf(&a, "k%u", i * 2000 + ev.n_props), SCOPE_CUSTOM,
-				{.type = VALUE_INT, .i = 1}};
+			props[ev.n_props] =
+				(struct prop){arena_printf(&a, "k%u", i * 2000 + ev.n_props),
+					SCOPE_CUSTOM, {.type = VALUE_INT, .i = 1}};
 		src[i] = encode(&ev, 1);
 	}
 	cr_assert_eq(merge_fits(src, 3, &a), 2);

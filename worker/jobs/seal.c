@@ -70,6 +70,9 @@ static void seal_due(struct run *r)
 		}
 		r->end = sealer_seal(&r->sealer, projects[i]);
 		r->more |= r->end == SEALER_BUSY;
+		if (r->end == SEALER_BUSY)
+			r->end = sealer_merge(&r->sealer, projects[i], false);
+		r->sealer.n_days = 0;
 	}
 }
 

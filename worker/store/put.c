@@ -116,6 +116,7 @@ static int put_rows(struct db *db, const struct put_where *where, const int64_t 
 					.tmax = {tmax, (int)n},
 					.columns = {columns, (int)n},
 					.bytes = {bytes, (int)n},
+					.tier = where->tier,
 					.received_min = where->received_min,
 					.received_max = where->received_max});
 	if (got == (int)n)

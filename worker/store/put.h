@@ -6,7 +6,7 @@
 #include "worker/store/merge.h"
 
 struct put_where {
-	int32_t project;
+	int32_t project, tier;
 	int64_t received_min, received_max; /* us: of the inbox rows that they came from */
 	struct arena *scratch;              /* emptied again and again */
 };

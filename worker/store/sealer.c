@@ -3,7 +3,7 @@
  * bytes (both before anything is locked) and by the arenas; where these are too small, it
  * is rolled back and tried with half the rows.
  */
-#include "worker/store/sealer.h"
+#include "worker/store/sealer_internal.h"
 
 #include "q.h"
 #include "shm/base/clock.h"
@@ -12,13 +12,7 @@
 #include "worker/db/sqlstate.h"
 #include "worker/store/put.h"
 
-enum {
-	TAKE_ROWS = 4096,
-	TAKE_EVENTS = 2 * EVSEG_EVENTS_MAX,
-	TAKE_BYTES = 16 << 20, /* a single row always goes */
-	LOCK_MS = 2000,
-	STATEMENT_MS = 60000
-};
+enum { TAKE_ROWS = 4096, LOCK_MS = 2000, STATEMENT_MS = 60000 };
 
 void sealer_init(struct sealer *s, uint64_t memory)
 {
@@ -41,16 +35,56 @@ void sealer_connection(struct sealer *s, PGconn *conn)
 	db_blocking(&s->db, conn, &s->sources);
 }
 
-static void empty(struct sealer *s)
+void sealer_empty(struct sealer *s)
 {
 	arena_reset(&s->sources);
 	arena_reset(&s->a);
 	arena_reset(&s->scratch);
 }
 
-static void patient(struct sealer *s)
+void sealer_patient(struct sealer *s)
 {
 	s->db.deadline_ms = clock_mono_ms() + STATEMENT_MS;
+}
+
+int sealer_begin(struct sealer *s)
+{
+	return db_blocking_begin(&s->db, "ISOLATION LEVEL READ COMMITTED", LOCK_MS, STATEMENT_MS);
+}
+
+enum sealer_end sealer_trouble(struct sealer *s)
+{
+	struct db_error err = s->db.err;
+
+	if (PQtransactionStatus(s->db.impl) == PQTRANS_INTRANS ||
+		PQtransactionStatus(s->db.impl) == PQTRANS_INERROR)
+		db_rollback(&s->db);
+	s->db.err = err;
+	return SEALER_DB;
+}
+
+/* Nothing is built when only the first *fit sources go together. */
+enum merge_end sealer_build(struct sealer *s, const struct evseg *src, uint32_t n, uint32_t *fit,
+	struct merge_segment **out, uint32_t *n_out)
+{
+	uint64_t in = 0, came_out = 0;
+	enum merge_end end;
+
+	*fit = merge_fits(src, n, &s->scratch);
+	if (*fit == 0)
+		return MERGE_MEMORY;
+	if (*fit < n)
+		return MERGE_OK;
+	end = merge_segments(src, n, &s->a, &s->scratch, out, n_out);
+	if (end != MERGE_OK)
+		return end;
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t k = 0; k < src[i].n; k++)
+			in += !src[i].masked || !src[i].masked[k];
+	for (uint32_t i = 0; i < *n_out; i++)
+		came_out += (*out)[i].n;
+	/* every event that went in comes out, or nothing is touched */
+	return in == came_out ? MERGE_OK : MERGE_BROKEN;
 }
 
 int sealer_due(struct sealer *s, int64_t events, int64_t age_ms, int32_t **projects)
@@ -58,8 +92,8 @@ int sealer_due(struct sealer *s, int64_t events, int64_t age_ms, int32_t **proje
 	struct q_seal_due_row *rows;
 	int n;
 
-	empty(s);
-	patient(s);
+	sealer_empty(s);
+	sealer_patient(s);
 	n = q_seal_due(&s->db, &(struct q_seal_due_args){events, age_ms * 1000}, &rows);
 	if (n < 0)
 		return -1;
@@ -82,7 +116,7 @@ static int choose(struct sealer *s, int32_t project, int most, struct db_int8s *
 	int64_t events = 0, bytes = 0, *v;
 	int n, k = 0;
 
-	patient(s);
+	sealer_patient(s);
 	n = q_seal_list(&s->db, &args, &rows);
 	if (n <= 0)
 		return n;
@@ -118,7 +152,7 @@ struct work {
 	struct evseg *src;
 	struct merge_segment *segments;
 	uint32_t n_segments;
-	uint64_t events; /* that must come out */
+	uint64_t events; /* as their rows say */
 };
 
 static enum merge_end open_rows(struct sealer *s, struct work *w)
@@ -133,29 +167,12 @@ static enum merge_end open_rows(struct sealer *s, struct work *w)
 			w->src[i].n != (uint32_t)r->n || r->stored + r->refused.n != r->n ||
 			!evseg_mask(&w->src[i], r->refused.v, (uint32_t)r->refused.n, &s->a))
 			return s->a.over ? MERGE_MEMORY : MERGE_BROKEN;
+		if (s->leave_out &&
+			!s->leave_out(s, &w->src[i], r->received_at, r->received_at, &s->a))
+			return s->a.over ? MERGE_MEMORY : MERGE_BROKEN;
 		w->events += (uint64_t)r->stored;
 	}
 	return MERGE_OK;
-}
-
-/* Nothing is built when only the first *fit rows go together. */
-static enum merge_end build(struct sealer *s, struct work *w, uint32_t *fit)
-{
-	enum merge_end end = open_rows(s, w);
-	uint64_t events = 0;
-
-	if (end != MERGE_OK)
-		return end;
-	*fit = merge_fits(w->src, w->n, &s->scratch);
-	if (*fit == 0)
-		return MERGE_MEMORY;
-	if (*fit < w->n)
-		return MERGE_OK;
-	end = merge_segments(w->src, w->n, &s->a, &s->scratch, &w->segments, &w->n_segments);
-	for (uint32_t i = 0; end == MERGE_OK && i < w->n_segments; i++)
-		events += w->segments[i].n;
-	/* every event that went in comes out, or nothing is touched */
-	return end == MERGE_OK && events != w->events ? MERGE_BROKEN : end;
 }
 
 static int put(struct sealer *s, const struct work *w)
@@ -168,10 +185,24 @@ static int put(struct sealer *s, const struct work *w)
 		received_min = at < received_min ? at : received_min;
 		received_max = at > received_max ? at : received_max;
 	}
-	patient(s);
+	sealer_patient(s);
 	return put_segments(&s->db,
-		&(struct put_where){w->project, received_min, received_max, &s->scratch},
+		&(struct put_where){w->project, 0, received_min, received_max, &s->scratch},
 		w->segments, w->n_segments);
+}
+
+static void note_days(struct sealer *s, const struct work *w)
+{
+	for (uint32_t i = 0; i < w->n_segments; i++) {
+		int32_t day = w->segments[i].day;
+		int k = 0;
+
+		while (k < s->n_days && s->days[k] != day)
+			k++;
+		/* a full list is no harm: the days come again with their next segments */
+		if (k == s->n_days && k < SEALER_DAYS)
+			s->days[s->n_days++] = day;
+	}
 }
 
 /* Inside a transaction, which it ends unless it says SEALER_DB. *again: with how many
@@ -185,12 +216,14 @@ static enum sealer_end seal(
 	uint32_t fit;
 	int n;
 
-	patient(s);
+	sealer_patient(s);
 	n = q_seal_take(&s->db, &args, &w.rows);
 	if (n < 0)
 		return SEALER_DB;
 	w.n = fit = (uint32_t)n;
-	*end = build(s, &w, &fit);
+	*end = open_rows(s, &w);
+	if (*end == MERGE_OK && n > 0)
+		*end = sealer_build(s, w.src, w.n, &fit, &w.segments, &w.n_segments);
 	if (n == 0 || *end != MERGE_OK || fit < w.n) {
 		/* another keeper was faster; or too many keys, too much for the memory,
 		 * something broken: with fewer rows then */
@@ -200,24 +233,14 @@ static enum sealer_end seal(
 	}
 	if (put(s, &w) < 0)
 		return SEALER_DB;
-	patient(s);
+	sealer_patient(s);
 	if (db_commit(&s->db) < 0)
 		return SEALER_DB;
 	s->n_rows += w.n;
 	s->n_events += w.events;
 	s->n_segments += w.n_segments;
+	note_days(s, &w);
 	return SEALER_BUSY;
-}
-
-static enum sealer_end trouble(struct sealer *s)
-{
-	struct db_error err = s->db.err;
-
-	if (PQtransactionStatus(s->db.impl) == PQTRANS_INTRANS ||
-		PQtransactionStatus(s->db.impl) == PQTRANS_INERROR)
-		db_rollback(&s->db);
-	s->db.err = err;
-	return SEALER_DB;
 }
 
 /* One attempt; *again as above. */
@@ -228,16 +251,16 @@ static enum sealer_end attempt(struct sealer *s, int32_t project, int most, int 
 	enum sealer_end done;
 	int n;
 
-	empty(s);
+	sealer_empty(s);
 	*again = 0;
 	n = choose(s, project, most, &ids);
 	if (n <= 0)
-		return n < 0 ? trouble(s) : SEALER_IDLE;
+		return n < 0 ? sealer_trouble(s) : SEALER_IDLE;
 	if (db_blocking_begin(&s->db, "ISOLATION LEVEL READ COMMITTED", LOCK_MS, STATEMENT_MS) < 0)
-		return trouble(s);
+		return sealer_trouble(s);
 	done = seal(s, project, ids, &end, again);
 	if (done == SEALER_DB) {
-		(void)trouble(s);
+		(void)sealer_trouble(s);
 		if (s->db.err.kind != DB_MEMORY)
 			return SEALER_DB;
 		end = MERGE_MEMORY;

@@ -15,7 +15,7 @@ enum sealer_end {
 	SEALER_DB    /* sealer->db.err tells; nothing was changed */
 };
 
-enum { SEALER_SKIP = 64 };
+enum { SEALER_SKIP = 64, SEALER_DAYS = 512 };
 
 struct sealer {
 	struct db db;                     /* blocking; its connection is the caller's */
@@ -23,7 +23,14 @@ struct sealer {
 	/* rows that could not be read are left in the inbox, where queries say so */
 	int64_t skip[SEALER_SKIP];
 	int n_skip, next_skip;
-	uint64_t n_rows, n_events, n_segments; /* so far */
+	/* days whose segments have become more; sealer_merge() looks at them */
+	int32_t days[SEALER_DAYS];
+	int n_days;
+	/* Set: masks what has to go of a source that is being sealed or rewritten, and was
+	 * received between these moments (us). False at the arena's cap. */
+	bool (*leave_out)(struct sealer *s, struct evseg *seg, int64_t received_min,
+		int64_t received_max, struct arena *a);
+	uint64_t n_rows, n_events, n_segments, n_merged; /* so far */
 };
 
 /* `memory` bounds what a transaction takes, the client library's buffer aside. */
@@ -36,5 +43,13 @@ void sealer_connection(struct sealer *s, PGconn *conn);
 int sealer_due(struct sealer *s, int64_t events, int64_t age_ms, int32_t **projects);
 /* Seals some of a project's rows, oldest first: what makes about two full segments. */
 enum sealer_end sealer_seal(struct sealer *s, int32_t project);
+/* Merges small segments of a project on s->days, or on all days; empties the list when all
+ * is done. */
+enum sealer_end sealer_merge(struct sealer *s, int32_t project, bool all_days);
+/* Makes new segments out of some of one day's, in one transaction: a merge, or with
+ * leave_out an erasure. SEALER_IDLE: another one has taken them, or with *again set they
+ * are too many for the memory: try with so many. */
+enum sealer_end sealer_rewrite(
+	struct sealer *s, int32_t project, int32_t day, const int64_t *ids, int n, int *again);
 
 #endif
