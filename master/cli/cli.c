@@ -25,6 +25,7 @@ static const struct command commands[] = {
 	{"seal", "make segments of all waiting events now", NULL, NULL},
 	{"sessions", "sessions revoke --email E: sign a person out everywhere", NULL, NULL},
 	{"seed", "fill an empty database with demo data", NULL, NULL},
+	{"verify", "read everything that is stored and say what is wrong", NULL, NULL},
 	{"version", "print the version", cli_version, NULL},
 	{"help", "print this", cli_help, NULL},
 };

@@ -6,8 +6,10 @@ keeps, whatever happens to the keeper meanwhile.
     test_sealed.py [--scenarios N] [--seed S] [--first I]    as test_model.py
 """
 import argparse
+import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +38,16 @@ def seal(p=None):
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def verify(p=None):
+    """(exit code, lines) of pugd verify."""
+    p = p or P
+    done = subprocess.run([p.binary, "verify", "--config", "/dev/null", "-o",
+                           "database_url=" + p.info["database_url"]],
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout, done.stderr
+    return done.returncode, done.stdout.splitlines()
 
 
 def send(server, key, num, truth, batches):
@@ -341,11 +353,68 @@ def test_killed_keepers(variant):
         print(f"  {kills} kills, {len(shop.events)} events, {segments} segments meanwhile")
         assert segments > 0
         shop.check()
+        code, lines = verify(p)
+        assert code == 0, lines
+
+
+def test_verify(_):
+    code, lines = verify()  # of all that the tests before have left
+    assert code == 0 and lines[-1].endswith(" 0 things wrong"), lines
+    shop, rnd = Shop(P), random.Random(6)
+    for _ in range(3):
+        shop.send(shop.batch(rnd, 30))
+    seal()
+    shop.send(shop.batch(rnd, 20, days=1))
+    shop.send(shop.batch(rnd, 20, days=1))
+    first = "(select min(id) from pugd.segment where project = $1)"
+    row = "(select min(id) from pugd.inbox where project = $1)"
+    for change, want in (
+            (f"update pugd.inbox set data = set_byte(data, 99, get_byte(data, 99) # 4) where project = $1 and id = {row}",
+             "inbox=.*: the checksum is wrong"),
+            (f"update pugd.inbox set n = n - 1, stored = stored - 1 where project = $1 and id = {row}",
+             "inbox=.*: its counts are wrong"),
+            (f"update pugd.inbox set tmin = tmin + 1 where project = $1 and id = {row}", "inbox=.*: tmin and tmax"),
+            ("insert into pugd.inbox (project, n, stored, tmin, tmax, receive_day, data) select project, n, stored, "
+             f"tmin, tmax, receive_day, data from pugd.inbox where project = $1 and id = {row}",
+             "event=.*: is there twice"),
+            ("update pugd.segment_column set data = set_byte(data, 5, get_byte(data, 5) # 4) "
+             f"where project = $1 and segment = {first} and part = 1", "segment=.*: the checksum of a column"),
+            (f"delete from pugd.segment_column where project = $1 and segment = {first} and part = 4",
+             "segment=.*: the number of its columns"),
+            (f"update pugd.segment set tmax = tmax + 1 where project = $1 and id = {first}", "segment=.*: tmin and tmax"),
+            (f"update pugd.segment set kind = 'k1' where project = $1 and id = {first}", "segment=.*: an event is of another kind"),
+            (f"update pugd.segment set bytes = bytes + 1 where project = $1 and id = {first}", "segment=.*: the number of its bytes"),
+            (f"update pugd.segment set day = day + 1 where project = $1 and id = {first}", "segment=.*: an event is of another day"),
+            (f"delete from pugd.segment where project = $1 and id = {first}", "columns=.*: belong to no segment"),
+            ("delete from pugd.event_seen where project = $1 and (day, event_id) = (select day, event_id "
+             "from pugd.event_seen where project = $1 order by 1, 2 limit 1)", "event=.*: its id was never claimed"),
+            ("update pugd.usage_days set events = events + 1 where project = $1", "usage=.*: is not the number")):
+        with rolled_back(shop, change):
+            code, lines = verify()
+            assert code == 1 and any(re.search(f"^project=[0-9]+ .*{want}", x) for x in lines), (change, lines)
+    assert verify()[0] == 0
+    shop.check()
+
+
+@contextlib.contextmanager
+def rolled_back(shop, change):
+    """A change, and all tables of events as they were before it afterwards."""
+    tables = ["inbox", "segment", "segment_column", "usage_days", "event_seen"]
+    for t in tables:
+        shop.db.query(f"create table pugd.kept_{t} as select * from pugd.{t} where project = $1", shop.num)
+    try:
+        shop.db.query(change, shop.num)
+        yield
+    finally:
+        for t in tables:
+            shop.db.query(f"delete from pugd.{t} where project = $1", shop.num)
+            shop.db.query(f"insert into pugd.{t} select * from pugd.kept_{t}")
+            shop.db.query(f"drop table pugd.kept_{t}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--scenarios", type=int, default=100)
+    parser.add_argument("--scenarios", type=int, default=60)
     parser.add_argument("--seed", default=os.environ.get("PUGD_SEED", "20261129"))
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--shrink", type=int, default=2)

@@ -20,6 +20,7 @@ static const struct {
 	{"seal", cli_seal},
 	{"seed", cli_seed},
 	{"sessions", cli_sessions},
+	{"verify", cli_verify},
 };
 
 static bool read_options(struct options *opt)

@@ -14,7 +14,7 @@
 #include "worker/store/evseg.h"
 
 enum {
-	MERGE_SHARED_BELOW = 1024, /* events of a kind and day that make no segment of their own */
+	MERGE_SHARED_BELOW = 8192, /* events of a kind and day that make no segment of their own */
 	MERGE_RAW_MAX = 4 << 20,   /* bytes of one column, unpacked */
 	MERGE_DECODED_MAX = 24 << 20 /* memory that reading a whole segment may take */
 };

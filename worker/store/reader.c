@@ -9,6 +9,7 @@
 #include "worker/db/codec.h"
 #include "worker/db/sqlstate.h"
 #include "worker/store/reader.h"
+#include "worker/store/sealed.h"
 
 static struct reader *reader_of(struct db_stream *st)
 {
@@ -153,50 +154,12 @@ static enum stream_next take_blob(
 	return give(r, &s);
 }
 
-/* Columns of one segment, as the statements of level 1 give them. */
-struct sealed {
-	int32_t n, columns;
-	struct db_int4s part, scope, raw, stored, crc;
-	struct db_texts key;
-	struct str data; /* of all of them, one after another */
-};
-
-static bool lists_agree(const struct sealed *row)
-{
-	int n = row->part.n;
-
-	return row->scope.n == n && row->raw.n == n && row->stored.n == n && row->crc.n == n &&
-	       row->key.n == n;
-}
-
-/* False when malformed or the arena is full. */
-static bool open_sealed(struct evseg *s, const struct sealed *row, struct arena *a)
-{
-	struct evseg_part *parts = arena_array(a, (size_t)row->part.n + 1, sizeof(*parts));
-	size_t at = 0;
-
-	if (!parts || row->n < 0 || !lists_agree(row))
-		return false;
-	for (int i = 0; i < row->part.n; i++) {
-		if (row->stored.v[i] < 0 || (size_t)row->stored.v[i] > row->data.n - at)
-			return false;
-		parts[i] = (struct evseg_part){.kind = (enum part_kind)row->part.v[i],
-			.scope = (enum prop_scope)row->scope.v[i],
-			.key = row->key.v[i],
-			.raw_n = (uint32_t)row->raw.v[i],
-			.stored = {row->data.p + at, (size_t)row->stored.v[i]}};
-		at += parts[i].stored.n;
-	}
-	return at == row->data.n &&
-	       evseg_of_parts(s, (uint32_t)row->n, parts, (uint32_t)row->part.n, row->crc.v);
-}
-
 /* `whole`: all columns must be there, so that a lost one is noticed. */
 static enum stream_next take_sealed(struct reader *r, const struct sealed *row, bool whole)
 {
 	struct evseg s;
 
-	if (!open_sealed(&s, row, &r->scratch) || (whole && row->part.n != row->columns))
+	if (!sealed_open(&s, row, &r->scratch) || (whole && row->part.n != row->columns))
 		return broken(r, "segment");
 	return give(r, &s);
 }

@@ -46,14 +46,13 @@ static int take_columns(struct sealer *s, struct taken *t, uint32_t no, enum mer
 		crcs[i] = rows[i].crc;
 	}
 	if (n != t->rows[no].columns || t->rows[no].n < 0 ||
-		!evseg_of_parts(
-			&t->src[no], (uint32_t)t->rows[no].n, parts, (uint32_t)n, crcs))
+		!evseg_of_parts(&t->src[no], (uint32_t)t->rows[no].n, parts, (uint32_t)n, crcs))
 		*end = MERGE_BROKEN;
 	return 0;
 }
 
-static int take(struct sealer *s, struct taken *t, int32_t day, struct db_int8s ids,
-	enum merge_end *end)
+static int take(
+	struct sealer *s, struct taken *t, int32_t day, struct db_int8s ids, enum merge_end *end)
 {
 	struct q_segments_take_args args = {t->project, day, ids};
 	int n;
@@ -210,8 +209,8 @@ static int due(struct sealer *s, int32_t project, struct db_int4s days, struct q
 
 		if (!kind)
 			return db_fail(&s->db.err, DB_MEMORY);
-		v[k] = (struct q_merge_list_args){project, rows[k].day, {kind, rows[k].kind.n},
-			rows[k].tier, FULL};
+		v[k] = (struct q_merge_list_args){
+			project, rows[k].day, {kind, rows[k].kind.n}, rows[k].tier, FULL};
 	}
 	return n < 0 ? -1 : k;
 }
