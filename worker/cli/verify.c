@@ -18,7 +18,7 @@
 
 enum { SHOWN_MAX = 100, DAY_MS = 86400000 };
 #define SCRATCH_MAX ((size_t)512 << 20)
-#define IDS_MAX	    ((size_t)16 << 30) /* 16 bytes an event of one day, and the inbox */
+#define IDS_MAX     ((size_t)16 << 30) /* 16 bytes an event of one day, and the inbox */
 
 struct id {
 	int32_t day;
@@ -157,8 +157,8 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 static const char *check_row(
 	struct verify *v, struct evseg *s, const struct q_verify_segments_row *row)
 {
-	struct sealed columns = {row->n, row->columns, row->part, row->scope, row->raw,
-		row->stored, row->crc, row->key, row->data};
+	struct sealed columns = {row->n, row->columns, row->part, row->scope, row->raw, row->stored,
+		row->crc, row->key, row->data};
 	struct check_row about = {v->day, row->kind, row->tmin, row->tmax, row->bytes};
 	const char *wrong;
 

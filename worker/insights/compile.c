@@ -267,6 +267,7 @@ int compile_list(
 	p->need.session = p->session.p != NULL;
 	p->need.ids = true;
 	p->need.distinct = p->people;
+	p->lean = true;
 	return 0;
 }
 

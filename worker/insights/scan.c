@@ -151,11 +151,38 @@ static enum scan_end outcome(const struct scan *s, const struct reader *r, int n
 	}
 }
 
+static enum stream_next on_missing(struct reader *r, const struct evseg *seg, struct arena *a)
+{
+	struct scan *s = ((struct run *)r)->scan;
+
+	if (s->fill(s, seg, a))
+		return STREAM_MORE;
+	r->error = a->over || s->a.over ? READER_MEMORY : READER_BROKEN;
+	return STREAM_FAIL;
+}
+
+static int read_missing(struct scan *s, struct reader *r)
+{
+	const int32_t *days;
+	const int64_t *ids;
+	uint32_t n;
+
+	if (!s->missing(s, &days, &ids, &n)) {
+		r->error = READER_MEMORY;
+		return -1;
+	}
+	r->segment = on_missing;
+	return n ? reader_segments(r, days, ids, n) : 0;
+}
+
 static int read_segments(struct scan *s, struct reader *r)
 {
 	const struct plan *p = s->plan;
 	int n = s->enough ? reader_scan_newest(r, p->from_ms, p->to_ms)
 			  : reader_scan(r, p->from_ms, p->to_ms);
+
+	if (n == 0 && s->missing)
+		n = read_missing(s, r);
 
 	if (n == 0 && s->finish && !s->finish(s)) {
 		r->error = READER_MEMORY;
@@ -178,7 +205,7 @@ static int read_all(struct scan *s, struct run *run)
 		return -1;
 	r->segment = on_segment;
 	r->enough = on_enough;
-	r->need = p->lean ? &p->need : NULL;
+	r->need = p->lean && (p->kind != PLAN_LIST || s->missing) ? &p->need : NULL;
 	r->kinds = p->kinds;
 	r->n_kinds = p->n_kinds;
 	return read_segments(s, r);

@@ -1,8 +1,6 @@
 /* See check.h. */
 #include "worker/store/check.h"
 
-
-
 enum { DAY_MS = 86400000 };
 
 static const char *unreadable(const struct arena *a, const char *what)
@@ -105,9 +103,8 @@ static const char *check_order(const struct evseg *s, const struct check_row *ro
 			(times[i - 1] == times[i] &&
 				memcmp(ids + (size_t)(i - 1) * 16, ids + (size_t)i * 16, 16) >= 0))
 			return "its events are not in order";
-	return times[0] >= from && times[s->n - 1] < from + DAY_MS
-		       ? NULL
-		       : "an event is of another day";
+	return times[0] >= from && times[s->n - 1] < from + DAY_MS ? NULL
+								   : "an event is of another day";
 }
 
 const char *check_sealed(const struct evseg *s, const struct check_row *row, struct arena *a)

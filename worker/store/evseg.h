@@ -54,6 +54,8 @@ struct evseg {
 	uint32_t n_parts;
 	/* One byte per event, 1 = not there (the id was already stored); or NULL. */
 	const uint8_t *masked;
+	int64_t id;   /* level 1: of its row; 0: not known */
+	bool partial; /* not all its parts were read */
 };
 
 /* Checks container, checksum and directory; `blob` must outlive the segment.

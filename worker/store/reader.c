@@ -155,12 +155,15 @@ static enum stream_next take_blob(
 }
 
 /* `whole`: all columns must be there, so that a lost one is noticed. */
-static enum stream_next take_sealed(struct reader *r, const struct sealed *row, bool whole)
+static enum stream_next take_sealed(
+	struct reader *r, int64_t id, const struct sealed *row, bool whole)
 {
 	struct evseg s;
 
 	if (!sealed_open(&s, row, &r->scratch) || (whole && row->part.n != row->columns))
 		return broken(r, "segment");
+	s.id = id;
+	s.partial = row->part.n != row->columns;
 	return give(r, &s);
 }
 
@@ -184,7 +187,7 @@ static enum stream_next some_columns(
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_sealed(r,
+	return take_sealed(r, 0,
 		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
 			row.crc, row.key, row.data},
 		false);
@@ -199,7 +202,7 @@ static enum stream_next all_columns(
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_sealed(r,
+	return take_sealed(r, 0,
 		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
 			row.crc, row.key, row.data},
 		true);
@@ -217,7 +220,21 @@ static enum stream_next newest_row(struct db_stream *st, const struct query *q, 
 		return STREAM_ENOUGH;
 	if (row.columns_null)
 		return take_blob(r, row.n, row.refused, row.blob);
-	return take_sealed(r,
+	return take_sealed(r, row.id,
+		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
+			row.crc, row.key, row.data},
+		!r->need);
+}
+
+static enum stream_next named_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_segments_of_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	return take_sealed(r, row.id,
 		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
 			row.crc, row.key, row.data},
 		true);
@@ -233,12 +250,16 @@ static int32_t day_of(int64_t ms)
 	return (int32_t)(day < DAY_FIRST ? DAY_FIRST : day > DAY_LAST ? DAY_LAST : day);
 }
 
-/* The columns that batch_load() asks a segment for. */
-static bool wanted(
-	const struct batch_need *need, struct q_scan_segments_args *args, struct arena *a)
+/* A list of columns. */
+struct wanted {
+	struct db_int4s part, scope;
+	struct db_texts key;
+};
+
+/* Those that batch_load() asks a segment for; none without `need`. False at the arena's cap. */
+static bool list_wanted(const struct batch_need *need, struct wanted *out, struct arena *a)
 {
-	static const enum part_kind always[] = {PART_TIME, PART_KIND};
-	uint32_t most = 5 + need->n_props;
+	uint32_t most = 5 + (need ? need->n_props : 0);
 	int32_t *part = arena_array(a, most, sizeof(*part));
 	int32_t *scope = arena_array(a, most, sizeof(*scope));
 	struct str *key = arena_array(a, most, sizeof(*key));
@@ -246,8 +267,11 @@ static bool wanted(
 
 	if (!part || !scope || !key)
 		return false;
-	part[n++] = (int32_t)always[0];
-	part[n++] = (int32_t)always[1];
+	*out = (struct wanted){{part, 0}, {scope, 0}, {key, 0}};
+	if (!need)
+		return true;
+	part[n++] = PART_TIME;
+	part[n++] = PART_KIND;
 	if (need->distinct)
 		part[n++] = PART_DISTINCT;
 	if (need->session)
@@ -261,9 +285,7 @@ static bool wanted(
 		scope[n] = (int32_t)need->props[i].scope;
 		key[n++] = need->props[i].key;
 	}
-	args->part = (struct db_int4s){part, n};
-	args->scope = (struct db_int4s){scope, n};
-	args->key = (struct db_texts){key, n};
+	out->part.n = out->scope.n = out->key.n = n;
 	return true;
 }
 
@@ -279,14 +301,17 @@ static int scan_sealed(struct reader *r, int64_t from_ms, int64_t to_ms)
 		r->project, from_ms, to_ms, some.from_day, some.to_day, some.kinds};
 	struct q_scan_segments_whole_row *all_rows;
 	struct q_scan_segments_row *rows;
+	struct wanted w;
 
 	if (!r->need) {
 		r->stream.row = all_columns;
 		return q_scan_segments_whole(&r->stream.db, &whole, &all_rows);
 	}
-	arena_reset(&r->scratch);
-	if (!wanted(r->need, &some, r->stream.db.arena))
+	if (!list_wanted(r->need, &w, r->stream.db.arena))
 		return db_fail(&r->stream.db.err, DB_MEMORY);
+	some.part = w.part;
+	some.scope = w.scope;
+	some.key = w.key;
 	r->stream.row = some_columns;
 	return q_scan_segments(&r->stream.db, &some, &rows);
 }
@@ -304,10 +329,32 @@ int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
 
 int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
 {
-	struct q_scan_newest_args args = {r->project, from_ms, to_ms, day_of(from_ms),
-		day_of(to_ms), {r->kinds, (int)r->n_kinds}};
+	struct q_scan_newest_args args = {.project = r->project,
+		.from_ms = from_ms,
+		.to_ms = to_ms,
+		.from_day = day_of(from_ms),
+		.to_day = day_of(to_ms),
+		.kinds = {r->kinds, (int)r->n_kinds},
+		.whole = !r->need};
 	struct q_scan_newest_row *rows;
+	struct wanted w;
 
+	if (!list_wanted(r->need, &w, r->stream.db.arena)) {
+		r->error = READER_MEMORY;
+		return -1;
+	}
+	args.part = w.part;
+	args.scope = w.scope;
+	args.key = w.key;
 	r->stream.row = newest_row;
 	return done(r, q_scan_newest(&r->stream.db, &args, &rows));
+}
+
+int reader_segments(struct reader *r, const int32_t *days, const int64_t *ids, uint32_t n)
+{
+	struct q_scan_segments_of_args args = {r->project, {days, (int)n}, {ids, (int)n}};
+	struct q_scan_segments_of_row *rows;
+
+	r->stream.row = named_row;
+	return done(r, q_scan_segments_of(&r->stream.db, &args, &rows));
 }

@@ -47,7 +47,9 @@ int reader_people(
 	struct reader *r, struct people *people, const struct str *paths, uint32_t n_paths);
 /* All segments that may hold events of [from_ms, to_ms). 0, or -1 with r->error. */
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms);
-/* The same, those with the latest events first; always with all columns. */
+/* The same, those with the latest events first. */
 int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms);
+/* These segments of level 1 with all columns; their days since the epoch. */
+int reader_segments(struct reader *r, const int32_t *days, const int64_t *ids, uint32_t n);
 
 #endif
