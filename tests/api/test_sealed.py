@@ -242,6 +242,25 @@ def test_merges(_):
     assert columns == shop.rows("segment_column")  # nothing of the merged ones is left
 
 
+def test_a_page_of_much(_):
+    """A page ends the reading early, and its events are still completed."""
+    shop, rnd = Shop(P), random.Random(7)
+    for _ in range(16):
+        batch = shop.batch(rnd, 1000, days=28)
+        for e in batch:
+            day = rnd.randrange(28)
+            e["timestamp"] = iso(int(time.time() * 1000) - day * 86400000 - rnd.randrange(3600000))
+            e["properties"]["long"] = "%0200d" % rnd.getrandbits(64)
+        shop.send(batch)
+    seal()
+    want = sorted(shop.events.values(), reverse=True,
+                  key=lambda e: (model.millis(e["timestamp"]), uuid.UUID(e["eventId"]).bytes))
+    for page in (1, 30, 700):
+        got = P.ok(LIST, {"pageSize": page}, key=shop.key)["events"]
+        assert [(e["eventId"], e["customProperties"]) for e in got] == \
+            [(e["eventId"], e["properties"]) for e in want[:page]]
+
+
 def test_what_cannot_be_read_stays(_):
     """A damaged row is left alone; what is around it is sealed."""
     shop, rnd = Shop(P), random.Random(2)

@@ -161,28 +161,59 @@ static enum stream_next on_missing(struct reader *r, const struct evseg *seg, st
 	return STREAM_FAIL;
 }
 
-static int read_missing(struct scan *s, struct reader *r)
+/* What was read up to "enough" was cancelled, which aborts the transaction. */
+static bool back_to(struct reader *r, struct db *mark)
+{
+	if (PQtransactionStatus(mark->impl) != PQTRANS_INERROR || db_blocking_return(mark) == 0)
+		return true;
+	r->error = READER_DB;
+	r->stream.db.err = mark->err;
+	return false;
+}
+
+static int read_missing(struct scan *s, struct reader *r, struct db *mark)
 {
 	const int32_t *days;
 	const int64_t *ids;
 	uint32_t n;
+	int done;
 
 	if (!s->missing(s, &days, &ids, &n)) {
 		r->error = READER_MEMORY;
 		return -1;
 	}
 	r->segment = on_missing;
-	return n ? reader_segments(r, days, ids, n) : 0;
+	if (n == 0)
+		return 0;
+	/* behind a pooler the cancellation may come late and hit this statement */
+	for (int attempt = 0;; attempt++) {
+		if (!back_to(r, mark))
+			return -1;
+		r->error = READER_OK;
+		done = reader_segments(r, days, ids, n);
+		if (done == 0 || attempt > 0 || r->error != READER_DB ||
+			r->stream.db.err.kind != DB_TIMEOUT || should_stop(&r->stream))
+			return done;
+	}
 }
 
 static int read_segments(struct scan *s, struct reader *r)
 {
 	const struct plan *p = s->plan;
-	int n = s->enough ? reader_scan_newest(r, p->from_ms, p->to_ms)
-			  : reader_scan(r, p->from_ms, p->to_ms);
+	struct db mark;
+	int n;
 
+	db_blocking(&mark, r->stream.db.impl, &s->a);
+	mark.deadline_ms = s->deadline_ms;
+	if (s->missing && db_blocking_mark(&mark) < 0) {
+		r->error = READER_DB;
+		r->stream.db.err = mark.err;
+		return -1;
+	}
+	n = s->enough ? reader_scan_newest(r, p->from_ms, p->to_ms)
+		      : reader_scan(r, p->from_ms, p->to_ms);
 	if (n == 0 && s->missing)
-		n = read_missing(s, r);
+		n = read_missing(s, r, &mark);
 
 	if (n == 0 && s->finish && !s->finish(s)) {
 		r->error = READER_MEMORY;
