@@ -10,6 +10,7 @@
 #include "worker/db/stream.h"
 #include "worker/mail/point.h"
 #include "worker/store/prune.h"
+#include "worker/store/sealer.h"
 #include "worker/store/tombs.h"
 
 enum {
@@ -36,6 +37,7 @@ struct pass {
 	struct db_texts ids;                   /* of the group */
 	int64_t *counts;                       /* by number in the group */
 	struct tombs tombs;                    /* owner: number in the group */
+	struct sealer sealer;                  /* of level 1 */
 	int32_t level;
 	int64_t cursor, high;
 	const char *why; /* of STEP_BROKEN */
@@ -54,7 +56,7 @@ static void patient(struct pass *p)
 static bool begin(struct pass *p)
 {
 	patient(p);
-	return db_blocking_begin(&p->db, "", LOCK_MS, DB_MS) == 0;
+	return db_blocking_begin(&p->db, "ISOLATION LEVEL READ COMMITTED", LOCK_MS, DB_MS) == 0;
 }
 
 static bool commit(struct pass *p)
@@ -69,19 +71,25 @@ static void count(const struct pass *p, enum counter c, int64_t n)
 		counter_add(p->e->seg, p->e->slot_no, c, (uint64_t)n);
 }
 
-static enum step broken(struct pass *p, const struct arena *a)
+static enum step broken_why(struct pass *p, bool memory)
 {
-	p->why = a->over ? "a stored segment needs more memory than there is for it"
-			 : "a stored segment is damaged";
+	p->why = memory ? "a stored segment needs more memory than there is for it"
+			: "a stored segment is damaged";
 	return STEP_BROKEN;
 }
 
-/* ---- level 0 ---- */
+static enum step broken(struct pass *p, const struct arena *a)
+{
+	return broken_why(p, a->over);
+}
+
+/* ---- looking through segments ---- */
 
 struct scan {
 	struct db_stream stream;
 	struct pass *p;
 	int64_t hits[HITS_MAX], last;
+	int32_t days[HITS_MAX]; /* level 1 */
 	int n_hits, n;
 	bool broken, enough;
 	uint64_t end_ms;
@@ -97,6 +105,40 @@ static bool scan_stop(struct db_stream *st)
 	return clock_mono_ms() >= scan_of(st)->end_ms;
 }
 
+static enum stream_next scanned(struct scan *s, int64_t id, int32_t day, bool hit)
+{
+	s->last = id;
+	s->n++;
+	if (hit) {
+		s->days[s->n_hits] = day;
+		s->hits[s->n_hits++] = id;
+	}
+	s->enough = s->n_hits == HITS_MAX || over(s->p);
+	return s->enough ? STREAM_ENOUGH : STREAM_MORE;
+}
+
+/* STEP_LAST: all were looked at. */
+static enum step scan_end(struct pass *p, struct scan *s, int n)
+{
+	if (n >= 0)
+		return s->enough || s->n == SCAN_BATCH ? STEP_MORE : STEP_LAST;
+	if (s->broken)
+		return broken(p, &p->blob);
+	p->db.err = s->stream.db.err;
+	return STEP_TROUBLE;
+}
+
+static void scan_begin(struct pass *p, struct scan *s,
+	enum stream_next (*row)(struct db_stream *st, const struct query *q, const PGresult *res))
+{
+	*s = (struct scan){.p = p, .last = p->cursor, .end_ms = clock_mono_ms() + SCAN_MS};
+	db_stream(&s->stream, p->db.impl, &p->a);
+	s->stream.row = row;
+	s->stream.stop = scan_stop;
+}
+
+/* ---- level 0 ---- */
+
 static enum stream_next scan_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct scan *s = scan_of(st);
@@ -111,12 +153,7 @@ static enum stream_next scan_row(struct db_stream *st, const struct query *q, co
 		s->broken = true;
 		return STREAM_FAIL;
 	}
-	s->last = row.id;
-	s->n++;
-	if (owners)
-		s->hits[s->n_hits++] = row.id;
-	s->enough = s->n_hits == HITS_MAX || over(s->p);
-	return s->enough ? STREAM_ENOUGH : STREAM_MORE;
+	return scanned(s, row.id, 0, owners != NULL);
 }
 
 /* Some segments that are written anew in one transaction, and what that changes elsewhere:
@@ -237,16 +274,8 @@ static enum step inbox_find(struct pass *p, struct scan *s)
 	struct q_erase_scan_args args = {p->e->project, p->cursor, p->high, SCAN_BATCH};
 	struct q_erase_scan_row *rows;
 
-	*s = (struct scan){.p = p, .last = p->cursor, .end_ms = clock_mono_ms() + SCAN_MS};
-	db_stream(&s->stream, p->db.impl, &p->a);
-	s->stream.row = scan_row;
-	s->stream.stop = scan_stop;
-	if (q_erase_scan(&s->stream.db, &args, &rows) >= 0)
-		return s->enough || s->n == SCAN_BATCH ? STEP_MORE : STEP_LAST;
-	if (s->broken)
-		return broken(p, &p->blob);
-	p->db.err = s->stream.db.err;
-	return STEP_TROUBLE;
+	scan_begin(p, s, scan_row);
+	return scan_end(p, s, q_erase_scan(&s->stream.db, &args, &rows));
 }
 
 /* Segments of the inbox from the cursor on, some at a time. */
@@ -268,9 +297,123 @@ static enum step inbox_step(struct pass *p)
 	return step;
 }
 
+/* ---- level 1 ----
+ *
+ * Segments move while a pass is under way: merges, other erasures and sealing make new ones.
+ * All of these share seal_lock() and draw ids after taking it; the snapshot here is taken
+ * alone. So whatever turns up later has a greater id than all that were seen, and what the
+ * cursor has passed holds nobody of the group any more. (What was below `high` and waited
+ * in the inbox has gone through level 0, which waits for a sealer that has taken it.) */
+
+static enum stream_next segment_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct scan *s = scan_of(st);
+	struct arena *a = &s->p->blob;
+	struct q_erase_segments_row row;
+	struct evseg_part part = {.kind = PART_DISTINCT, .scope = SCOPE_AUTO, .key = STR("")};
+	const uint32_t *owners;
+	struct evseg seg;
+
+	arena_reset(a);
+	s->broken = true;
+	if (codec_row(q, res, 0, &row, a) != DB_OK || row.n < 0 || !row.data.p || row.raw_null ||
+		row.crc_null)
+		return STREAM_FAIL;
+	part.raw_n = (uint32_t)row.raw;
+	part.stored = row.data;
+	if (!evseg_of_parts(&seg, (uint32_t)row.n, &part, 1, &row.crc) ||
+		!tombs_owners(&s->p->tombs, &seg, row.place, a, &owners))
+		return STREAM_FAIL;
+	s->broken = false;
+	return scanned(s, row.id, row.day, owners != NULL);
+}
+
+static enum step segments_find(struct pass *p, struct scan *s)
+{
+	struct q_erase_segments_args args = {p->e->project, p->cursor, p->high, SCAN_BATCH};
+	struct q_erase_segments_row *rows;
+	struct q_seal_lock_row lock;
+	enum step step = STEP_TROUBLE;
+
+	patient(p);
+	if (db_blocking_begin(&p->db, "ISOLATION LEVEL READ COMMITTED", DB_MS, SCAN_MS) < 0)
+		return STEP_TROUBLE;
+	patient(p);
+	if (q_seal_lock(&p->db, &(struct q_seal_lock_args){p->e->project, true}, &lock) == 1) {
+		scan_begin(p, s, segment_row);
+		step = scan_end(p, s, q_erase_segments(&s->stream.db, &args, &rows));
+	}
+	db_rollback(&p->db);
+	return step;
+}
+
+static bool leave_out(struct sealer *s, struct evseg *seg, int64_t place, struct arena *a)
+{
+	struct pass *p = list_item(s, struct pass, sealer);
+	uint8_t *masked = arena_zalloc(a, seg->n);
+	const uint32_t *owners;
+
+	if (!masked || !tombs_owners(&p->tombs, seg, place, a, &owners))
+		return false;
+	(void)mark(p, seg, owners, masked);
+	seg->masked = masked;
+	return true;
+}
+
+/* Usage was counted when they were sealed. */
+static int count_erased(struct sealer *s)
+{
+	struct pass *p = list_item(s, struct pass, sealer);
+	struct q_erase_count_args args = {p->e->project, p->ids, {p->counts, p->ids.n}};
+	int n = q_erase_count(&s->db, &args);
+
+	mail_point(p->e->opt, "erase-rewritten");
+	return n;
+}
+
+static enum step rewrite_segment(struct pass *p, int32_t day, int64_t id)
+{
+	enum sealer_end end;
+	int again;
+
+	memset(p->counts, 0, (size_t)p->ids.n * sizeof(*p->counts));
+	end = sealer_rewrite(&p->sealer, p->e->project, day, &id, 1, &again);
+	if (end == SEALER_DB) {
+		p->db.err = p->sealer.db.err;
+		return STEP_TROUBLE;
+	}
+	if (end == SEALER_IDLE && p->sealer.why != MERGE_OK)
+		return broken_why(p, p->sealer.why == MERGE_MEMORY);
+	if (end == SEALER_IDLE) /* what was in it has a greater id now, or is gone */
+		return STEP_MORE;
+	mail_point(p->e->opt, "erase-committed");
+	for (int i = 0; i < p->ids.n; i++)
+		count(p, CTR_events_erased, p->counts[i]);
+	return STEP_MORE;
+}
+
+static enum step segments_step(struct pass *p)
+{
+	struct scan s;
+	enum step step = segments_find(p, &s);
+
+	if (step == STEP_TROUBLE || step == STEP_BROKEN)
+		return step;
+	mail_point(p->e->opt, "erase-found");
+	for (int i = 0; i < s.n_hits; i++) {
+		enum step done = rewrite_segment(p, s.days[i], s.hits[i]);
+
+		if (done != STEP_MORE)
+			return done;
+	}
+	p->cursor = s.last;
+	return s.n_hits ? STEP_MORE : step;
+}
+
 /* One function a storage level, in the order in which events move: what is sealed while a
  * pass is under way is met again at the next level. */
-static enum step (*const levels[])(struct pass *p) = {inbox_step};
+static enum step (*const levels[])(struct pass *p) = {inbox_step, segments_step};
 enum { LEVELS = sizeof(levels) / sizeof(levels[0]) };
 
 static enum step next_step(struct pass *p)
@@ -448,6 +591,7 @@ static bool open_connection(struct pass *p)
 		return false;
 	}
 	db_blocking(&p->db, db_kept(), &p->a);
+	sealer_connection(&p->sealer, db_kept());
 	return true;
 }
 
@@ -458,12 +602,16 @@ void eraser_run(void *arg)
 
 	arena_init(&p.a, PASS_MEMORY);
 	arena_init(&p.blob, BLOB_MEMORY);
+	sealer_init(&p.sealer, BLOB_MEMORY);
+	p.sealer.leave_out = leave_out;
+	p.sealer.also = count_erased;
 	e->end = open_connection(&p) ? work(&p) : ERASER_TROUBLE;
 	e->err = p.db.err;
 	/* a lost or busy connection is of no use to the next run */
 	if (db_kept() &&
 		(e->end == ERASER_TROUBLE || PQtransactionStatus(db_kept()) != PQTRANS_IDLE))
 		db_kept_end();
+	sealer_free(&p.sealer);
 	arena_free(&p.blob);
 	arena_free(&p.a);
 }
