@@ -299,6 +299,12 @@ def test_damaged_columns(_):
         assert status == 500, change
         shop.db.query(back or change, shop.num)
         shop.check()
+    # what every event has, and a question needs, cannot be lost unnoticed
+    with rolled_back(shop, "delete from pugd.segment_column where project = $1 and part = 3"):
+        assert P.call(QUERY, {"spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION"},
+                              "timeRange": {"from": iso(int(time.time() - 9 * 86400) * 1000),
+                                            "to": iso(int(time.time() * 1000))},
+                              "granularity": "GRANULARITY_DAY"}, key=shop.key)[0] == 500
 
 
 def test_purge(_):

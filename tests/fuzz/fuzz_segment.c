@@ -94,10 +94,10 @@ static void columns(const uint8_t *data, size_t size)
 		parts[n].stored = bytes_take(&b, bytes_varint32(&b));
 		if (b.bad)
 			break;
-		crcs[n] = (int32_t)evseg_part_crc(&parts[n]);
+		crcs[n] = (int32_t)evseg_part_crc(&parts[n], 7);
 	}
 	arena_init(&a, MEMORY);
-	if (rows <= 4096 && evseg_of_parts(&s, rows, parts, n, crcs)) {
+	if (rows <= 4096 && evseg_of_parts(&s, 7, rows, parts, n, crcs)) {
 		read_everything(&s, &a);
 		merge_it(&s, &a);
 	}

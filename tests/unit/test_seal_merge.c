@@ -113,8 +113,8 @@ static struct evseg reopen(const struct merge_segment *m)
 	struct evseg s;
 
 	for (uint32_t i = 0; i < m->n_parts; i++)
-		crcs[i] = (int32_t)evseg_part_crc(&m->parts[i]);
-	cr_assert(evseg_of_parts(&s, m->n, m->parts, m->n_parts, crcs));
+		crcs[i] = (int32_t)evseg_part_crc(&m->parts[i], 7);
+	cr_assert(evseg_of_parts(&s, 7, m->n, m->parts, m->n_parts, crcs));
 	return s;
 }
 
@@ -354,15 +354,18 @@ Test(seal_merge, flipped_bits_of_a_part_are_noticed)
 		struct evseg_part part = out[0].parts[i];
 		char *copy = arena_str(&a, part.stored);
 
-		crc = (int32_t)evseg_part_crc(&part);
+		crc = (int32_t)evseg_part_crc(&part, 7);
 		part.stored.p = copy;
 		for (size_t k = 0; k < part.stored.n; k++) {
 			copy[k] = (char)(copy[k] ^ 1 << k % 8);
-			cr_assert_not(evseg_of_parts(&s, w.n, &part, 1, &crc));
+			cr_assert_not(evseg_of_parts(&s, 7, w.n, &part, 1, &crc));
 			copy[k] = out[0].parts[i].stored.p[k];
 		}
-		cr_assert(evseg_of_parts(&s, w.n, &part, 1, &crc));
+		cr_assert(evseg_of_parts(&s, 7, w.n, &part, 1, &crc));
 		part.scope = part.scope == SCOPE_AUTO ? SCOPE_CUSTOM : SCOPE_AUTO;
-		cr_assert_not(evseg_of_parts(&s, w.n, &part, 1, &crc));
+		cr_assert_not(evseg_of_parts(&s, 7, w.n, &part, 1, &crc));
+		part.scope = out[0].parts[i].scope;
+		cr_assert(evseg_of_parts(&s, 7, w.n, &part, 1, &crc));
+		cr_assert_not(evseg_of_parts(&s, 8, w.n, &part, 1, &crc));
 	}
 }

@@ -154,15 +154,23 @@ static enum stream_next take_blob(
 	return give(r, &s);
 }
 
+/* Every event has these: a lost column must not look like values that are missing. */
+static bool has_needed(const struct evseg *s, const struct batch_need *need)
+{
+	return evseg_find(s, PART_TIME, SCOPE_AUTO, STR("")) &&
+	       evseg_find(s, PART_KIND, SCOPE_AUTO, STR("")) &&
+	       (!need->distinct || evseg_find(s, PART_DISTINCT, SCOPE_AUTO, STR(""))) &&
+	       (!need->ids || evseg_find(s, PART_ID, SCOPE_AUTO, STR("")));
+}
+
 /* `whole`: all columns must be there, so that a lost one is noticed. */
-static enum stream_next take_sealed(
-	struct reader *r, int64_t id, const struct sealed *row, bool whole)
+static enum stream_next take_sealed(struct reader *r, const struct sealed *row, bool whole)
 {
 	struct evseg s;
 
-	if (!sealed_open(&s, row, &r->scratch) || (whole && row->part.n != row->columns))
+	if (!sealed_open(&s, row, &r->scratch) || (whole && row->part.n != row->columns) ||
+		(!whole && !has_needed(&s, r->need)))
 		return broken(r, "segment");
-	s.id = id;
 	s.partial = row->part.n != row->columns;
 	return give(r, &s);
 }
@@ -187,9 +195,9 @@ static enum stream_next some_columns(
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_sealed(r, 0,
-		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
-			row.crc, row.key, row.data},
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
 		false);
 }
 
@@ -202,9 +210,9 @@ static enum stream_next all_columns(
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_sealed(r, 0,
-		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
-			row.crc, row.key, row.data},
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
 		true);
 }
 
@@ -220,9 +228,9 @@ static enum stream_next newest_row(struct db_stream *st, const struct query *q, 
 		return STREAM_ENOUGH;
 	if (row.columns_null)
 		return take_blob(r, row.n, row.refused, row.blob);
-	return take_sealed(r, row.id,
-		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
-			row.crc, row.key, row.data},
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
 		!r->need);
 }
 
@@ -234,9 +242,9 @@ static enum stream_next named_row(struct db_stream *st, const struct query *q, c
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_sealed(r, row.id,
-		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
-			row.crc, row.key, row.data},
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
 		true);
 }
 
