@@ -233,10 +233,12 @@ def test_merges(_):
     for i in range(20):
         shop.send(shop.batch(rnd, 12, days=1))
         seal()
-        tiers = shop.db.query("select day, tier, count(*) from pugd.segment where project = $1 "
-                              "group by 1, 2", shop.num)
-        assert all(int(n) < 8 for _, _, n in tiers), (i, tiers)
-    assert max(int(t) for _, t, _ in tiers) == 1, tiers
+        tiers = shop.db.query("select day, kind, tier, count(*) from pugd.segment where project = $1 "
+                              "group by 1, 2, 3", shop.num)
+        assert all(int(n) < 8 for *_, n in tiers), (i, tiers)
+    assert max(int(t) for _, _, t, _ in tiers) >= 1, tiers
+    # in the tests' build twelve events of a kind make a segment of their own
+    assert {k for _, k, _, _ in tiers} >= {f"k{i}" for i in range(6)}, tiers
     shop.check()
     columns = int(shop.db.one("select sum(columns) from pugd.segment where project = $1", shop.num))
     assert columns == shop.rows("segment_column")  # nothing of the merged ones is left
