@@ -33,11 +33,11 @@ WHERE project = $1 AND tmin < $3
 -- name: scan_segments :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, part int4[], scope int4[], key text[]
--- columns: place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- columns: id int8, place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
 -- unbounded: streamed; bounded by time and memory of the query
 -- Level 1 of a window, with the columns that are wanted only: a row a segment. Within the
 -- aggregate all lists are in one order. A segment of kind '' holds several.
-SELECT s.place,
+SELECT s.id, s.place,
        CASE WHEN s.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
        s.n, s.columns, c.*
 FROM pugd.segment s CROSS JOIN LATERAL (
@@ -54,10 +54,10 @@ WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmin < $3
 -- name: scan_segments_whole :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?
--- columns: place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- columns: id int8, place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
 -- unbounded: streamed; bounded by time and memory of the query
 -- The same with all columns.
-SELECT s.place,
+SELECT s.id, s.place,
        CASE WHEN s.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
        s.n, s.columns, c.*
 FROM pugd.segment s CROSS JOIN LATERAL (

@@ -27,8 +27,8 @@ CREATE TABLE pugd.segment (
 );
 
 -- part, scope: the numbers of worker/store/evseg.h and value.h. raw: bytes when
--- unpacked. crc: CRC-32C over part, scope, key, raw and data, so that a column cannot
--- be taken for another one.
+-- unpacked. crc: CRC-32C over segment, part, scope, key, raw and data, so that a column
+-- cannot be taken for another one.
 CREATE TABLE pugd.segment_column (
   project int      NOT NULL,
   segment bigint   NOT NULL,

@@ -21,7 +21,12 @@ import model
 import pg
 import pug
 import scenario
+import test_accounts
+import test_events
+import test_identify
 import test_model
+import test_paths
+import test_points
 from test_model import BATCH, LIST, QUERY
 
 P = None
@@ -30,11 +35,11 @@ ARGS = None
 LAZY = ["seal_age=1d", "seal_events=100000000"]
 
 
-def seal(p=None):
+def seal(p=None, memory="256M"):
     """What pugd seal printed."""
     p = p or P
     done = subprocess.run([p.binary, "seal", "--config", "/dev/null", "-o",
-                           "database_url=" + p.info["database_url"]],
+                           "database_url=" + p.info["database_url"], "-o", "seal_memory=" + memory],
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -211,6 +216,48 @@ def test_random_scenarios(_):
     test_model.test_random_scenarios(_)
 
 
+class Sealing(test_model.Server):
+    """Seals before about half of the steps: what a question meets is sealed whole, in part, or
+    in one segment per batch. Ids that are still to be forged are in the inbox only."""
+    rnd, made = random.Random(8), 0
+
+    def ok(self, path, body, **kw):
+        if path == BATCH:
+            self.forged = getattr(self, "forged", True) and "cookieles~-" not in str(body)
+        if getattr(self, "forged", True) and self.rnd.random() < (0.5 if path == BATCH else 0.3):
+            seal()
+            Sealing.made += 1
+        return super().ok(path, body, **kw)
+
+    def forge_cookieless(self, num):
+        super().forge_cookieless(num)
+        self.forged = True
+
+
+def run_sealed(module, test):
+    for m in (module, test_accounts, test_events, test_identify):
+        m.P = P
+    plain, before = test_model.Server, Sealing.made
+    test_model.Server = Sealing
+    try:
+        test(None)
+    finally:
+        test_model.Server = plain
+    assert Sealing.made > before
+
+
+def test_sealed_points(_):
+    """Top-K, maps, sessions, SegmentUsers (test_points.py)."""
+    test_points.ARGS = argparse.Namespace(scenarios=ARGS.scenarios // 3 or 1, seed=ARGS.seed, first=ARGS.first)
+    run_sealed(test_points, test_points.test_random_projects)
+
+
+def test_sealed_paths(_):
+    """Funnels, retention, flow (test_paths.py)."""
+    test_paths.SCENARIOS, test_paths.SEED, test_paths.FIRST = ARGS.scenarios // 3 or 1, ARGS.seed, ARGS.first
+    run_sealed(test_paths, test_paths.test_random_scenarios)
+
+
 def test_two_at_once(_):
     """Two sealers share the work and double nothing."""
     shop, rnd = Shop(P), random.Random(1)
@@ -233,10 +280,12 @@ def test_merges(_):
     for i in range(20):
         shop.send(shop.batch(rnd, 12, days=1))
         seal()
-        tiers = shop.db.query("select day, tier, count(*) from pugd.segment where project = $1 "
-                              "group by 1, 2", shop.num)
-        assert all(int(n) < 8 for _, _, n in tiers), (i, tiers)
-    assert max(int(t) for _, t, _ in tiers) == 1, tiers
+        tiers = shop.db.query("select day, kind, tier, count(*) from pugd.segment where project = $1 "
+                              "group by 1, 2, 3", shop.num)
+        assert all(int(n) < 8 for *_, n in tiers), (i, tiers)
+    assert max(int(t) for _, _, t, _ in tiers) >= 1, tiers
+    # in the tests' build twelve events of a kind make a segment of their own
+    assert {k for _, k, _, _ in tiers} >= {f"k{i}" for i in range(6)}, tiers
     shop.check()
     columns = int(shop.db.one("select sum(columns) from pugd.segment where project = $1", shop.num))
     assert columns == shop.rows("segment_column")  # nothing of the merged ones is left
@@ -250,9 +299,9 @@ def test_a_page_of_much(_):
         for e in batch:
             day = rnd.randrange(28)
             e["timestamp"] = iso(int(time.time() * 1000) - day * 86400000 - rnd.randrange(3600000))
-            e["properties"]["long"] = "%0200d" % rnd.getrandbits(64)
+            e["properties"]["long"] = "%0200x" % rnd.getrandbits(2000)
         shop.send(batch)
-    seal()
+    seal(memory="32M")  # not all rows at once
     want = sorted(shop.events.values(), reverse=True,
                   key=lambda e: (model.millis(e["timestamp"]), uuid.UUID(e["eventId"]).bytes))
     for page in (1, 30, 700):
@@ -299,6 +348,12 @@ def test_damaged_columns(_):
         assert status == 500, change
         shop.db.query(back or change, shop.num)
         shop.check()
+    # what every event has, and a question needs, cannot be lost unnoticed
+    with rolled_back(shop, "delete from pugd.segment_column where project = $1 and part = 3"):
+        assert P.call(QUERY, {"spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION"},
+                              "timeRange": {"from": iso(int(time.time() - 9 * 86400) * 1000),
+                                            "to": iso(int(time.time() * 1000))},
+                              "granularity": "GRANULARITY_DAY"}, key=shop.key)[0] == 500
 
 
 def test_purge(_):

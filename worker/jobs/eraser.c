@@ -1,5 +1,5 @@
 /* See eraser.h. What hides a person, and why nothing can slip by, is in 004_erasure.sql. */
-#include "worker/jobs/eraser.h"
+#include "worker/jobs/eraser_internal.h"
 
 #include "q.h"
 #include "shm/base/clock.h"
@@ -7,40 +7,17 @@
 #include "shm/base/log.h"
 #include "worker/db/blocking.h"
 #include "worker/db/codec.h"
-#include "worker/db/stream.h"
 #include "worker/mail/point.h"
 #include "worker/store/prune.h"
-#include "worker/store/sealer.h"
-#include "worker/store/tombs.h"
 
 enum {
-	PASS_MEMORY = 256 << 20, /* who is being erased */
-	BLOB_MEMORY = 512 << 20, /* one segment, decoded and encoded again */
-	DB_MS = 10000,           /* one statement, and connecting */
-	LOCK_MS = 2000,          /* others of the project wait behind us meanwhile */
-	SCAN_MS = 30000,         /* a silent server */
-	SCAN_BATCH = 1000,       /* segments looked at before the cursor moves */
-	HITS_MAX = 128,
+	PASS_MEMORY = 256 << 20,  /* who is being erased */
+	DB_MS = 10000,            /* one statement, and connecting */
+	LOCK_MS = 2000,           /* others of the project wait behind us meanwhile */
 	REWRITE_BATCH = 16,       /* segments a transaction... */
 	REWRITE_BYTES = 16 << 20, /* ...or so many bytes, before */
 	ADMIT_MAX = 1000,         /* requests of one pass */
 	ALIAS_BATCH = 1000
-};
-
-enum step { STEP_MORE, STEP_LAST /* of this level */, STEP_TROUBLE, STEP_BROKEN };
-
-struct pass {
-	struct eraser *e;
-	struct db db;
-	struct arena a, blob;
-	const struct q_erase_group_row *group; /* by `high` */
-	struct db_texts ids;                   /* of the group */
-	int64_t *counts;                       /* by number in the group */
-	struct tombs tombs;                    /* owner: number in the group */
-	struct sealer sealer;                  /* of level 1 */
-	int32_t level;
-	int64_t cursor, high;
-	const char *why; /* of STEP_BROKEN */
 };
 
 static bool over(const struct pass *p)
@@ -48,30 +25,30 @@ static bool over(const struct pass *p)
 	return clock_mono_ms() >= p->e->until_ms;
 }
 
-static void patient(struct pass *p)
+void erase_patient(struct pass *p)
 {
 	p->db.deadline_ms = clock_mono_ms() + DB_MS;
 }
 
 static bool begin(struct pass *p)
 {
-	patient(p);
+	erase_patient(p);
 	return db_blocking_begin(&p->db, "ISOLATION LEVEL READ COMMITTED", LOCK_MS, DB_MS) == 0;
 }
 
 static bool commit(struct pass *p)
 {
-	patient(p);
+	erase_patient(p);
 	return db_commit(&p->db) == 0;
 }
 
-static void count(const struct pass *p, enum counter c, int64_t n)
+void erase_count(const struct pass *p, enum counter c, int64_t n)
 {
 	if (p->e->seg && n > 0)
 		counter_add(p->e->seg, p->e->slot_no, c, (uint64_t)n);
 }
 
-static enum step broken_why(struct pass *p, bool memory)
+enum step erase_broken(struct pass *p, bool memory)
 {
 	p->why = memory ? "a stored segment needs more memory than there is for it"
 			: "a stored segment is damaged";
@@ -80,22 +57,12 @@ static enum step broken_why(struct pass *p, bool memory)
 
 static enum step broken(struct pass *p, const struct arena *a)
 {
-	return broken_why(p, a->over);
+	return erase_broken(p, a->over);
 }
 
 /* ---- looking through segments ---- */
 
-struct scan {
-	struct db_stream stream;
-	struct pass *p;
-	int64_t hits[HITS_MAX], last;
-	int32_t days[HITS_MAX]; /* level 1 */
-	int n_hits, n;
-	bool broken, enough;
-	uint64_t end_ms;
-};
-
-static struct scan *scan_of(struct db_stream *st)
+struct scan *scan_of(struct db_stream *st)
 {
 	return list_item(st, struct scan, stream);
 }
@@ -105,7 +72,7 @@ static bool scan_stop(struct db_stream *st)
 	return clock_mono_ms() >= scan_of(st)->end_ms;
 }
 
-static enum stream_next scanned(struct scan *s, int64_t id, int32_t day, bool hit)
+enum stream_next scanned(struct scan *s, int64_t id, int32_t day, bool hit)
 {
 	s->last = id;
 	s->n++;
@@ -117,8 +84,7 @@ static enum stream_next scanned(struct scan *s, int64_t id, int32_t day, bool hi
 	return s->enough ? STREAM_ENOUGH : STREAM_MORE;
 }
 
-/* STEP_LAST: all were looked at. */
-static enum step scan_end(struct pass *p, struct scan *s, int n)
+enum step scan_end(struct pass *p, struct scan *s, int n)
 {
 	if (n >= 0)
 		return s->enough || s->n == SCAN_BATCH ? STEP_MORE : STEP_LAST;
@@ -128,7 +94,7 @@ static enum step scan_end(struct pass *p, struct scan *s, int n)
 	return STEP_TROUBLE;
 }
 
-static void scan_begin(struct pass *p, struct scan *s,
+void scan_begin(struct pass *p, struct scan *s,
 	enum stream_next (*row)(struct db_stream *st, const struct query *q, const PGresult *res))
 {
 	*s = (struct scan){.p = p, .last = p->cursor, .end_ms = clock_mono_ms() + SCAN_MS};
@@ -165,8 +131,7 @@ struct batch {
 	size_t bytes;
 };
 
-/* What to leave out, and whose it was; false when it is nobody's any more. */
-static bool mark(struct pass *p, const struct evseg *seg, const uint32_t *owners, uint8_t *drop)
+bool erase_mark(struct pass *p, const struct evseg *seg, const uint32_t *owners, uint8_t *drop)
 {
 	for (uint32_t i = 0; owners && i < seg->n; i++) {
 		drop[i] = owners[i] != TOMB_NONE;
@@ -183,7 +148,7 @@ static bool replace(struct pass *p, int64_t id, const struct pruned *new)
 	struct q_erase_replace_args args = {
 		project, id, (int32_t) new->n, new->tmin, new->tmax, new->blob};
 
-	patient(p);
+	erase_patient(p);
 	if (new->n == 0)
 		return q_erase_remove(&p->db, &(struct q_erase_remove_args){project, id}) >= 0;
 	return q_erase_replace(&p->db, &args) >= 0;
@@ -200,7 +165,7 @@ static enum step rewrite_one(struct pass *p, int64_t id, struct batch *b)
 	int n;
 
 	arena_reset(&p->blob);
-	patient(p);
+	erase_patient(p);
 	n = q_erase_blob(&p->db, &(struct q_erase_blob_args){p->e->project, id}, &row);
 	if (n < 0)
 		return p->blob.over ? broken(p, &p->blob) : STEP_TROUBLE;
@@ -211,7 +176,7 @@ static enum step rewrite_one(struct pass *p, int64_t id, struct batch *b)
 		!tombs_owners(&p->tombs, &seg, id, &p->blob, &owners))
 		return broken(p, &p->blob);
 	drop = arena_zalloc(&p->blob, seg.n);
-	if (drop && !mark(p, &seg, owners, drop))
+	if (drop && !erase_mark(p, &seg, owners, drop))
 		return STEP_MORE;
 	if (!drop || !prune_events(&seg, drop, &p->blob, &new))
 		return broken(p, &p->blob);
@@ -234,7 +199,7 @@ static enum step rewrite_batch(struct pass *p, const int64_t *hits, int n, int *
 		if (step != STEP_MORE)
 			return step;
 	}
-	patient(p);
+	erase_patient(p);
 	if (q_erase_usage(&p->db,
 		    &(struct q_erase_usage_args){project, {b.days, b.n}, {b.gone, b.n}}) < 0 ||
 		q_erase_count(&p->db,
@@ -264,7 +229,7 @@ static enum step rewrite_all(struct pass *p, const int64_t *hits, int n)
 			return STEP_TROUBLE;
 		mail_point(p->e->opt, "erase-committed");
 		for (int i = 0; i < p->ids.n; i++)
-			count(p, CTR_events_erased, p->counts[i]);
+			erase_count(p, CTR_events_erased, p->counts[i]);
 	}
 	return STEP_MORE;
 }
@@ -297,120 +262,6 @@ static enum step inbox_step(struct pass *p)
 	return step;
 }
 
-/* ---- level 1 ----
- *
- * Segments move while a pass is under way: merges, other erasures and sealing make new ones.
- * All of these share seal_lock() and draw ids after taking it; the snapshot here is taken
- * alone. So whatever turns up later has a greater id than all that were seen, and what the
- * cursor has passed holds nobody of the group any more. (What was below `high` and waited
- * in the inbox has gone through level 0, which waits for a sealer that has taken it.) */
-
-static enum stream_next segment_row(
-	struct db_stream *st, const struct query *q, const PGresult *res)
-{
-	struct scan *s = scan_of(st);
-	struct arena *a = &s->p->blob;
-	struct q_erase_segments_row row;
-	struct evseg_part part = {.kind = PART_DISTINCT, .scope = SCOPE_AUTO, .key = STR("")};
-	const uint32_t *owners;
-	struct evseg seg;
-
-	arena_reset(a);
-	s->broken = true;
-	if (codec_row(q, res, 0, &row, a) != DB_OK || row.n < 0 || !row.data.p || row.raw_null ||
-		row.crc_null)
-		return STREAM_FAIL;
-	part.raw_n = (uint32_t)row.raw;
-	part.stored = row.data;
-	if (!evseg_of_parts(&seg, (uint32_t)row.n, &part, 1, &row.crc) ||
-		!tombs_owners(&s->p->tombs, &seg, row.place, a, &owners))
-		return STREAM_FAIL;
-	s->broken = false;
-	return scanned(s, row.id, row.day, owners != NULL);
-}
-
-static enum step segments_find(struct pass *p, struct scan *s)
-{
-	struct q_erase_segments_args args = {p->e->project, p->cursor, p->high, SCAN_BATCH};
-	struct q_erase_segments_row *rows;
-	struct q_seal_lock_row lock;
-	enum step step = STEP_TROUBLE;
-
-	patient(p);
-	if (db_blocking_begin(&p->db, "ISOLATION LEVEL READ COMMITTED", DB_MS, SCAN_MS) < 0)
-		return STEP_TROUBLE;
-	patient(p);
-	if (q_seal_lock(&p->db, &(struct q_seal_lock_args){p->e->project, true}, &lock) == 1) {
-		scan_begin(p, s, segment_row);
-		step = scan_end(p, s, q_erase_segments(&s->stream.db, &args, &rows));
-	}
-	db_rollback(&p->db);
-	return step;
-}
-
-static bool leave_out(struct sealer *s, struct evseg *seg, int64_t place, struct arena *a)
-{
-	struct pass *p = list_item(s, struct pass, sealer);
-	uint8_t *masked = arena_zalloc(a, seg->n);
-	const uint32_t *owners;
-
-	if (!masked || !tombs_owners(&p->tombs, seg, place, a, &owners))
-		return false;
-	(void)mark(p, seg, owners, masked);
-	seg->masked = masked;
-	return true;
-}
-
-/* Usage was counted when they were sealed. */
-static int count_erased(struct sealer *s)
-{
-	struct pass *p = list_item(s, struct pass, sealer);
-	struct q_erase_count_args args = {p->e->project, p->ids, {p->counts, p->ids.n}};
-	int n = q_erase_count(&s->db, &args);
-
-	mail_point(p->e->opt, "erase-rewritten");
-	return n;
-}
-
-static enum step rewrite_segment(struct pass *p, int32_t day, int64_t id)
-{
-	enum sealer_end end;
-	int again;
-
-	memset(p->counts, 0, (size_t)p->ids.n * sizeof(*p->counts));
-	end = sealer_rewrite(&p->sealer, p->e->project, day, &id, 1, &again);
-	if (end == SEALER_DB) {
-		p->db.err = p->sealer.db.err;
-		return STEP_TROUBLE;
-	}
-	if (end == SEALER_IDLE && p->sealer.why != MERGE_OK)
-		return broken_why(p, p->sealer.why == MERGE_MEMORY);
-	if (end == SEALER_IDLE) /* what was in it has a greater id now, or is gone */
-		return STEP_MORE;
-	mail_point(p->e->opt, "erase-committed");
-	for (int i = 0; i < p->ids.n; i++)
-		count(p, CTR_events_erased, p->counts[i]);
-	return STEP_MORE;
-}
-
-static enum step segments_step(struct pass *p)
-{
-	struct scan s;
-	enum step step = segments_find(p, &s);
-
-	if (step == STEP_TROUBLE || step == STEP_BROKEN)
-		return step;
-	mail_point(p->e->opt, "erase-found");
-	for (int i = 0; i < s.n_hits; i++) {
-		enum step done = rewrite_segment(p, s.days[i], s.hits[i]);
-
-		if (done != STEP_MORE)
-			return done;
-	}
-	p->cursor = s.last;
-	return s.n_hits ? STEP_MORE : step;
-}
-
 /* One function a storage level, in the order in which events move: what is sealed while a
  * pass is under way is met again at the next level. */
 static enum step (*const levels[])(struct pass *p) = {inbox_step, segments_step};
@@ -428,7 +279,7 @@ static enum step next_step(struct pass *p)
 		p->cursor = 0;
 	}
 	args = (struct q_erase_move_args){p->e->project, p->ids, p->level, p->cursor};
-	patient(p);
+	erase_patient(p);
 	if (q_erase_move(&p->db, &args) < 0)
 		return STEP_TROUBLE;
 	mail_point(p->e->opt, "erase-moved");
@@ -443,7 +294,7 @@ static bool drop_aliases(struct pass *p, struct str profile)
 	int n = ALIAS_BATCH;
 
 	while (n == ALIAS_BATCH) {
-		patient(p);
+		erase_patient(p);
 		n = q_erase_aliases(&p->db, &args);
 	}
 	return n >= 0;
@@ -464,7 +315,7 @@ static bool finish(struct pass *p, const struct q_erase_group_row *one)
 		return false;
 	mail_point(p->e->opt, "erase-finished");
 	if (row.done) {
-		count(p, CTR_erasures_completed, 1);
+		erase_count(p, CTR_erasures_completed, 1);
 		log_info("person erased project=%d request=%.*s", p->e->project, STR_ARG(one->id));
 	}
 	return true;
@@ -486,8 +337,8 @@ static bool give_up(struct pass *p)
 
 	log_err("erasure failed project=%d requests=%d first=%.*s why=\"%s\"", p->e->project,
 		p->ids.n, STR_ARG(p->ids.v[0]), p->why);
-	count(p, CTR_erasures_failed, p->ids.n);
-	patient(p);
+	erase_count(p, CTR_erasures_failed, p->ids.n);
+	erase_patient(p);
 	return q_erase_failed(&p->db, &args) >= 0;
 }
 
@@ -529,7 +380,7 @@ static bool read_tombs(struct pass *p)
 	struct q_erase_ids_row *rows;
 	int owner = 0, n;
 
-	patient(p);
+	erase_patient(p);
 	n = q_erase_ids(&p->db, &(struct q_erase_ids_args){p->e->project}, &rows);
 	tombs_init(&p->tombs, &p->a);
 	for (int i = 0; i < n; i++) {
@@ -552,7 +403,7 @@ static enum eraser_end work(struct pass *p)
 	enum step step = STEP_MORE;
 	int n;
 
-	patient(p);
+	erase_patient(p);
 	if (q_erase_admit(&p->db, &admit) < 0)
 		return ERASER_TROUBLE;
 	mail_point(p->e->opt, "erase-admitted");
@@ -603,8 +454,6 @@ void eraser_run(void *arg)
 	arena_init(&p.a, PASS_MEMORY);
 	arena_init(&p.blob, BLOB_MEMORY);
 	sealer_init(&p.sealer, BLOB_MEMORY);
-	p.sealer.leave_out = leave_out;
-	p.sealer.also = count_erased;
 	e->end = open_connection(&p) ? work(&p) : ERASER_TROUBLE;
 	e->err = p.db.err;
 	/* a lost or busy connection is of no use to the next run */

@@ -90,27 +90,41 @@ static void run(void *arg)
 		db_kept_end();
 }
 
+/* Nothing is logged when there was nothing to do. */
+static void tell(const struct sealer *s, const struct sealer *before)
+{
+	if (s->n_segments > before->n_segments)
+		log_debug("sealed events=%llu merged=%llu segments=%llu",
+			(unsigned long long)(s->n_events - before->n_events),
+			(unsigned long long)(s->n_merged - before->n_merged),
+			(unsigned long long)(s->n_segments - before->n_segments));
+}
+
 int job_seal(struct job_run *j)
 {
-	static uint64_t rest_until; /* one keeper per process */
+	/* One keeper per process, and one run of a job: what cannot be sealed is remembered,
+	 * or it would be tried, and complained of, every second. */
+	static struct run r;
+	static uint64_t rest_until;
 	struct worker *w = j->w;
-	struct run r = {.opt = w->opt, .more = true};
+	struct sealer before;
 
 	if (clock_mono_ms() < rest_until)
 		return 0;
-	sealer_init(&r.sealer, (uint64_t)w->opt->seal_memory);
-	while (r.more && !w->draining) {
+	if (!r.opt)
+		sealer_init(&r.sealer, (uint64_t)w->opt->seal_memory);
+	r.opt = w->opt;
+	r.end = SEALER_IDLE;
+	before = r.sealer;
+	do
 		if (offload_run(w->offload, OFFLOAD_SCAN, 0, run, &r) != 0)
 			break;
-		if (r.end == SEALER_DB)
-			break;
-	}
-	j->db.err = r.sealer.db.err;
+	while (r.more && r.end != SEALER_DB && !w->draining);
+	sealer_empty(&r.sealer);
 	rest_until = clock_mono_ms() + r.asking_ms * REST_FACTOR;
-	if (r.sealer.n_segments > 0)
-		log_debug("sealed rows=%llu events=%llu segments=%llu",
-			(unsigned long long)r.sealer.n_rows, (unsigned long long)r.sealer.n_events,
-			(unsigned long long)r.sealer.n_segments);
-	sealer_free(&r.sealer);
-	return r.end == SEALER_DB ? -1 : 0;
+	tell(&r.sealer, &before);
+	if (r.end != SEALER_DB)
+		return 0;
+	j->db.err = r.sealer.db.err;
+	return -1;
 }

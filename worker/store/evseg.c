@@ -96,23 +96,23 @@ bool evseg_pack(struct evseg_part *part, struct str raw, struct arena *a, struct
 	return part->stored.p != NULL;
 }
 
-uint32_t evseg_part_crc(const struct evseg_part *part)
+uint32_t evseg_part_crc(const struct evseg_part *part, int64_t id)
 {
-	uint8_t head[10] = {(uint8_t)part->kind, (uint8_t)part->scope};
-	uint32_t numbers[2] = {(uint32_t)part->key.n, part->raw_n};
+	uint64_t numbers[] = {(uint64_t)id, part->key.n, part->raw_n};
+	uint8_t head[2 + sizeof(numbers)] = {(uint8_t)part->kind, (uint8_t)part->scope};
 	uint32_t crc;
 
-	for (int i = 0; i < 8; i++)
-		head[2 + i] = (uint8_t)(numbers[i / 4] >> 8 * (i % 4));
+	for (size_t i = 0; i < sizeof(numbers); i++)
+		head[2 + i] = (uint8_t)(numbers[i / 8] >> 8 * (i % 8));
 	crc = hash_crc32c(0, head, sizeof(head));
 	crc = hash_crc32c(crc, part->key.p, part->key.n);
 	return hash_crc32c(crc, part->stored.p, part->stored.n);
 }
 
-bool evseg_of_parts(struct evseg *s, uint32_t n, const struct evseg_part *parts, uint32_t n_parts,
-	const int32_t *crcs)
+bool evseg_of_parts(struct evseg *s, int64_t id, uint32_t n, const struct evseg_part *parts,
+	uint32_t n_parts, const int32_t *crcs)
 {
-	*s = (struct evseg){.n = n, .parts = parts, .n_parts = n_parts};
+	*s = (struct evseg){.n = n, .parts = parts, .n_parts = n_parts, .id = id};
 	if (n == 0 || n > EVSEG_EVENTS_MAX)
 		return false;
 	for (uint32_t i = 0; i < n_parts; i++) {
@@ -120,7 +120,7 @@ bool evseg_of_parts(struct evseg *s, uint32_t n, const struct evseg_part *parts,
 
 		if (p->kind < PART_ID || p->kind >= PART_KINDS || p->scope > SCOPE_CUSTOM ||
 			p->raw_n > EVSEG_PART_MAX || p->stored.n > p->raw_n ||
-			evseg_part_crc(p) != (uint32_t)crcs[i])
+			evseg_part_crc(p, id) != (uint32_t)crcs[i])
 			return false;
 	}
 	return true;

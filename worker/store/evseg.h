@@ -54,7 +54,7 @@ struct evseg {
 	uint32_t n_parts;
 	/* One byte per event, 1 = not there (the id was already stored); or NULL. */
 	const uint8_t *masked;
-	int64_t id;   /* level 1: of its row; 0: not known */
+	int64_t id;   /* level 1: of its row; else 0 */
 	bool partial; /* not all its parts were read */
 };
 
@@ -66,12 +66,12 @@ bool evseg_mask(struct evseg *s, const int32_t *refused, uint32_t n, struct aren
 /* Level 1: packs raw bytes (at most EVSEG_PART_MAX) into part->raw_n and part->stored, which
  * is in `a`. False at an arena's cap. */
 bool evseg_pack(struct evseg_part *part, struct str raw, struct arena *a, struct arena *scratch);
-/* Level 1: CRC-32C over kind, scope, key, raw_n and the stored bytes. */
-uint32_t evseg_part_crc(const struct evseg_part *part);
-/* Level 1: checks number, bounds and checksums (crcs[i] is that of parts[i]); what parts
- * refer to must outlive the segment. False when malformed. */
-bool evseg_of_parts(struct evseg *s, uint32_t n, const struct evseg_part *parts, uint32_t n_parts,
-	const int32_t *crcs);
+/* Level 1: CRC-32C over the segment's id, kind, scope, key, raw_n and the stored bytes. */
+uint32_t evseg_part_crc(const struct evseg_part *part, int64_t id);
+/* Level 1: a segment of n events; checks number, bounds and checksums (crcs[i] is that of
+ * parts[i]). What parts refer to must outlive it. False when malformed. */
+bool evseg_of_parts(struct evseg *s, int64_t id, uint32_t n, const struct evseg_part *parts,
+	uint32_t n_parts, const int32_t *crcs);
 /* NULL when the segment has no such part. scope and key matter for PART_PROP. */
 const struct evseg_part *evseg_find(
 	const struct evseg *s, enum part_kind kind, enum prop_scope scope, struct str key);

@@ -13,9 +13,16 @@
 
 #include "worker/store/evseg.h"
 
+/* Events of a kind and day that make no segment of their own; few in tests, whose projects
+ * are small. */
+#ifdef PUGD_TEST_HOOKS
+enum { MERGE_SHARED_BELOW = 12 };
+#else
+enum { MERGE_SHARED_BELOW = 8192 };
+#endif
+
 enum {
-	MERGE_SHARED_BELOW = 8192, /* events of a kind and day that make no segment of their own */
-	MERGE_RAW_MAX = 4 << 20,   /* bytes of one column, unpacked */
+	MERGE_RAW_MAX = 4 << 20,     /* bytes of one column, unpacked */
 	MERGE_DECODED_MAX = 24 << 20 /* memory that reading a whole segment may take */
 };
 

@@ -50,7 +50,7 @@ static int add(struct columns *c, int64_t segment, const struct evseg_part *p)
 	c->part[c->n] = (int32_t)p->kind;
 	c->scope[c->n] = (int32_t)p->scope;
 	c->raw[c->n] = (int32_t)p->raw_n;
-	c->crc[c->n] = (int32_t)evseg_part_crc(p);
+	c->crc[c->n] = (int32_t)evseg_part_crc(p, segment);
 	c->key[c->n] = p->key.p ? p->key : STR("");
 	c->data[c->n++] = p->stored;
 	c->bytes += p->stored.n;

@@ -241,21 +241,29 @@ static enum stream_next take_blob(struct reader *r, int32_t n, struct db_int4s r
 	return give(r, &s);
 }
 
+/* Every event has these: a lost column must not look like values that are missing. */
+static bool has_needed(const struct reader *r, const struct evseg *s)
+{
+	bool distinct = r->need->distinct || r->tombs.n > 0;
+
+	return evseg_find(s, PART_TIME, SCOPE_AUTO, STR("")) &&
+	       evseg_find(s, PART_KIND, SCOPE_AUTO, STR("")) &&
+	       (!distinct || evseg_find(s, PART_DISTINCT, SCOPE_AUTO, STR(""))) &&
+	       (!r->need->ids || evseg_find(s, PART_ID, SCOPE_AUTO, STR("")));
+}
+
 /* `whole`: all columns must be there, so that a lost one is noticed. Without `h` nothing is
  * hidden. */
 static enum stream_next take_sealed(
-	struct reader *r, int64_t id, const struct sealed *row, bool whole, const struct hidden *h)
+	struct reader *r, const struct sealed *row, bool whole, const struct hidden *h)
 {
 	struct evseg s;
 
-	if (!sealed_open(&s, row, &r->scratch) || (whole && row->part.n != row->columns))
-		return broken(r, "segment");
-	/* the column that says who is hidden must not be missing */
-	if (h && r->tombs.n > 0 && !evseg_find(&s, PART_DISTINCT, SCOPE_AUTO, STR("")))
+	if (!sealed_open(&s, row, &r->scratch) || (whole && row->part.n != row->columns) ||
+		(!whole && !has_needed(r, &s)))
 		return broken(r, "segment");
 	if (h && !hide(r, &s, h))
 		return broken(r, "segment");
-	s.id = id;
 	s.partial = row->part.n != row->columns;
 	return give(r, &s);
 }
@@ -281,9 +289,9 @@ static enum stream_next some_columns(
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_sealed(r, 0,
-		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
-			row.crc, row.key, row.data},
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
 		false, &(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
 }
 
@@ -296,9 +304,9 @@ static enum stream_next all_columns(
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_sealed(r, 0,
-		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
-			row.crc, row.key, row.data},
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
 		true, &(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
 }
 
@@ -316,9 +324,9 @@ static enum stream_next newest_row(struct db_stream *st, const struct query *q, 
 	h = (struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms};
 	if (row.columns_null)
 		return take_blob(r, row.n, row.refused, row.blob, &h);
-	return take_sealed(r, row.id,
-		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
-			row.crc, row.key, row.data},
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
 		!r->need, &h);
 }
 
@@ -330,9 +338,9 @@ static enum stream_next named_row(struct db_stream *st, const struct query *q, c
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_sealed(r, row.id,
-		&(struct sealed){row.n, row.columns, row.part, row.scope, row.raw, row.stored,
-			row.crc, row.key, row.data},
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
 		true, NULL);
 }
 

@@ -46,7 +46,8 @@ static int take_columns(struct sealer *s, struct taken *t, uint32_t no, enum mer
 		crcs[i] = rows[i].crc;
 	}
 	if (n != t->rows[no].columns || t->rows[no].n < 0 ||
-		!evseg_of_parts(&t->src[no], (uint32_t)t->rows[no].n, parts, (uint32_t)n, crcs))
+		!evseg_of_parts(&t->src[no], t->rows[no].id, (uint32_t)t->rows[no].n, parts,
+			(uint32_t)n, crcs))
 		*end = MERGE_BROKEN;
 	return 0;
 }

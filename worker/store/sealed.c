@@ -26,6 +26,6 @@ bool sealed_open(struct evseg *s, const struct sealed *row, struct arena *a)
 			.stored = {row->data.p + at, (size_t)row->stored.v[i]}};
 		at += parts[i].stored.n;
 	}
-	return at == row->data.n &&
-	       evseg_of_parts(s, (uint32_t)row->n, parts, (uint32_t)row->part.n, row->crc.v);
+	return at == row->data.n && evseg_of_parts(s, row->id, (uint32_t)row->n, parts,
+					    (uint32_t)row->part.n, row->crc.v);
 }

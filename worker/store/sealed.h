@@ -6,6 +6,7 @@
 #include "worker/store/evseg.h"
 
 struct sealed {
+	int64_t id;
 	int32_t n, columns; /* columns: that the segment has */
 	struct db_int4s part, scope, raw, stored, crc;
 	struct db_texts key;

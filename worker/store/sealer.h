@@ -43,6 +43,8 @@ struct sealer {
 /* `memory` bounds what a transaction takes, the client library's buffer aside. */
 void sealer_init(struct sealer *s, uint64_t memory);
 void sealer_free(struct sealer *s);
+/* Gives the memory of the last transaction back. */
+void sealer_empty(struct sealer *s);
 /* Says which connection to use from now on. */
 void sealer_connection(struct sealer *s, PGconn *conn);
 /* Projects that have `events` waiting or one older than `age_ms`, longest waiting first.

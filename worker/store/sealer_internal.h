@@ -10,8 +10,6 @@ enum {
 	TAKE_BYTES = 16 << 20               /* as stored; a single source always goes */
 };
 
-/* Forgets what the last transaction needed. */
-void sealer_empty(struct sealer *s);
 /* Gives the next statement its time. */
 void sealer_patient(struct sealer *s);
 int sealer_begin(struct sealer *s);
