@@ -49,8 +49,7 @@ void erase_patient(struct pass *p);
 /* STEP_BROKEN with its reason: too little memory, or damage. */
 enum step erase_broken(struct pass *p, bool memory);
 /* What to leave out, and whose it was; false when it is nobody's any more. */
-bool erase_mark(
-	struct pass *p, const struct evseg *seg, const uint32_t *owners, uint8_t *drop);
+bool erase_mark(struct pass *p, const struct evseg *seg, const uint32_t *owners, uint8_t *drop);
 struct scan *scan_of(struct db_stream *st);
 void scan_begin(struct pass *p, struct scan *s,
 	enum stream_next (*row)(struct db_stream *st, const struct query *q, const PGresult *res));
