@@ -152,7 +152,7 @@ build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o build/fuzz/libpugd.a
 unit/%: build/test/unit/%
 	$<
 
-.PHONY: all run test storm check asan bench bench-ingest fuzz conformance sql-check fmt fmt-check layers install \
+.PHONY: all run test storm check asan bench bench-ingest fsck fuzz conformance sql-check fmt fmt-check layers install \
 	dist clean deps deps-test npm tests-test tests-asan debian13 warn
 .SECONDARY:
 
@@ -202,6 +202,12 @@ bench: deps-test
 bench-ingest: deps-test
 	@$(MAKE) --no-print-directory -j2 build/pugd
 	@$(PYTHON) tests/bench/ingest.py $(CHECK)
+
+# Is everything that DATA's server has stored there once and as it was? It must be running.
+fsck: build/pugd
+	@test -e "$(DATA)/dev.json" || { echo "$(DATA): no running server (make run)"; exit 1; }
+	@build/pugd verify --config /dev/null -o "database_url=$$($(PYTHON) -c \
+		'import json, sys; print(json.load(open(sys.argv[1]))["database_url"])' "$(DATA)/dev.json")"
 
 sql-check:
 	@$(PYTHON) sql/gen/check.py

@@ -24,6 +24,7 @@ static const struct command commands[] = {
 	{"migrate", "apply pending migrations", NULL, NULL},
 	{"admin", "admin create --email E [--name N] [--org N] [--link]: an account with an org",
 		NULL, NULL},
+	{"seal", "make segments of all waiting events now", NULL, NULL},
 	{"sessions", "sessions revoke --email E: sign a person out everywhere", NULL, NULL},
 	{"import",
 		"import --project ID [--format auto|pug|posthog|mixpanel] [--restart] FILE|-: "
@@ -34,6 +35,7 @@ static const struct command commands[] = {
 	{"retention", "retention [--project ID --days N|--off]: how long events are kept", NULL,
 		NULL},
 	{"seed", "fill an empty database with demo data", NULL, NULL},
+	{"verify", "read everything that is stored and say what is wrong", NULL, NULL},
 	{"version", "print the version", cli_version, NULL},
 	{"help", "print this", cli_help, NULL},
 };

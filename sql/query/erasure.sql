@@ -104,6 +104,20 @@ SELECT $1, u.day, sum(u.n) FROM unnest($2, $3) u (day, n)
 GROUP BY u.day HAVING sum(u.n) > 0 ORDER BY u.day
 ON CONFLICT (project, day) DO UPDATE SET events = usage_days.events + excluded.events;
 
+-- name: erase_segments :many
+-- lane: slow
+-- params: project int4, after int8, high int8, batch int4
+-- columns: id int8, day date, n int4, place int8, raw int4?, crc int4?, data bytea?
+-- Level 1 from the cursor on: of each segment the column of distinct_ids (part 4); streamed.
+SELECT s.id, s.day, s.n, s.place, c.raw, c.crc, c.data
+FROM (
+  SELECT id, day, n, place FROM pugd.segment
+  WHERE project = $1 AND id > $2 AND place < $3 ORDER BY id LIMIT $4
+) s
+LEFT JOIN pugd.segment_column c
+  ON c.project = $1 AND c.segment = s.id AND c.part = 4 AND c.scope = 0 AND c.key = ''
+ORDER BY s.id;
+
 -- name: erase_count :exec
 -- params: project int4, ids text[], n int8[]
 UPDATE pugd.erasures e SET events = e.events + u.n

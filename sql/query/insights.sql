@@ -30,19 +30,99 @@ FROM pugd.inbox
 WHERE project = $1 AND tmin < $3
   AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)));
 
--- name: scan_inbox_newest :many
+-- name: scan_segments :many
 -- lane: slow
--- params: project int4, from_ms int8, to_ms int8
--- columns: id int8, n int4, tmax int8, floor_ms int8?, refused int4[]?, data bytea
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, part int4[], scope int4[], key text[]
+-- columns: id int8, place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- unbounded: streamed; bounded by time and memory of the query
+-- Level 1 of a window, with the columns that are wanted only: a row a segment. Within the
+-- aggregate all lists are in one order. A segment of kind '' holds several.
+SELECT s.id, s.place,
+       CASE WHEN s.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
+       s.n, s.columns, c.*
+FROM pugd.segment s CROSS JOIN LATERAL (
+  SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
+         array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)
+  FROM unnest($7, $8, $9) w (part, scope, key)
+  JOIN pugd.segment_column c ON c.project = $1 AND c.segment = s.id
+   AND c.part = w.part::int2 AND c.scope = w.scope::int2 AND c.key = w.key
+) c
+WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmin < $3
+  AND s.tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
+  AND ($6 IS NULL OR s.kind = '' OR s.kind = ANY ($6));
+
+-- name: scan_segments_whole :many
+-- lane: slow
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?
+-- columns: id int8, place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- unbounded: streamed; bounded by time and memory of the query
+-- The same with all columns.
+SELECT s.id, s.place,
+       CASE WHEN s.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
+       s.n, s.columns, c.*
+FROM pugd.segment s CROSS JOIN LATERAL (
+  SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
+         array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)
+  FROM pugd.segment_column c WHERE c.project = $1 AND c.segment = s.id
+) c
+WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmin < $3
+  AND s.tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
+  AND ($6 IS NULL OR s.kind = '' OR s.kind = ANY ($6));
+
+-- name: scan_segments_of :many
+-- lane: slow
+-- params: project int4, day date[], id int8[]
+-- columns: id int8, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- unbounded: streamed; as many as the caller names
+-- These segments with all columns.
+SELECT s.id, s.n, s.columns, c.*
+FROM unnest($2, $3) u (day, id)
+JOIN pugd.segment s ON s.project = $1 AND s.day = u.day AND s.id = u.id
+CROSS JOIN LATERAL (
+  SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
+         array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)
+  FROM pugd.segment_column c WHERE c.project = $1 AND c.segment = s.id
+) c;
+
+-- name: scan_newest :many
+-- lane: slow
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, whole bool, part int4[], scope int4[], key text[]
+-- columns: id int8, place int8, n int4, tmax int8, floor_ms int8?, refused int4[]?, blob bytea?, columns int4?, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
 -- unbounded: streamed; the reader stops when older ones cannot matter
--- As scan_inbox, latest first. The sort moves TOAST pointers, not blobs.
-SELECT id, n, tmax,
-       CASE WHEN tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
-       refused, data
-FROM pugd.inbox
-WHERE project = $1 AND tmin < $3
-  AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
-ORDER BY tmax DESC;
+-- Both levels, those with the latest events first: `blob` is level 0; of level 1 the columns
+-- that are wanted, or all. What is sorted are keys; OFFSET 0 makes the rest a look-up per
+-- row, when the row is asked for.
+SELECT k.id, k.place, k.n, k.tmax,
+       CASE WHEN k.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
+       i.refused, i.data, k.columns, c.*
+FROM (
+  SELECT id, id AS place, n, tmin, tmax, NULL::int4 AS columns FROM pugd.inbox
+  WHERE project = $1 AND tmin < $3 AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
+  UNION ALL
+  SELECT id, place, n, tmin, tmax, columns FROM pugd.segment
+  WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmin < $3
+    AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
+    AND ($6 IS NULL OR kind = '' OR kind = ANY ($6))
+  ORDER BY tmax DESC
+) k
+LEFT JOIN LATERAL (
+  SELECT b.refused, b.data FROM pugd.inbox b
+  WHERE k.columns IS NULL AND b.project = $1 AND b.id = k.id OFFSET 0
+) i ON true
+LEFT JOIN LATERAL (
+  SELECT array_agg(x.part::int4), array_agg(x.scope::int4), array_agg(x.key), array_agg(x.raw),
+         array_agg(octet_length(x.data)), array_agg(x.crc), string_agg(x.data, ''::bytea)
+  FROM (
+    SELECT c.* FROM unnest($8, $9, $10) w (part, scope, key)
+    JOIN pugd.segment_column c ON c.project = $1 AND c.segment = k.id
+     AND c.part = w.part::int2 AND c.scope = w.scope::int2 AND c.key = w.key
+    WHERE NOT $7 AND k.columns IS NOT NULL
+    UNION ALL
+    SELECT c.* FROM pugd.segment_column c
+    WHERE $7 AND k.columns IS NOT NULL AND c.project = $1 AND c.segment = k.id
+  ) x
+) c ON true
+ORDER BY k.tmax DESC;
 
 -- name: scan_profiles :many
 -- lane: slow

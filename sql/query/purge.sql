@@ -34,6 +34,25 @@ WITH doomed AS (
 )
 SELECT count(*)::int4 FROM gone;
 
+-- name: purge_segments :one
+-- params: project int4, batch int4
+-- columns: rows int4
+-- Segments with their columns. What is in them was counted when it was sealed. In a
+-- transaction of its own statement: a reader's snapshot has both or neither.
+WITH doomed AS (
+  SELECT ctid, day, id FROM pugd.segment WHERE project = $1
+  ORDER BY day, id LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM pugd.segment s
+  WHERE s.project = $1 AND s.day <= (SELECT max(day) FROM doomed)
+    AND s.ctid = ANY (ARRAY(SELECT ctid FROM doomed))
+  RETURNING s.id
+), columns AS (
+  DELETE FROM pugd.segment_column c
+  WHERE c.project = $1 AND c.segment = ANY (ARRAY(SELECT id FROM gone))
+)
+SELECT count(*)::int4 FROM gone;
+
 -- name: purge_seen_day :one
 -- params: project int4, from_day date
 -- columns: day date
@@ -127,6 +146,8 @@ WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
 UPDATE pugd.projects SET purged_at = now()
 WHERE num = $1 AND deleted_at IS NOT NULL AND purged_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM pugd.inbox WHERE project = $1)
+  AND NOT EXISTS (SELECT 1 FROM pugd.segment WHERE project = $1)
+  AND NOT EXISTS (SELECT 1 FROM pugd.segment_column WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.event_seen WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.aliases WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.profiles WHERE project = $1)

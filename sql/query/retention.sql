@@ -42,20 +42,48 @@ WITH doomed AS (
 )
 SELECT count(*)::int4 FROM gone;
 
--- name: retention_seen :exec
+-- name: retention_segments :one
 -- params: project int4, batch int4
+-- columns: rows int4
+-- Sealed days, as in purge_segments; what they held was counted when it was sealed.
+WITH doomed AS (
+  SELECT ctid, day, id FROM pugd.segment
+  WHERE project = $1 AND day < (
+    SELECT (now() AT TIME ZONE 'UTC')::date - p.retention_days FROM pugd.projects p WHERE p.num = $1)
+  ORDER BY day, id LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM pugd.segment s
+  WHERE s.project = $1 AND s.day <= (SELECT max(day) FROM doomed)
+    AND s.ctid = ANY (ARRAY(SELECT ctid FROM doomed))
+  RETURNING s.id
+), columns AS (
+  DELETE FROM pugd.segment_column c
+  WHERE c.project = $1 AND c.segment = ANY (ARRAY(SELECT id FROM gone))
+)
+SELECT count(*)::int4 FROM gone;
+
+-- name: retention_seen :one
+-- params: project int4, batch int4
+-- columns: rows int4
 -- Claims of days that accept nothing any more, but none of an event that is stored still,
 -- next to younger ones: if the retention ends it shows again, and must not come twice.
 WITH kept AS (
   SELECT least((now() AT TIME ZONE 'UTC')::date - p.retention_days,
                (SELECT (to_timestamp(min(i.tmin) / 1000.0) AT TIME ZONE 'UTC')::date
-                FROM pugd.inbox i WHERE i.project = $1)) AS day
+                FROM pugd.inbox i WHERE i.project = $1),
+               (SELECT min(s.day) FROM pugd.segment s WHERE s.project = $1)) AS day
   FROM pugd.projects p WHERE p.num = $1 AND p.retention_days IS NOT NULL
 ), doomed AS (
   SELECT tableoid, ctid FROM pugd.event_seen
   WHERE project = $1 AND day < (SELECT day FROM kept)
   ORDER BY day, event_id LIMIT $2
+), gone AS (
+  DELETE FROM pugd.event_seen s USING doomed d
+  WHERE s.project = $1 AND s.tableoid = d.tableoid AND s.ctid = d.ctid
+    AND s.day < (SELECT day FROM kept)
+  RETURNING 1
+), counted AS (
+  UPDATE pugd.projects SET claims_dropped = claims_dropped + (SELECT count(*) FROM gone)
+  WHERE num = $1 AND EXISTS (SELECT FROM gone)
 )
-DELETE FROM pugd.event_seen s USING doomed d
-WHERE s.project = $1 AND s.tableoid = d.tableoid AND s.ctid = d.ctid
-  AND s.day < (SELECT day FROM kept);
+SELECT count(*)::int4 FROM gone;

@@ -119,6 +119,33 @@ def test_claims_go_with_their_events(_):
     assert stored(f"pugd.inbox WHERE project = {num}") == 1 and len(shown(key)) == 3 and used(num) == 43
 
 
+def test_sealed_days(_):
+    """As what waits: hidden at once, erased by days, counted still; and verify finds nothing wrong."""
+    name, key = project()
+    num = P.psql(f"SELECT num FROM pugd.projects WHERE id = '{name}'")[0][0]
+    for _ in range(3):
+        P.ok(EVENTS, {"events": [event(n) for n in (0, 1, 6, 7, 8, 9, 30, 40)]}, key=key)
+    assert command("seal")[0] == 0 and stored(f"pugd.inbox WHERE project = {num}") == 0
+    P.ok(EVENTS, {"events": [event(n) for n in (3, 50)]}, key=key)
+    assert len(shown(key)) == 26 and used(num) == 26
+    command("retention", "--project", name, "--days", "7")
+    assert len(shown(key)) == 13, "hidden at once"
+    assert len(command("export", "--project", name)[1].splitlines()) == 13
+    until(f"pugd.segment WHERE project = {num} AND day < (now() AT TIME ZONE 'UTC')::date - 7", 0)
+    assert stored(f"pugd.segment_column c WHERE project = {num} AND NOT EXISTS (SELECT FROM pugd.segment s "
+                  f"WHERE s.project = {num} AND s.id = c.segment)") == 0
+    # one blob with a young event keeps the claims of its old one
+    until(f"pugd.event_seen WHERE project = {num} AND day < (now() AT TIME ZONE 'UTC')::date - 50", 0)
+    assert len(shown(key)) == 13 and used(num) == 26 and command("verify")[0] == 0
+    assert command("seal")[0] == 0
+    until(f"pugd.segment WHERE project = {num} AND day < (now() AT TIME ZONE 'UTC')::date - 7", 0)
+    until(f"pugd.event_seen WHERE project = {num}", 13)
+    code, out, err = command("verify")
+    assert code == 0 and len(shown(key)) == 13 and used(num) == 26, (out, err)
+    command("retention", "--project", name, "--off")
+    assert len(shown(key)) == 13 and command("verify")[0] == 0, "what was erased does not come back"
+
+
 def test_list_and_arguments(_):
     name, _ = project()
     code, out, _ = command("retention")

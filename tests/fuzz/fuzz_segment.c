@@ -1,13 +1,17 @@
 /*
  * Stored bytes and tz files. Byte 0 chooses: 0 a segment whose checksum is made
  * right first (else nothing behind it would ever be reached), 1 a segment as it
- * is, 2 a TZif file.
+ * is, 2 a TZif file (modulo 3); from 0xf0 on the columns of a level 1 segment, with right
+ * checksums. What can be read is merged, too, and what comes out must be readable.
  */
 #include <stdlib.h>
 #include "shm/base/hash.h"
+#include "shm/base/log.h"
 #include "worker/insights/bucket.h"
 #include "worker/insights/feed.h"
 #include "worker/store/batch.h"
+#include "worker/store/bytes.h"
+#include "worker/store/merge.h"
 #include "worker/store/prune.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -50,6 +54,69 @@ static void write_anew(const struct evseg *s, struct arena *a)
 		(void)prune_events(s, drop, a, &out);
 }
 
+/* A segment and the same one again, every third event of it left out. */
+static void merge_it(const struct evseg *s, struct arena *a)
+{
+	struct evseg both[2] = {*s, *s};
+	struct merge_segment *out;
+	uint8_t *masked = arena_zalloc(a, s->n);
+	uint32_t n, want = s->n, got = 0;
+	struct arena scratch;
+
+	for (uint32_t i = 0; masked && i < s->n; i++) {
+		masked[i] = i % 3 == 0;
+		want += !masked[i];
+	}
+	both[1].masked = masked;
+	arena_init(&scratch, MEMORY);
+	if (masked && merge_segments(both, 2, a, &scratch, &out, &n) == MERGE_OK) {
+		for (uint32_t i = 0; i < n; i++) {
+			struct batch_need need = {true, true, true, NULL, 0};
+			struct batch batch;
+			struct evseg m = {
+				.n = out[i].n, .parts = out[i].parts, .n_parts = out[i].n_parts};
+
+			got += out[i].n;
+			must(out[i].n <= EVSEG_EVENTS_MAX);
+			must(batch_load(&batch, &m, &need, &scratch) || scratch.over);
+		}
+		must(got == want);
+	}
+	arena_free(&scratch);
+}
+
+static void columns(const uint8_t *data, size_t size)
+{
+	char *copy = malloc(size ? size : 1);
+	struct bytes b;
+	struct evseg_part parts[64];
+	int32_t crcs[64];
+	struct arena a;
+	struct evseg s;
+	uint32_t n, rows;
+
+	memcpy(copy, data, size);
+	b = bytes_of((struct str){copy, size});
+	rows = bytes_varint32(&b);
+	for (n = 0; n < 64 && bytes_left(&b) && !b.bad; n++) {
+		parts[n] = (struct evseg_part){.kind = (enum part_kind)bytes_u8(&b)};
+		parts[n].scope = (enum prop_scope)bytes_u8(&b);
+		parts[n].key = bytes_take(&b, bytes_u8(&b));
+		parts[n].raw_n = bytes_varint32(&b);
+		parts[n].stored = bytes_take(&b, bytes_varint32(&b));
+		if (b.bad)
+			break;
+		crcs[n] = (int32_t)evseg_part_crc(&parts[n], 7);
+	}
+	arena_init(&a, MEMORY);
+	if (rows <= 4096 && evseg_of_parts(&s, 7, rows, parts, n, crcs)) {
+		read_everything(&s, &a);
+		merge_it(&s, &a);
+	}
+	arena_free(&a);
+	free(copy);
+}
+
 static void segment(const uint8_t *data, size_t size, bool seal)
 {
 	char *copy = malloc(size ? size : 1);
@@ -65,8 +132,11 @@ static void segment(const uint8_t *data, size_t size, bool seal)
 			copy[8 + i] = (char)(crc >> 8 * i);
 	}
 	arena_init(&a, MEMORY);
-	if (evseg_open(&s, (struct str){copy, size}, &a))
+	if (evseg_open(&s, (struct str){copy, size}, &a)) {
 		read_everything(&s, &a);
+		if (s.n <= 4096)
+			merge_it(&s, &a);
+	}
 	arena_free(&a);
 	arena_init(&a, MEMORY);
 	if (evseg_open(&s, (struct str){copy, size}, &a))
@@ -96,7 +166,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
 		return 0;
-	if (data[0] % 3 == 2)
+	if (data[0] >= 0xf0)
+		columns(data + 1, size - 1);
+	else if (data[0] % 3 == 2)
 		zone(data + 1, size - 1);
 	else
 		segment(data + 1, size - 1, data[0] % 3 == 0);

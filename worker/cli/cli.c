@@ -21,8 +21,10 @@ static const struct {
 	{"migrate", cli_migrate},
 	{"profile", cli_profile},
 	{"retention", cli_retention},
+	{"seal", cli_seal},
 	{"seed", cli_seed},
 	{"sessions", cli_sessions},
+	{"verify", cli_verify},
 };
 
 static bool read_options(struct options *opt)

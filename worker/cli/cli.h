@@ -18,8 +18,10 @@ cli_fn cli_mail;         /* mail.c: the outbox */
 cli_fn cli_migrate;      /* migrate.c */
 cli_fn cli_profile;      /* profile.c: what was deleted and still waits */
 cli_fn cli_retention;    /* retention.c */
+cli_fn cli_seal;         /* seal.c: the inbox into segments */
 cli_fn cli_seed;         /* seed.c: demo data */
 cli_fn cli_sessions;     /* account.c */
+cli_fn cli_verify;       /* verify.c: is everything there, once, as it was? */
 
 /* Exit code, or -1 when there is no such command. */
 int worker_cli(const char *command, int argc, char **argv);

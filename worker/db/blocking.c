@@ -149,3 +149,13 @@ int db_blocking_begin(struct db *db, const char *mode, uint64_t lock_ms, uint64_
 		(unsigned long long)lock_ms, (unsigned long long)statement_ms);
 	return plain(db, sql);
 }
+
+int db_blocking_mark(struct db *db)
+{
+	return plain(db, "SAVEPOINT mark");
+}
+
+int db_blocking_return(struct db *db)
+{
+	return plain(db, "ROLLBACK TO SAVEPOINT mark");
+}

@@ -13,6 +13,11 @@ PGconn *db_connect_within(const char *url, uint64_t ms, char *err, size_t err_si
  * none. End it with db_commit() or db_rollback(). 0, or -1 with db->err. */
 int db_blocking_begin(struct db *db, const char *mode, uint64_t lock_ms, uint64_t statement_ms);
 
+/* Inside such a transaction: a point to come back to when a statement was ended early (which
+ * aborts a transaction), and the way back; the snapshot stays. 0, or -1 with db->err. */
+int db_blocking_mark(struct db *db);
+int db_blocking_return(struct db *db);
+
 /* One connection per thread, kept between its jobs; it dies with its thread. NULL when
  * there is none. */
 PGconn *db_kept(void);

@@ -237,6 +237,10 @@ static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, co
 		return -1;
 	/* a group may have asked for traits, which need people */
 	p->need.distinct |= p->people;
+	p->lean = true;
+	*why = too_big;
+	if (!plan_only_events(p))
+		return -1;
 	*why = "time_range has too many buckets";
 	return !kinds[kind].buckets ||
 			       buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
@@ -319,7 +323,8 @@ int compile_persons(struct plan *p, Profiles__V1__FilterGroup *const *groups, si
 		.person_groups = made,
 		.n_person_groups = (uint32_t)n,
 		.any_person_group = any,
-		.dates = true};
+		.dates = true,
+		.lean = true};
 	*why = too_big;
 	if (!made)
 		return -1;

@@ -37,8 +37,14 @@ int compile_feed(struct plan *p, const struct feed_query *q, struct arena *a, co
 		return -1;
 	if (q->range && compile_window(p, q->range, why) < 0)
 		return -1;
-	if (q->kind.n)
+	*why = NULL;
+	if (!plan_only_events(p))
+		return -1;
+	if (q->kind.n) {
 		p->only_kind = q->kind;
+		p->kinds = &p->only_kind;
+		p->n_kinds = 1;
+	}
 	*why = "session_id must be a UUID";
 	if (q->session.n) {
 		if (!str_uuid(q->session, session))
@@ -48,6 +54,7 @@ int compile_feed(struct plan *p, const struct feed_query *q, struct arena *a, co
 	p->need.session = p->session.p != NULL;
 	p->need.ids = true;
 	p->need.distinct = p->people;
+	p->lean = true;
 	*why = NULL;
 	return !q->ids || plan_only_ids(p, q->ids, q->n_ids) ? 0 : -1;
 }
@@ -64,15 +71,20 @@ bool compile_values(struct plan *p, struct str key, bool trait, struct str kind,
 	struct arena *a)
 {
 	*p = (struct plan){.kind = PLAN_VALUES, .a = a, .from_ms = from_ms, .to_ms = INT64_MAX / 2};
-	if (kind.n)
+	p->lean = true;
+	if (kind.n) {
 		p->only_kind = kind;
+		p->kinds = &p->only_kind;
+		p->n_kinds = 1;
+	}
 	return (trait ? plan_path(p, key) : plan_property(p, key)) != PLAN_NONE;
 }
 
 bool compile_days(struct plan *p, const struct tz *zone, int64_t from_ms, int64_t to_ms,
 	const char *const *keys, size_t n_keys, struct arena *a)
 {
-	*p = (struct plan){.kind = PLAN_DAYS, .a = a, .from_ms = from_ms, .to_ms = to_ms};
+	*p = (struct plan){
+		.kind = PLAN_DAYS, .a = a, .from_ms = from_ms, .to_ms = to_ms, .lean = true};
 	for (size_t i = 0; i < n_keys; i++)
 		if (plan_property(p, str_of(keys[i])) == PLAN_NONE)
 			return false;

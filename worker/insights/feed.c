@@ -1,11 +1,14 @@
 /*
  * See feed.h. First the keys of a frame's candidates are ranked, then only those
  * that stay are read whole: a segment's columns are unpacked at most once, and not
- * at all when it has nothing new.
+ * at all when it has nothing new. Of sealed segments the other columns are not even
+ * asked for before all keys are ranked.
  */
 #include <stdlib.h>
 #include "worker/insights/feed.h"
 #include "worker/store/rows.h"
+
+enum { DAY_MS = 86400000 };
 
 struct key {
 	int64_t time_ms;
@@ -86,21 +89,33 @@ static bool copy_props(
 	return true;
 }
 
-static struct feed_event *read_event(struct feed *feed, struct rows *o, const struct key *key)
+/* All but time and id. */
+static bool read_event(struct feed *feed, struct rows *o, uint32_t row, struct feed_event *ev)
 {
-	struct feed_event *ev = arena_zalloc(feed->a, sizeof(*ev));
 	struct event e;
 
-	if (!ev || !rows_read(o, key->row, &e))
-		return NULL;
-	ev->time_ms = e.time_ms;
-	memcpy(ev->id, e.id, 16);
+	if (!rows_read(o, row, &e))
+		return false;
+	ev->segment = 0;
 	memcpy(ev->session, e.session, 16);
 	ev->kind = e.kind;
 	ev->distinct_id = e.distinct_id;
-	if (!copy_text(feed->a, &ev->kind) || !copy_text(feed->a, &ev->distinct_id) ||
-		!copy_props(feed, ev, e.props, e.n_props))
+	return copy_text(feed->a, &ev->kind) && copy_text(feed->a, &ev->distinct_id) &&
+	       copy_props(feed, ev, e.props, e.n_props);
+}
+
+/* What is known of an event by its key. */
+static struct feed_event *note_event(
+	struct feed *feed, const struct evseg *seg, const struct key *key)
+{
+	struct feed_event *ev = arena_zalloc(feed->a, sizeof(*ev));
+
+	if (!ev)
 		return NULL;
+	ev->time_ms = key->time_ms;
+	memcpy(ev->id, key->id, 16);
+	ev->segment = seg->id;
+	ev->row = key->row;
 	return ev;
 }
 
@@ -140,17 +155,58 @@ bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg
 	if (!keys || n == 0)
 		return keys != NULL;
 	qsort(keys, n, sizeof(*keys), by_key);
-	if (!rows_open(&o, seg, f->a))
+	if (!seg->partial && !rows_open(&o, seg, f->a))
 		return false;
 	for (uint32_t i = 0; i < n && i < feed->cap; i++) {
 		struct feed_event *ev;
 
 		if (!make_place(feed, &keys[i], &at))
 			break;
-		ev = read_event(feed, &o, &keys[i]);
-		if (!ev)
+		ev = note_event(feed, seg, &keys[i]);
+		if (!ev || (!seg->partial && !read_event(feed, &o, keys[i].row, ev)))
 			return false;
 		feed->events[at] = ev;
+	}
+	return true;
+}
+
+bool feed_missing(struct feed *feed, const int32_t **days, const int64_t **ids, uint32_t *n)
+{
+	int32_t *day = arena_array(feed->a, feed->n + 1, sizeof(*day));
+	int64_t *id = arena_array(feed->a, feed->n + 1, sizeof(*id));
+	uint32_t found = 0;
+
+	if (!day || !id)
+		return false;
+	for (uint32_t i = 0; i < feed->n; i++) {
+		const struct feed_event *ev = feed->events[i];
+		uint32_t k = 0;
+
+		while (k < found && id[k] != ev->segment)
+			k++;
+		if (!ev->segment || k < found)
+			continue;
+		day[found] = (int32_t)(ev->time_ms / DAY_MS - (ev->time_ms % DAY_MS < 0));
+		id[found++] = ev->segment;
+	}
+	*days = day;
+	*ids = id;
+	*n = found;
+	return true;
+}
+
+bool feed_fill(struct feed *feed, const struct evseg *seg, struct arena *a)
+{
+	struct rows o;
+
+	if (!rows_open(&o, seg, a))
+		return false;
+	for (uint32_t i = 0; i < feed->n; i++) {
+		struct feed_event *ev = feed->events[i];
+
+		if (ev->segment == seg->id &&
+			(ev->row >= seg->n || !read_event(feed, &o, ev->row, ev)))
+			return false;
 	}
 	return true;
 }

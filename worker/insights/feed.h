@@ -14,6 +14,9 @@ struct feed_event {
 	struct str kind, distinct_id;
 	const struct prop *props;
 	uint32_t n_props;
+	/* where the rest is, while only time and id are known; 0: all is known */
+	int64_t segment;
+	uint32_t row;
 };
 
 struct feed {
@@ -27,8 +30,13 @@ struct feed {
 
 /* False at the arena's cap. */
 bool feed_init(struct feed *feed, uint32_t cap, struct arena *a);
-/* False at the arena's cap, or when the segment is malformed. */
+/* False at the arena's cap, or when the segment is malformed. Of a partial segment only
+ * time and id are taken: ask feed_missing() at the end. */
 bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg);
+/* The segments that events are missing from, each once, and their days. False at the cap. */
+bool feed_missing(struct feed *feed, const int32_t **days, const int64_t **ids, uint32_t *n);
+/* Completes the events of a whole segment. False as for feed_fold(). */
+bool feed_fill(struct feed *feed, const struct evseg *seg, struct arena *a);
 /* True when events up to that time cannot enter any more. */
 bool feed_full(const struct feed *feed, int64_t tmax);
 

@@ -69,3 +69,19 @@ bool plan_only_ids(struct plan *p, const struct str *ids, size_t n)
 	p->need.distinct = true;
 	return true;
 }
+
+bool plan_only_events(struct plan *p)
+{
+	struct str *kinds = arena_array(p->a, p->n_events + 1, sizeof(*kinds));
+
+	if (!kinds)
+		return false;
+	for (uint32_t i = 0; i < p->n_events; i++) {
+		if (p->events[i].kind.n == 0)
+			return true;
+		kinds[i] = p->events[i].kind;
+	}
+	p->kinds = p->n_events ? kinds : NULL;
+	p->n_kinds = p->n_events;
+	return true;
+}

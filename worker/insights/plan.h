@@ -110,6 +110,10 @@ struct plan {
 	uint32_t n_person_groups;
 	bool any_person_group;
 	bool dates; /* when profiles were made is wanted */
+	/* Sealed events may be read in part. A kernel that says nothing gets everything. */
+	bool lean;               /* it looks at frames only, never at the segment behind one */
+	const struct str *kinds; /* no event of another kind matters; NULL: all do */
+	uint32_t n_kinds;
 };
 
 /* Number of an event property in need.props, added when new; PLAN_NONE at the
@@ -119,5 +123,9 @@ uint32_t plan_property(struct plan *p, struct str key);
 uint32_t plan_path(struct plan *p, struct str path);
 /* Leaves only the events with one of these distinct_ids. False at the arena's cap. */
 bool plan_only_ids(struct plan *p, const struct str *ids, size_t n);
+
+/* Sets kinds from the plan's events, if each names one. Only for kernels to which what
+ * matches none of these events is nothing. False at the arena's cap. */
+bool plan_only_events(struct plan *p);
 
 #endif

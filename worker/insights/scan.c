@@ -181,19 +181,80 @@ static int read_profiles(struct scan *s, struct reader *r)
 	return 0;
 }
 
-static int read_segments(struct scan *s, struct reader *r)
+static enum stream_next on_missing(struct reader *r, const struct evseg *seg, struct arena *a)
 {
-	const struct plan *p = s->plan;
-	int n = 0;
+	struct scan *s = ((struct run *)r)->scan;
 
-	if (s->fold)
-		n = s->enough ? reader_scan_newest(r, p->from_ms, p->to_ms)
-			      : reader_scan(r, p->from_ms, p->to_ms);
-	if (n == 0 && s->finish && !s->finish(s)) {
+	if (s->fill(s, seg, a))
+		return STREAM_MORE;
+	r->error = a->over || s->a.over ? READER_MEMORY : READER_BROKEN;
+	return STREAM_FAIL;
+}
+
+/* What was read up to "enough" was cancelled, which aborts the transaction. */
+static bool back_to(struct reader *r, struct db *mark)
+{
+	if (PQtransactionStatus(mark->impl) != PQTRANS_INERROR || db_blocking_return(mark) == 0)
+		return true;
+	r->error = READER_DB;
+	r->stream.db.err = mark->err;
+	return false;
+}
+
+static int read_missing(struct scan *s, struct reader *r, struct db *mark)
+{
+	const int32_t *days;
+	const int64_t *ids;
+	uint32_t n;
+	int done;
+
+	if (!s->missing(s, &days, &ids, &n)) {
 		r->error = READER_MEMORY;
 		return -1;
 	}
-	return n;
+	r->segment = on_missing;
+	if (n == 0)
+		return 0;
+	/* behind a pooler the cancellation may come late and hit this statement */
+	for (int attempt = 0;; attempt++) {
+		if (!back_to(r, mark))
+			return -1;
+		r->error = READER_OK;
+		done = reader_segments(r, days, ids, n);
+		if (done == 0 || attempt > 0 || r->error != READER_DB ||
+			r->stream.db.err.kind != DB_TIMEOUT || should_stop(&r->stream))
+			return done;
+	}
+}
+
+/* 0, or -1 with r->error. */
+static int fold_all(struct scan *s, struct reader *r)
+{
+	const struct plan *p = s->plan;
+	struct db mark;
+	int n;
+
+	db_blocking(&mark, r->stream.db.impl, &s->a);
+	mark.deadline_ms = s->deadline_ms;
+	if (s->missing && db_blocking_mark(&mark) < 0) {
+		r->error = READER_DB;
+		r->stream.db.err = mark.err;
+		return -1;
+	}
+	n = s->enough ? reader_scan_newest(r, p->from_ms, p->to_ms)
+		      : reader_scan(r, p->from_ms, p->to_ms);
+	return n == 0 && s->missing ? read_missing(s, r, &mark) : n;
+}
+
+static int read_segments(struct scan *s, struct reader *r)
+{
+	if (s->fold && fold_all(s, r) < 0)
+		return -1;
+	if (s->finish && !s->finish(s)) {
+		r->error = READER_MEMORY;
+		return -1;
+	}
+	return 0;
 }
 
 static int read_all(struct scan *s, struct run *run)
@@ -212,6 +273,9 @@ static int read_all(struct scan *s, struct run *run)
 		return -1;
 	r->segment = on_segment;
 	r->enough = on_enough;
+	r->need = p->lean && (p->kind != PLAN_LIST || s->missing) ? &p->need : NULL;
+	r->kinds = p->kinds;
+	r->n_kinds = p->n_kinds;
 	return read_segments(s, r);
 }
 

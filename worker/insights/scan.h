@@ -31,6 +31,11 @@ struct scan {
 	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg);
 	/* Set: newest first; asked before each segment with its latest time. */
 	bool (*enough)(struct scan *s, int64_t tmax);
+	/* Both set (or the kernel gets sealed segments whole): asked when all was folded for
+	 * which segments, by day and id, are needed whole; they come to fill(). False at an
+	 * arena's cap. */
+	bool (*missing)(struct scan *s, const int32_t **days, const int64_t **ids, uint32_t *n);
+	bool (*fill)(struct scan *s, const struct evseg *seg, struct arena *a);
 	/* Set: asked once at the end, still on the thread. False at the arena's cap. */
 	bool (*finish)(struct scan *s);
 	void *kernel;

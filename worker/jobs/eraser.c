@@ -1,5 +1,5 @@
 /* See eraser.h. What hides a person, and why nothing can slip by, is in 004_erasure.sql. */
-#include "worker/jobs/eraser.h"
+#include "worker/jobs/eraser_internal.h"
 
 #include "q.h"
 #include "shm/base/clock.h"
@@ -7,38 +7,17 @@
 #include "shm/base/log.h"
 #include "worker/db/blocking.h"
 #include "worker/db/codec.h"
-#include "worker/db/stream.h"
 #include "worker/mail/point.h"
 #include "worker/store/prune.h"
-#include "worker/store/tombs.h"
 
 enum {
-	PASS_MEMORY = 256 << 20, /* who is being erased */
-	BLOB_MEMORY = 512 << 20, /* one segment, decoded and encoded again */
-	DB_MS = 10000,           /* one statement, and connecting */
-	LOCK_MS = 2000,          /* others of the project wait behind us meanwhile */
-	SCAN_MS = 30000,         /* a silent server */
-	SCAN_BATCH = 1000,       /* segments looked at before the cursor moves */
-	HITS_MAX = 128,
+	PASS_MEMORY = 256 << 20,  /* who is being erased */
+	DB_MS = 10000,            /* one statement, and connecting */
+	LOCK_MS = 2000,           /* others of the project wait behind us meanwhile */
 	REWRITE_BATCH = 16,       /* segments a transaction... */
 	REWRITE_BYTES = 16 << 20, /* ...or so many bytes, before */
 	ADMIT_MAX = 1000,         /* requests of one pass */
 	ALIAS_BATCH = 1000
-};
-
-enum step { STEP_MORE, STEP_LAST /* of this level */, STEP_TROUBLE, STEP_BROKEN };
-
-struct pass {
-	struct eraser *e;
-	struct db db;
-	struct arena a, blob;
-	const struct q_erase_group_row *group; /* by `high` */
-	struct db_texts ids;                   /* of the group */
-	int64_t *counts;                       /* by number in the group */
-	struct tombs tombs;                    /* owner: number in the group */
-	int32_t level;
-	int64_t cursor, high;
-	const char *why; /* of STEP_BROKEN */
 };
 
 static bool over(const struct pass *p)
@@ -46,48 +25,44 @@ static bool over(const struct pass *p)
 	return clock_mono_ms() >= p->e->until_ms;
 }
 
-static void patient(struct pass *p)
+void erase_patient(struct pass *p)
 {
 	p->db.deadline_ms = clock_mono_ms() + DB_MS;
 }
 
 static bool begin(struct pass *p)
 {
-	patient(p);
-	return db_blocking_begin(&p->db, "", LOCK_MS, DB_MS) == 0;
+	erase_patient(p);
+	return db_blocking_begin(&p->db, "ISOLATION LEVEL READ COMMITTED", LOCK_MS, DB_MS) == 0;
 }
 
 static bool commit(struct pass *p)
 {
-	patient(p);
+	erase_patient(p);
 	return db_commit(&p->db) == 0;
 }
 
-static void count(const struct pass *p, enum counter c, int64_t n)
+void erase_count(const struct pass *p, enum counter c, int64_t n)
 {
 	if (p->e->seg && n > 0)
 		counter_add(p->e->seg, p->e->slot_no, c, (uint64_t)n);
 }
 
-static enum step broken(struct pass *p, const struct arena *a)
+enum step erase_broken(struct pass *p, bool memory)
 {
-	p->why = a->over ? "a stored segment needs more memory than there is for it"
-			 : "a stored segment is damaged";
+	p->why = memory ? "a stored segment needs more memory than there is for it"
+			: "a stored segment is damaged";
 	return STEP_BROKEN;
 }
 
-/* ---- level 0 ---- */
+static enum step broken(struct pass *p, const struct arena *a)
+{
+	return erase_broken(p, a->over);
+}
 
-struct scan {
-	struct db_stream stream;
-	struct pass *p;
-	int64_t hits[HITS_MAX], last;
-	int n_hits, n;
-	bool broken, enough;
-	uint64_t end_ms;
-};
+/* ---- looking through segments ---- */
 
-static struct scan *scan_of(struct db_stream *st)
+struct scan *scan_of(struct db_stream *st)
 {
 	return list_item(st, struct scan, stream);
 }
@@ -96,6 +71,39 @@ static bool scan_stop(struct db_stream *st)
 {
 	return clock_mono_ms() >= scan_of(st)->end_ms;
 }
+
+enum stream_next scanned(struct scan *s, int64_t id, int32_t day, bool hit)
+{
+	s->last = id;
+	s->n++;
+	if (hit) {
+		s->days[s->n_hits] = day;
+		s->hits[s->n_hits++] = id;
+	}
+	s->enough = s->n_hits == HITS_MAX || over(s->p);
+	return s->enough ? STREAM_ENOUGH : STREAM_MORE;
+}
+
+enum step scan_end(struct pass *p, struct scan *s, int n)
+{
+	if (n >= 0)
+		return s->enough || s->n == SCAN_BATCH ? STEP_MORE : STEP_LAST;
+	if (s->broken)
+		return broken(p, &p->blob);
+	p->db.err = s->stream.db.err;
+	return STEP_TROUBLE;
+}
+
+void scan_begin(struct pass *p, struct scan *s,
+	enum stream_next (*row)(struct db_stream *st, const struct query *q, const PGresult *res))
+{
+	*s = (struct scan){.p = p, .last = p->cursor, .end_ms = clock_mono_ms() + SCAN_MS};
+	db_stream(&s->stream, p->db.impl, &p->a);
+	s->stream.row = row;
+	s->stream.stop = scan_stop;
+}
+
+/* ---- level 0 ---- */
 
 static enum stream_next scan_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
@@ -111,12 +119,7 @@ static enum stream_next scan_row(struct db_stream *st, const struct query *q, co
 		s->broken = true;
 		return STREAM_FAIL;
 	}
-	s->last = row.id;
-	s->n++;
-	if (owners)
-		s->hits[s->n_hits++] = row.id;
-	s->enough = s->n_hits == HITS_MAX || over(s->p);
-	return s->enough ? STREAM_ENOUGH : STREAM_MORE;
+	return scanned(s, row.id, 0, owners != NULL);
 }
 
 /* Some segments that are written anew in one transaction, and what that changes elsewhere:
@@ -128,8 +131,7 @@ struct batch {
 	size_t bytes;
 };
 
-/* What to leave out, and whose it was; false when it is nobody's any more. */
-static bool mark(struct pass *p, const struct evseg *seg, const uint32_t *owners, uint8_t *drop)
+bool erase_mark(struct pass *p, const struct evseg *seg, const uint32_t *owners, uint8_t *drop)
 {
 	for (uint32_t i = 0; owners && i < seg->n; i++) {
 		drop[i] = owners[i] != TOMB_NONE;
@@ -146,7 +148,7 @@ static bool replace(struct pass *p, int64_t id, const struct pruned *new)
 	struct q_erase_replace_args args = {
 		project, id, (int32_t) new->n, new->tmin, new->tmax, new->blob};
 
-	patient(p);
+	erase_patient(p);
 	if (new->n == 0)
 		return q_erase_remove(&p->db, &(struct q_erase_remove_args){project, id}) >= 0;
 	return q_erase_replace(&p->db, &args) >= 0;
@@ -163,7 +165,7 @@ static enum step rewrite_one(struct pass *p, int64_t id, struct batch *b)
 	int n;
 
 	arena_reset(&p->blob);
-	patient(p);
+	erase_patient(p);
 	n = q_erase_blob(&p->db, &(struct q_erase_blob_args){p->e->project, id}, &row);
 	if (n < 0)
 		return p->blob.over ? broken(p, &p->blob) : STEP_TROUBLE;
@@ -174,7 +176,7 @@ static enum step rewrite_one(struct pass *p, int64_t id, struct batch *b)
 		!tombs_owners(&p->tombs, &seg, id, &p->blob, &owners))
 		return broken(p, &p->blob);
 	drop = arena_zalloc(&p->blob, seg.n);
-	if (drop && !mark(p, &seg, owners, drop))
+	if (drop && !erase_mark(p, &seg, owners, drop))
 		return STEP_MORE;
 	if (!drop || !prune_events(&seg, drop, &p->blob, &new))
 		return broken(p, &p->blob);
@@ -197,7 +199,7 @@ static enum step rewrite_batch(struct pass *p, const int64_t *hits, int n, int *
 		if (step != STEP_MORE)
 			return step;
 	}
-	patient(p);
+	erase_patient(p);
 	if (q_erase_usage(&p->db,
 		    &(struct q_erase_usage_args){project, {b.days, b.n}, {b.gone, b.n}}) < 0 ||
 		q_erase_count(&p->db,
@@ -227,7 +229,7 @@ static enum step rewrite_all(struct pass *p, const int64_t *hits, int n)
 			return STEP_TROUBLE;
 		mail_point(p->e->opt, "erase-committed");
 		for (int i = 0; i < p->ids.n; i++)
-			count(p, CTR_events_erased, p->counts[i]);
+			erase_count(p, CTR_events_erased, p->counts[i]);
 	}
 	return STEP_MORE;
 }
@@ -237,16 +239,8 @@ static enum step inbox_find(struct pass *p, struct scan *s)
 	struct q_erase_scan_args args = {p->e->project, p->cursor, p->high, SCAN_BATCH};
 	struct q_erase_scan_row *rows;
 
-	*s = (struct scan){.p = p, .last = p->cursor, .end_ms = clock_mono_ms() + SCAN_MS};
-	db_stream(&s->stream, p->db.impl, &p->a);
-	s->stream.row = scan_row;
-	s->stream.stop = scan_stop;
-	if (q_erase_scan(&s->stream.db, &args, &rows) >= 0)
-		return s->enough || s->n == SCAN_BATCH ? STEP_MORE : STEP_LAST;
-	if (s->broken)
-		return broken(p, &p->blob);
-	p->db.err = s->stream.db.err;
-	return STEP_TROUBLE;
+	scan_begin(p, s, scan_row);
+	return scan_end(p, s, q_erase_scan(&s->stream.db, &args, &rows));
 }
 
 /* Segments of the inbox from the cursor on, some at a time. */
@@ -270,7 +264,7 @@ static enum step inbox_step(struct pass *p)
 
 /* One function a storage level, in the order in which events move: what is sealed while a
  * pass is under way is met again at the next level. */
-static enum step (*const levels[])(struct pass *p) = {inbox_step};
+static enum step (*const levels[])(struct pass *p) = {inbox_step, segments_step};
 enum { LEVELS = sizeof(levels) / sizeof(levels[0]) };
 
 static enum step next_step(struct pass *p)
@@ -285,7 +279,7 @@ static enum step next_step(struct pass *p)
 		p->cursor = 0;
 	}
 	args = (struct q_erase_move_args){p->e->project, p->ids, p->level, p->cursor};
-	patient(p);
+	erase_patient(p);
 	if (q_erase_move(&p->db, &args) < 0)
 		return STEP_TROUBLE;
 	mail_point(p->e->opt, "erase-moved");
@@ -300,7 +294,7 @@ static bool drop_aliases(struct pass *p, struct str profile)
 	int n = ALIAS_BATCH;
 
 	while (n == ALIAS_BATCH) {
-		patient(p);
+		erase_patient(p);
 		n = q_erase_aliases(&p->db, &args);
 	}
 	return n >= 0;
@@ -321,7 +315,7 @@ static bool finish(struct pass *p, const struct q_erase_group_row *one)
 		return false;
 	mail_point(p->e->opt, "erase-finished");
 	if (row.done) {
-		count(p, CTR_erasures_completed, 1);
+		erase_count(p, CTR_erasures_completed, 1);
 		log_info("person erased project=%d request=%.*s", p->e->project, STR_ARG(one->id));
 	}
 	return true;
@@ -343,8 +337,8 @@ static bool give_up(struct pass *p)
 
 	log_err("erasure failed project=%d requests=%d first=%.*s why=\"%s\"", p->e->project,
 		p->ids.n, STR_ARG(p->ids.v[0]), p->why);
-	count(p, CTR_erasures_failed, p->ids.n);
-	patient(p);
+	erase_count(p, CTR_erasures_failed, p->ids.n);
+	erase_patient(p);
 	return q_erase_failed(&p->db, &args) >= 0;
 }
 
@@ -386,7 +380,7 @@ static bool read_tombs(struct pass *p)
 	struct q_erase_ids_row *rows;
 	int owner = 0, n;
 
-	patient(p);
+	erase_patient(p);
 	n = q_erase_ids(&p->db, &(struct q_erase_ids_args){p->e->project}, &rows);
 	tombs_init(&p->tombs, &p->a);
 	for (int i = 0; i < n; i++) {
@@ -409,7 +403,7 @@ static enum eraser_end work(struct pass *p)
 	enum step step = STEP_MORE;
 	int n;
 
-	patient(p);
+	erase_patient(p);
 	if (q_erase_admit(&p->db, &admit) < 0)
 		return ERASER_TROUBLE;
 	mail_point(p->e->opt, "erase-admitted");
@@ -448,6 +442,7 @@ static bool open_connection(struct pass *p)
 		return false;
 	}
 	db_blocking(&p->db, db_kept(), &p->a);
+	sealer_connection(&p->sealer, db_kept());
 	return true;
 }
 
@@ -458,12 +453,14 @@ void eraser_run(void *arg)
 
 	arena_init(&p.a, PASS_MEMORY);
 	arena_init(&p.blob, BLOB_MEMORY);
+	sealer_init(&p.sealer, BLOB_MEMORY);
 	e->end = open_connection(&p) ? work(&p) : ERASER_TROUBLE;
 	e->err = p.db.err;
 	/* a lost or busy connection is of no use to the next run */
 	if (db_kept() &&
 		(e->end == ERASER_TROUBLE || PQtransactionStatus(db_kept()) != PQTRANS_IDLE))
 		db_kept_end();
+	sealer_free(&p.sealer);
 	arena_free(&p.blob);
 	arena_free(&p.a);
 }

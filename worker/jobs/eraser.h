@@ -4,7 +4,7 @@
  * that a death costs the step that was under way. Several keepers may work at one project.
  *
  *   admit    what is due becomes PROCESSING, all of it for one pass over the events
- *   levels   per storage level: find what holds one of them, write it anew without
+ *   levels   inbox, then sealed segments: find what holds one of them, write it anew without
  *   finish   aliases in batches, then profile, tombstones and names, alone in the project
  */
 #ifndef JOBS_ERASER_H

@@ -30,6 +30,8 @@ static const struct {
 	{"purge", 1000, 60000, 60000, job_purge},
 	{"retention", 10000, 60000, 60000, job_retention},
 	{"erase", 500, 60000, 60000, job_erase},
+	/* It decides itself when it has rested enough; its statements are a thread's. */
+	{"seal", 1000, 60000, 60000, job_seal},
 };
 enum { JOBS = sizeof(table) / sizeof(table[0]) };
 

@@ -45,6 +45,19 @@ static int inbox(struct purge *p)
 	return 0;
 }
 
+static int segments(struct purge *p)
+{
+	struct q_purge_segments_args args = {.project = p->project, .batch = BATCH_BLOBS};
+	struct q_purge_segments_row row = {.rows = BATCH_BLOBS};
+
+	while (row.rows == BATCH_BLOBS && goes_on(p)) {
+		if (q_purge_segments(&p->r->db, &args, &row) < 0)
+			return -1;
+		p->others += row.rows;
+	}
+	return 0;
+}
+
 static int seen_day(struct purge *p, int32_t day)
 {
 	uint8_t from[16] = {0};
@@ -132,9 +145,9 @@ static int drain(struct purge *p, int (*step)(struct purge *p))
 /* Negative on failure; an unfinished one is met again. */
 static int project(struct purge *p)
 {
-	if (inbox(p) < 0 || seen(p) < 0 || drain(p, aliases) < 0 || drain(p, profiles) < 0 ||
-		drain(p, dashboards) < 0 || drain(p, tombstones) < 0 || drain(p, erasures) < 0 ||
-		imports(p) < 0 || keys(p) < 0)
+	if (inbox(p) < 0 || segments(p) < 0 || seen(p) < 0 || drain(p, aliases) < 0 ||
+		drain(p, profiles) < 0 || drain(p, dashboards) < 0 || drain(p, tombstones) < 0 ||
+		drain(p, erasures) < 0 || imports(p) < 0 || keys(p) < 0)
 		return -1;
 	if (!goes_on(p))
 		return 0;

@@ -21,7 +21,10 @@ static long long erase(struct job_run *r, int32_t project, uint64_t end_ms)
 {
 	struct q_retention_inbox_args blobs = {.project = project, .batch = BLOBS};
 	struct q_retention_seen_args claims = {.project = project, .batch = CLAIMS};
+	struct q_retention_segments_args sealed = {.project = project, .batch = BLOBS};
 	struct q_retention_inbox_row row = {.rows = BLOBS};
+	struct q_retention_segments_row segments = {.rows = BLOBS};
+	struct q_retention_seen_row seen = {.rows = CLAIMS};
 	long long rows = 0;
 
 	while (row.rows == BLOBS && goes_on(r, end_ms)) {
@@ -29,10 +32,15 @@ static long long erase(struct job_run *r, int32_t project, uint64_t end_ms)
 			return -1;
 		rows += row.rows;
 	}
-	for (int n = CLAIMS; n == CLAIMS && goes_on(r, end_ms); rows += n) {
-		n = q_retention_seen(&r->db, &claims);
-		if (n < 0)
+	while (segments.rows == BLOBS && goes_on(r, end_ms)) {
+		if (q_retention_segments(&r->db, &sealed, &segments) < 0)
 			return -1;
+		rows += segments.rows;
+	}
+	while (seen.rows == CLAIMS && goes_on(r, end_ms)) {
+		if (q_retention_seen(&r->db, &claims, &seen) < 0)
+			return -1;
+		rows += seen.rows;
 	}
 	return rows;
 }

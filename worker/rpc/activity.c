@@ -38,6 +38,16 @@ static bool enough(struct scan *s, int64_t tmax)
 	return feed_full(s->kernel, tmax);
 }
 
+static bool missing(struct scan *s, const int32_t **days, const int64_t **ids, uint32_t *n)
+{
+	return feed_missing(s->kernel, days, ids, n);
+}
+
+static bool fill(struct scan *s, const struct evseg *seg, struct arena *a)
+{
+	return feed_fill(s->kernel, seg, a);
+}
+
 static int start_after(struct call *c, struct feed *feed, struct plan *plan, const char *token)
 {
 	struct cursor cursor;
@@ -105,6 +115,8 @@ static int run_feed(struct call *c, struct scan *s, const struct feed_query *q, 
 	s->plan = &plan;
 	s->fold = fold;
 	s->enough = enough;
+	s->missing = missing;
+	s->fill = fill;
 	s->kernel = &feed;
 	return scan_run(s, c) < 0 ? -1 : put_page(c, &feed, size, page);
 }

@@ -144,15 +144,6 @@ static int32_t col_of(struct encoder *e, const struct prop *p, bool *full)
 	return col;
 }
 
-static uint64_t value_hash(const struct value *v, uint32_t col)
-{
-	uint64_t seed = ((uint64_t)col << 8 | v->type) * 0x9e3779b97f4a7c15u;
-
-	if (v->type == VALUE_STR || v->type == VALUE_UUID)
-		return hash_64(v->s.p, v->s.n) ^ seed;
-	return hash_64(&v->i, sizeof(v->i)) ^ seed;
-}
-
 /* The code of a value in a column, adding it; 0 at the arena's cap. */
 static uint32_t code_of(struct encoder *e, uint32_t col, const struct value *v)
 {
@@ -164,7 +155,7 @@ static uint32_t code_of(struct encoder *e, uint32_t col, const struct value *v)
 		return c->codes[c->n_present - 1];
 	if (!table_grow(&e->values, e->a))
 		return 0;
-	hash = value_hash(v, col);
+	hash = value_hash(v) ^ (uint64_t)col * 0xff51afd7ed558ccdu;
 	for (k = (uint32_t)hash & e->values.mask; e->values.v[k].code;
 		k = (k + 1) & e->values.mask) {
 		const struct place *p = &e->values.v[k];

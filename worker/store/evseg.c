@@ -74,6 +74,58 @@ bool evseg_open(struct evseg *s, struct str blob, struct arena *a)
 	return read_directory(s, &dir, &b, a);
 }
 
+/* Below 64 bytes LZ4 saves nothing that its own overhead does not eat. */
+enum { PACK_FROM = 64 };
+
+bool evseg_pack(struct evseg_part *part, struct str raw, struct arena *a, struct arena *scratch)
+{
+	int bound = LZ4_compressBound((int)raw.n), n = 0;
+	struct str stored = raw;
+	char *out;
+
+	if (raw.n >= PACK_FROM) {
+		out = arena_alloc(scratch, (size_t)bound);
+		if (!out)
+			return false;
+		n = LZ4_compress_default(raw.p, out, (int)raw.n, bound);
+		if (n > 0 && (size_t)n < raw.n)
+			stored = (struct str){out, (size_t)n};
+	}
+	part->raw_n = (uint32_t)raw.n;
+	part->stored = (struct str){arena_str(a, stored), stored.n};
+	return part->stored.p != NULL;
+}
+
+uint32_t evseg_part_crc(const struct evseg_part *part, int64_t id)
+{
+	uint64_t numbers[] = {(uint64_t)id, part->key.n, part->raw_n};
+	uint8_t head[2 + sizeof(numbers)] = {(uint8_t)part->kind, (uint8_t)part->scope};
+	uint32_t crc;
+
+	for (size_t i = 0; i < sizeof(numbers); i++)
+		head[2 + i] = (uint8_t)(numbers[i / 8] >> 8 * (i % 8));
+	crc = hash_crc32c(0, head, sizeof(head));
+	crc = hash_crc32c(crc, part->key.p, part->key.n);
+	return hash_crc32c(crc, part->stored.p, part->stored.n);
+}
+
+bool evseg_of_parts(struct evseg *s, int64_t id, uint32_t n, const struct evseg_part *parts,
+	uint32_t n_parts, const int32_t *crcs)
+{
+	*s = (struct evseg){.n = n, .parts = parts, .n_parts = n_parts, .id = id};
+	if (n == 0 || n > EVSEG_EVENTS_MAX)
+		return false;
+	for (uint32_t i = 0; i < n_parts; i++) {
+		const struct evseg_part *p = &parts[i];
+
+		if (p->kind < PART_ID || p->kind >= PART_KINDS || p->scope > SCOPE_CUSTOM ||
+			p->raw_n > EVSEG_PART_MAX || p->stored.n > p->raw_n ||
+			evseg_part_crc(p, id) != (uint32_t)crcs[i])
+			return false;
+	}
+	return true;
+}
+
 bool evseg_mask(struct evseg *s, const int32_t *refused, uint32_t n, struct arena *a)
 {
 	uint8_t *masked;

@@ -1,8 +1,8 @@
 /*
  * A segment: up to 65 536 events of one project, column-wise. This file knows
- * the level 0 container (one blob per project and group commit); a level 1 row
- * brings the same parts in columns of its table, and everything above sees only
- * struct evseg.
+ * the level 0 container (one blob per project and group commit); at level 1 the
+ * same parts are rows of segment_column, each with a checksum of its own, and
+ * everything above sees only struct evseg.
  *
  * Blob, little-endian:
  *   0  "PUGS"
@@ -54,6 +54,8 @@ struct evseg {
 	uint32_t n_parts;
 	/* One byte per event, 1 = not there (the id was already stored); or NULL. */
 	const uint8_t *masked;
+	int64_t id;   /* level 1: of its row; else 0 */
+	bool partial; /* not all its parts were read */
 };
 
 /* Checks container, checksum and directory; `blob` must outlive the segment.
@@ -61,6 +63,15 @@ struct evseg {
 bool evseg_open(struct evseg *s, struct str blob, struct arena *a);
 /* Sets the mask from positions; false when one is out of range. */
 bool evseg_mask(struct evseg *s, const int32_t *refused, uint32_t n, struct arena *a);
+/* Level 1: packs raw bytes (at most EVSEG_PART_MAX) into part->raw_n and part->stored, which
+ * is in `a`. False at an arena's cap. */
+bool evseg_pack(struct evseg_part *part, struct str raw, struct arena *a, struct arena *scratch);
+/* Level 1: CRC-32C over the segment's id, kind, scope, key, raw_n and the stored bytes. */
+uint32_t evseg_part_crc(const struct evseg_part *part, int64_t id);
+/* Level 1: a segment of n events; checks number, bounds and checksums (crcs[i] is that of
+ * parts[i]). What parts refer to must outlive it. False when malformed. */
+bool evseg_of_parts(struct evseg *s, int64_t id, uint32_t n, const struct evseg_part *parts,
+	uint32_t n_parts, const int32_t *crcs);
 /* NULL when the segment has no such part. scope and key matter for PART_PROP. */
 const struct evseg_part *evseg_find(
 	const struct evseg *s, enum part_kind kind, enum prop_scope scope, struct str key);

@@ -7,7 +7,9 @@
 #include "shm/base/list.h"
 #include "shm/base/log.h"
 #include "worker/db/codec.h"
+#include "worker/db/sqlstate.h"
 #include "worker/store/reader.h"
+#include "worker/store/sealed.h"
 
 static struct reader *reader_of(struct db_stream *st)
 {
@@ -187,6 +189,21 @@ static int read_tombs(struct reader *r)
 
 /* ---- segments ---- */
 
+static enum stream_next give(struct reader *r, const struct evseg *s)
+{
+	r->n_segments++;
+	r->n_events += s->n;
+	return r->segment(r, s, &r->scratch);
+}
+
+static enum stream_next broken(struct reader *r, const char *what)
+{
+	if (r->scratch.over)
+		return fail(r, READER_MEMORY);
+	log_err("stored bytes are broken project=%d what=%s", r->project, what);
+	return fail(r, READER_BROKEN);
+}
+
 /* Hides what a retention no longer shows. */
 static bool mask_before(struct evseg *s, int64_t floor_ms, struct arena *a)
 {
@@ -201,30 +218,54 @@ static bool mask_before(struct evseg *s, int64_t floor_ms, struct arena *a)
 	return true;
 }
 
-/* What a row says of its segment beside the bytes. */
-struct told {
-	int64_t place; /* in pugd.inbox_order */
-	int32_t n;
+/* Who is hidden from a segment. */
+struct hidden {
+	int64_t place;           /* of its events in pugd.inbox_order */
 	const int64_t *floor_ms; /* or NULL */
-	struct db_int4s refused;
 };
 
-static enum stream_next take_segment(struct reader *r, const struct told *t, struct str data)
+static bool hide(struct reader *r, struct evseg *s, const struct hidden *h)
+{
+	return tombs_mask(&r->tombs, s, h->place, &r->scratch) &&
+	       (!h->floor_ms || mask_before(s, *h->floor_ms, &r->scratch));
+}
+
+static enum stream_next take_blob(struct reader *r, int32_t n, struct db_int4s refused,
+	struct str data, const struct hidden *h)
 {
 	struct evseg s;
 
-	if (!evseg_open(&s, data, &r->scratch) || t->n < 0 || s.n != (uint32_t)t->n ||
-		!evseg_mask(&s, t->refused.v, (uint32_t)t->refused.n, &r->scratch) ||
-		!tombs_mask(&r->tombs, &s, t->place, &r->scratch) ||
-		(t->floor_ms && !mask_before(&s, *t->floor_ms, &r->scratch))) {
-		if (r->scratch.over)
-			return fail(r, READER_MEMORY);
-		log_err("a stored segment is broken project=%d bytes=%zu", r->project, data.n);
-		return fail(r, READER_BROKEN);
-	}
-	r->n_segments++;
-	r->n_events += s.n;
-	return r->segment(r, &s, &r->scratch);
+	if (!evseg_open(&s, data, &r->scratch) || n < 0 || s.n != (uint32_t)n ||
+		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch) || !hide(r, &s, h))
+		return broken(r, "inbox");
+	return give(r, &s);
+}
+
+/* Every event has these: a lost column must not look like values that are missing. */
+static bool has_needed(const struct reader *r, const struct evseg *s)
+{
+	bool distinct = r->need->distinct || r->tombs.n > 0;
+
+	return evseg_find(s, PART_TIME, SCOPE_AUTO, STR("")) &&
+	       evseg_find(s, PART_KIND, SCOPE_AUTO, STR("")) &&
+	       (!distinct || evseg_find(s, PART_DISTINCT, SCOPE_AUTO, STR(""))) &&
+	       (!r->need->ids || evseg_find(s, PART_ID, SCOPE_AUTO, STR("")));
+}
+
+/* `whole`: all columns must be there, so that a lost one is noticed. Without `h` nothing is
+ * hidden. */
+static enum stream_next take_sealed(
+	struct reader *r, const struct sealed *row, bool whole, const struct hidden *h)
+{
+	struct evseg s;
+
+	if (!sealed_open(&s, row, &r->scratch) || (whole && row->part.n != row->columns) ||
+		(!whole && !has_needed(r, &s)))
+		return broken(r, "segment");
+	if (h && !hide(r, &s, h))
+		return broken(r, "segment");
+	s.partial = row->part.n != row->columns;
+	return give(r, &s);
 }
 
 static enum stream_next inbox_row(struct db_stream *st, const struct query *q, const PGresult *res)
@@ -235,26 +276,150 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
-	return take_segment(r,
-		&(struct told){
-			row.id, row.n, row.floor_ms_null ? NULL : &row.floor_ms, row.refused},
-		row.data);
+	return take_blob(r, row.n, row.refused, row.data,
+		&(struct hidden){row.id, row.floor_ms_null ? NULL : &row.floor_ms});
+}
+
+static enum stream_next some_columns(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_segments_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
+		false, &(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
+}
+
+static enum stream_next all_columns(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_segments_whole_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
+		true, &(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
 }
 
 static enum stream_next newest_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);
-	struct q_scan_inbox_newest_row row;
+	struct q_scan_newest_row row;
+	struct hidden h;
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
 	if (r->enough(r, row.tmax))
 		return STREAM_ENOUGH;
-	return take_segment(r,
-		&(struct told){
-			row.id, row.n, row.floor_ms_null ? NULL : &row.floor_ms, row.refused},
-		row.data);
+	h = (struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms};
+	if (row.columns_null)
+		return take_blob(r, row.n, row.refused, row.blob, &h);
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
+		!r->need, &h);
+}
+
+static enum stream_next named_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_segments_of_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	return take_sealed(r,
+		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
+			row.stored, row.crc, row.key, row.data},
+		true, NULL);
+}
+
+enum { DAY_MS = 86400000, DAY_FIRST = -700000, DAY_LAST = 2900000 };
+
+/* Events lie between 2000 and tomorrow (D23): days beyond what a date can be do not matter. */
+static int32_t day_of(int64_t ms)
+{
+	int64_t day = ms / DAY_MS - (ms % DAY_MS < 0);
+
+	return (int32_t)(day < DAY_FIRST ? DAY_FIRST : day > DAY_LAST ? DAY_LAST : day);
+}
+
+/* A list of columns. */
+struct wanted {
+	struct db_int4s part, scope;
+	struct db_texts key;
+};
+
+/* Those that batch_load() asks a segment for, and those that say who is hidden; none
+ * without `need`. False at the arena's cap. */
+static bool list_wanted(const struct reader *r, struct wanted *out, struct arena *a)
+{
+	const struct batch_need *need = r->need;
+	uint32_t most = 5 + (need ? need->n_props : 0);
+	int32_t *part = arena_array(a, most, sizeof(*part));
+	int32_t *scope = arena_array(a, most, sizeof(*scope));
+	struct str *key = arena_array(a, most, sizeof(*key));
+	int n = 0;
+
+	if (!part || !scope || !key)
+		return false;
+	*out = (struct wanted){{part, 0}, {scope, 0}, {key, 0}};
+	if (!need)
+		return true;
+	part[n++] = PART_TIME;
+	part[n++] = PART_KIND;
+	if (need->distinct || r->tombs.n > 0)
+		part[n++] = PART_DISTINCT;
+	if (need->session)
+		part[n++] = PART_SESSION;
+	if (need->ids)
+		part[n++] = PART_ID;
+	for (int i = 0; i < n; i++)
+		key[i] = STR("");
+	for (uint32_t i = 0; i < need->n_props; i++) {
+		part[n] = PART_PROP;
+		scope[n] = (int32_t)need->props[i].scope;
+		key[n++] = need->props[i].key;
+	}
+	out->part.n = out->scope.n = out->key.n = n;
+	return true;
+}
+
+static int scan_sealed(struct reader *r, int64_t from_ms, int64_t to_ms)
+{
+	struct q_scan_segments_args some = {.project = r->project,
+		.from_ms = from_ms,
+		.to_ms = to_ms,
+		.from_day = day_of(from_ms),
+		.to_day = day_of(to_ms),
+		.kinds = {r->kinds, (int)r->n_kinds}};
+	struct q_scan_segments_whole_args whole = {
+		r->project, from_ms, to_ms, some.from_day, some.to_day, some.kinds};
+	struct q_scan_segments_whole_row *all_rows;
+	struct q_scan_segments_row *rows;
+	struct wanted w;
+
+	if (!r->need) {
+		r->stream.row = all_columns;
+		return q_scan_segments_whole(&r->stream.db, &whole, &all_rows);
+	}
+	if (!list_wanted(r, &w, r->stream.db.arena))
+		return db_fail(&r->stream.db.err, DB_MEMORY);
+	some.part = w.part;
+	some.scope = w.scope;
+	some.key = w.key;
+	r->stream.row = some_columns;
+	return q_scan_segments(&r->stream.db, &some, &rows);
 }
 
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
@@ -265,16 +430,41 @@ int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
 	if (read_tombs(r) < 0)
 		return -1;
 	r->stream.row = inbox_row;
-	return done(r, q_scan_inbox(&r->stream.db, &args, &rows));
+	if (q_scan_inbox(&r->stream.db, &args, &rows) < 0)
+		return done(r, -1);
+	return done(r, scan_sealed(r, from_ms, to_ms));
 }
 
 int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
 {
-	struct q_scan_inbox_newest_args args = {r->project, from_ms, to_ms};
-	struct q_scan_inbox_newest_row *rows;
+	struct q_scan_newest_args args = {.project = r->project,
+		.from_ms = from_ms,
+		.to_ms = to_ms,
+		.from_day = day_of(from_ms),
+		.to_day = day_of(to_ms),
+		.kinds = {r->kinds, (int)r->n_kinds},
+		.whole = !r->need};
+	struct q_scan_newest_row *rows;
+	struct wanted w;
 
 	if (read_tombs(r) < 0)
 		return -1;
+	if (!list_wanted(r, &w, r->stream.db.arena)) {
+		r->error = READER_MEMORY;
+		return -1;
+	}
+	args.part = w.part;
+	args.scope = w.scope;
+	args.key = w.key;
 	r->stream.row = newest_row;
-	return done(r, q_scan_inbox_newest(&r->stream.db, &args, &rows));
+	return done(r, q_scan_newest(&r->stream.db, &args, &rows));
+}
+
+int reader_segments(struct reader *r, const int32_t *days, const int64_t *ids, uint32_t n)
+{
+	struct q_scan_segments_of_args args = {r->project, {days, (int)n}, {ids, (int)n}};
+	struct q_scan_segments_of_row *rows;
+
+	r->stream.row = named_row;
+	return done(r, q_scan_segments_of(&r->stream.db, &args, &rows));
 }

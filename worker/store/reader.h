@@ -1,15 +1,15 @@
 /*
  * Reads a project's segments of a window inside one snapshot, each as struct
- * segment, and the people tables. Runs on a blocking connection, for threads.
- *
- * Level 1 joins here: a second stream in the same snapshot whose rows fill the
- * parts of struct evseg from columns, then the same callback. What is being erased is
- * masked by the segment's place in pugd.inbox_order (tombs_mask()), at every level.
+ * evseg, and the people tables. Runs on a blocking connection, for threads. Both
+ * levels come by the same callback: blobs of the inbox, whose parts are all there,
+ * and what was sealed, with the columns that are wanted. What is being erased is masked
+ * by the segment's place in pugd.inbox_order (tombs_mask()), at both levels.
  */
 #ifndef STORE_READER_H
 #define STORE_READER_H
 
 #include "worker/db/stream.h"
+#include "worker/store/batch.h"
 #include "worker/store/people.h"
 #include "worker/store/tombs.h"
 
@@ -28,6 +28,11 @@ struct reader {
 	/* Per segment: MORE, ENOUGH, or FAIL after setting reader->error. `a` is
 	 * emptied after each. */
 	enum stream_next (*segment)(struct reader *r, const struct evseg *s, struct arena *a);
+	/* Level 1 only: load what batch_load() needs, of segments that may have one of these
+	 * kinds. NULL: all columns, all kinds. */
+	const struct batch_need *need;
+	const struct str *kinds;
+	uint32_t n_kinds;
 	/* Newest first only: asked with the latest time of the next segments; true ends. */
 	bool (*enough)(struct reader *r, int64_t tmax);
 	/* Of live profiles, one by one; false at the arena's cap, which ends the reading. What
@@ -55,5 +60,7 @@ int reader_trait(struct reader *r, struct str path);
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms);
 /* The same, those with the latest events first. */
 int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms);
+/* These segments of level 1 with all columns; their days since the epoch. */
+int reader_segments(struct reader *r, const int32_t *days, const int64_t *ids, uint32_t n);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include "proto/number.h"
 #include "proto/wkt.h"
+#include "shm/base/hash.h"
 #include "worker/store/value.h"
 
 _Static_assert((int)NUMBER_TEXT <= (int)VALUE_TEXT_MAX, "scratch must hold any number");
@@ -193,6 +194,15 @@ bool value_number(const struct value *v, enum key_class class, double *out)
 	default:
 		return false;
 	}
+}
+
+uint64_t value_hash(const struct value *v)
+{
+	uint64_t seed = (uint64_t)v->type * 0x9e3779b97f4a7c15u;
+
+	if (v->type == VALUE_STR || v->type == VALUE_UUID)
+		return hash_64(v->s.p, v->s.n) ^ seed;
+	return hash_64(&v->i, sizeof(v->i)) ^ seed;
 }
 
 bool value_eq(const struct value *a, const struct value *b)

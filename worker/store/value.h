@@ -50,6 +50,8 @@ bool value_promoted(const struct value *v, enum key_class class, char *scratch, 
 struct str value_rfc3339(int64_t ms, char *scratch);
 /* The numeric view; false when there is none. */
 bool value_number(const struct value *v, enum key_class class, double *out);
+/* For our own tables: equal values have equal hashes. */
+uint64_t value_hash(const struct value *v);
 /* Type and content equal (doubles by their bits). */
 bool value_eq(const struct value *a, const struct value *b);
 

@@ -1,0 +1,155 @@
+-- Sealing: level 0 to level 1 (worker/store/sealer.c). One transaction of READ COMMITTED
+-- takes rows of the inbox and puts segments; what is in neither or in both is never seen.
+
+-- name: seal_due :many
+-- lane: slow
+-- params: events int8, age_us int8
+-- columns: project int4, events int8
+-- Projects with so many events waiting, or with one that has waited so long; those that
+-- wait longest first. Deleted ones are left to purge.
+SELECT i.project, sum(i.stored)::int8
+FROM pugd.inbox i JOIN pugd.projects p ON p.num = i.project AND p.deleted_at IS NULL
+GROUP BY i.project
+HAVING sum(i.stored) >= $1 OR min(i.received_at) <= now() - $2 * interval '1 microsecond'
+ORDER BY min(i.received_at)
+LIMIT 1000;
+
+-- name: seal_list :many
+-- lane: slow
+-- params: project int4, not_these int8[], batch int4
+-- columns: id int8, n int4, bytes int4
+-- What waits, oldest first, without the blobs; those that could not be read are left alone.
+SELECT id, n, octet_length(data) FROM pugd.inbox
+WHERE project = $1 AND id <> ALL ($2)
+ORDER BY id LIMIT $3;
+
+-- name: seal_fence :one
+-- lane: tx
+-- volatile: waits
+-- params: project int4
+-- columns: done bool
+-- Waits for the deletions under way: what was given out by pugd.inbox_order before them is
+-- below their `high`, whatever was stored when.
+SELECT true FROM pugd.identity_lock($1, false, '{}');
+
+-- name: seal_highs :many
+-- params: project int4
+-- columns: high int8
+-- unbounded: one row an erasure that is not over
+-- Nothing from both sides of one of these may come into one segment.
+SELECT DISTINCT high FROM pugd.tombstones WHERE project = $1 ORDER BY high;
+
+-- name: seal_lock :one
+-- lane: tx
+-- volatile: takes a lock
+-- params: project int4, whole bool
+-- columns: done bool
+SELECT true FROM pugd.seal_lock($1, $2);
+
+-- name: seal_take :many
+-- lane: tx
+-- params: project int4, from_id int8, to_id int8, ids int8[]
+-- columns: id int8, n int4, stored int4, refused int4[]?, data bytea
+-- unbounded: the caller's list is bounded in rows and bytes
+-- Takes rows out and counts them for their days in the same moment, so that usage is right
+-- at any time (D42). What another keeper has taken is not there; days in one order, so
+-- keepers do not deadlock. The range of ids is for the planner, as in purge.sql.
+WITH doomed AS (
+  SELECT ctid FROM pugd.inbox
+  WHERE project = $1 AND id BETWEEN $2 AND $3 AND id = ANY ($4)
+  ORDER BY id FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM pugd.inbox i
+  WHERE i.project = $1 AND i.id BETWEEN $2 AND $3
+    AND i.ctid = ANY (ARRAY(SELECT ctid FROM doomed))
+  RETURNING i.id, i.n, i.stored, i.refused, i.data, i.receive_day
+), counted AS (
+  INSERT INTO pugd.usage_days (project, day, events)
+  SELECT $1, receive_day, sum(stored) FROM gone GROUP BY receive_day ORDER BY receive_day
+  ON CONFLICT (project, day) DO UPDATE SET events = usage_days.events + excluded.events
+)
+SELECT id, n, stored, refused, data FROM gone ORDER BY id;
+
+-- name: segment_ids :many
+-- lane: tx
+-- volatile: takes numbers
+-- params: n int4
+-- columns: id int8
+-- unbounded: n rows
+SELECT nextval('pugd.segment_id') FROM generate_series(1, $1);
+
+-- name: segment_put :exec
+-- lane: tx
+-- params: project int4, day date[], id int8[], kind text[], n int4[], tmin int8[], tmax int8[], columns int4[], bytes int8[], tier int4, place int8
+INSERT INTO pugd.segment
+  (project, day, id, kind, n, tmin, tmax, columns, bytes, tier, place)
+SELECT $1, u.*, $10::int2, $11 FROM unnest($2, $3, $4, $5, $6, $7, $8, $9) u;
+
+-- name: segment_columns_put :exec
+-- lane: tx
+-- params: project int4, segment int8[], part int4[], scope int4[], key text[], raw int4[], crc int4[], data bytea[]
+INSERT INTO pugd.segment_column (project, segment, part, scope, key, raw, crc, data)
+SELECT $1, u.* FROM unnest($2, $3::smallint[], $4::smallint[], $5, $6, $7, $8) u;
+
+-- name: merge_due :many
+-- lane: slow
+-- params: project int4, days date[]?, n_full int4, tier_full int4, fan int4, highs int8[]
+-- columns: day date, kind text, tier int4, side int4
+-- What pays to be merged on these days (NULL: all): as many as `fan` small segments of a tier,
+-- of the same side of every deletion.
+SELECT s.day, s.kind, s.tier::int4, width_bucket(s.place, $6) FROM pugd.segment s
+WHERE s.project = $1 AND ($2 IS NULL OR s.day = ANY ($2)) AND s.n < $3 AND s.tier < $4
+GROUP BY s.day, s.kind, s.tier, 4 HAVING count(*) >= $5
+ORDER BY s.day, s.tier, s.kind
+LIMIT 100;
+
+-- name: merge_list :many
+-- lane: slow
+-- params: project int4, day date, kind text, tier int4, n_full int4, highs int8[], side int4
+-- columns: id int8, n int4, bytes int8, place int8
+-- Oldest first; more than can be merged at once is no use.
+SELECT s.id, s.n, s.bytes, s.place FROM pugd.segment s
+WHERE s.project = $1 AND s.day = $2 AND s.kind = $3 AND s.tier = $4 AND s.n < $5
+  AND width_bucket(s.place, $6) = $7
+ORDER BY s.id LIMIT 64;
+
+-- name: segments_projects :many
+-- lane: slow
+-- columns: project int4
+-- unbounded: one row a live project that has segments
+SELECT p.num FROM pugd.projects p
+WHERE p.deleted_at IS NULL AND EXISTS (SELECT 1 FROM pugd.segment s WHERE s.project = p.num)
+ORDER BY p.num;
+
+-- name: segments_take :many
+-- lane: tx
+-- params: project int4, day date, ids int8[]
+-- columns: id int8, n int4, columns int4, tier int4, place int8
+-- unbounded: the caller's list is bounded
+-- Takes segments of one day out; what another keeper has taken is not there. In the order
+-- of ids, so that takers do not deadlock.
+WITH doomed AS (
+  SELECT ctid FROM pugd.segment
+  WHERE project = $1 AND day = $2 AND id = ANY ($3) ORDER BY id FOR UPDATE SKIP LOCKED
+), gone AS (
+  DELETE FROM pugd.segment s
+  WHERE s.project = $1 AND s.day = $2 AND s.ctid = ANY (ARRAY(SELECT ctid FROM doomed))
+  RETURNING s.id, s.n, s.columns, s.tier, s.place
+)
+SELECT id, n, columns, tier::int4, place FROM gone ORDER BY id;
+
+-- name: segment_wait :one
+-- lane: tx
+-- volatile: locks a row
+-- params: project int4, day date, id int8
+-- columns: id int8
+-- For whoever cannot leave a segment to the keeper that has taken it. None: it is gone.
+SELECT id FROM pugd.segment WHERE project = $1 AND day = $2 AND id = $3 FOR UPDATE;
+
+-- name: segment_columns_take :many
+-- lane: tx
+-- params: project int4, segment int8
+-- columns: part int4, scope int4, key text, raw int4, crc int4, data bytea
+-- unbounded: the columns of one segment
+DELETE FROM pugd.segment_column WHERE project = $1 AND segment = $2
+RETURNING part::int4, scope::int4, key, raw, crc, data;

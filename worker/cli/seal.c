@@ -1,0 +1,88 @@
+/*
+ * pugd seal: everything that waits in the inbox becomes segments now, whatever its size
+ * and age, and small segments are merged; for instance after an import. Safe beside a
+ * running server.
+ */
+#include <stdio.h>
+
+#include "q.h"
+#include "worker/cli/cli.h"
+#include "worker/db/blocking.h"
+#include "worker/store/sealer.h"
+
+enum { AT_ONCE = 256 };
+
+static int seal_all(struct sealer *s)
+{
+	int32_t *due, projects[AT_ONCE];
+	bool more;
+	int n;
+
+	do {
+		more = false;
+		n = sealer_due(s, 1, 0, &due);
+		for (int i = 0; i < n && i < AT_ONCE; i++)
+			projects[i] = due[i];
+		for (int i = 0; i < n && i < AT_ONCE; i++) {
+			enum sealer_end end;
+
+			while ((end = sealer_seal(s, projects[i])) == SEALER_BUSY)
+				more = true;
+			if (end == SEALER_DB)
+				return -1;
+		}
+	} while (n > 0 && more);
+	return n < 0 ? -1 : 0;
+}
+
+/* All small segments of all days: the keeper looks at those days only that get new ones. */
+static int merge_all(struct sealer *s)
+{
+	struct q_segments_projects_row *rows;
+	enum sealer_end end = SEALER_IDLE;
+	struct arena a;
+	int n;
+
+	arena_init(&a, 64 << 20);
+	s->db.arena = &a;
+	s->db.deadline_ms = 0;
+	n = q_segments_projects(&s->db, &rows);
+	s->db.arena = &s->sources;
+	for (int i = 0; i < n && end != SEALER_DB; i++)
+		do
+			end = sealer_merge(s, rows[i].project, true);
+		while (end == SEALER_BUSY);
+	arena_free(&a);
+	return n < 0 || end == SEALER_DB ? -1 : 0;
+}
+
+int cli_seal(const struct options *opt, int argc, char **argv)
+{
+	const char *url = opt->ingest_url[0] ? opt->ingest_url : opt->database_url;
+	struct sealer s;
+	char why[256];
+	PGconn *conn;
+	int done;
+
+	(void)argv;
+	if (argc > 1) {
+		fprintf(stderr, "usage: pugd seal\n");
+		return 2;
+	}
+	conn = db_connect(url, why, sizeof(why));
+	if (!conn) {
+		fprintf(stderr, "pugd: cannot connect: %s\n", why);
+		return 1;
+	}
+	sealer_init(&s, (uint64_t)opt->seal_memory);
+	sealer_connection(&s, conn);
+	done = seal_all(&s) < 0 ? -1 : merge_all(&s);
+	if (done < 0)
+		fprintf(stderr, "pugd: the database failed: %s\n", PQerrorMessage(conn));
+	printf("%llu events sealed, %llu segments merged, %llu segments made\n",
+		(unsigned long long)s.n_events, (unsigned long long)s.n_merged,
+		(unsigned long long)s.n_segments);
+	sealer_free(&s);
+	PQfinish(conn);
+	return done < 0 ? 1 : 0;
+}

@@ -1,0 +1,130 @@
+/*
+ * Seals what waits in the inbox (worker/store/sealer.h), on a thread of its own with a
+ * connection of its own, so that neither the key feed nor mail waits for it. A run lasts
+ * about a second; while there is more to do the next one follows at once.
+ */
+#include "q.h"
+#include "shm/base/clock.h"
+#include "shm/base/log.h"
+#include "shm/options.h"
+#include "worker/db/blocking.h"
+#include "worker/jobs/jobs.h"
+#include "worker/offload.h"
+#include "worker/store/sealer.h"
+#include "worker/worker.h"
+
+enum {
+	RUN_MS = 1000,
+	CONNECT_MS = 5000,
+	REST_FACTOR = 20 /* asking what is due may take a twentieth of the time */
+};
+
+struct run {
+	const struct options *opt;
+	struct sealer sealer;
+	bool more;
+	uint64_t asking_ms;
+	enum sealer_end end;
+};
+
+/* A connection that is usable; the kept one may have died. */
+static bool connected(struct run *r)
+{
+	const struct options *o = r->opt;
+	char why[256];
+
+	if (db_kept() && PQtransactionStatus(db_kept()) != PQTRANS_IDLE)
+		db_kept_end();
+	if (!db_kept())
+		db_keep(db_connect_within(o->ingest_url[0] ? o->ingest_url : o->database_url,
+			CONNECT_MS, why, sizeof(why)));
+	if (!db_kept()) {
+		log_debug("sealing cannot connect why=\"%s\"", why);
+		r->sealer.db.err = (struct db_error){.kind = DB_DOWN};
+		return false;
+	}
+	sealer_connection(&r->sealer, db_kept());
+	return true;
+}
+
+static void seal_due(struct run *r)
+{
+	uint64_t start = clock_mono_ms();
+	int32_t *due, projects[256];
+	int n = sealer_due(&r->sealer, r->opt->seal_events, r->opt->seal_age, &due);
+	int most = (int)(sizeof(projects) / sizeof(projects[0]));
+
+	r->asking_ms = clock_mono_ms() - start;
+	r->end = n < 0 ? SEALER_DB : SEALER_IDLE;
+	if (n > most) {
+		r->more = true;
+		n = most;
+	}
+	/* the list lives in memory that the sealer gives away */
+	for (int i = 0; i < n; i++)
+		projects[i] = due[i];
+	for (int i = 0; i < n && r->end != SEALER_DB; i++) {
+		if (clock_mono_ms() - start > RUN_MS) {
+			r->more = true;
+			return;
+		}
+		r->end = sealer_seal(&r->sealer, projects[i]);
+		r->more |= r->end == SEALER_BUSY;
+		if (r->end == SEALER_BUSY)
+			r->end = sealer_merge(&r->sealer, projects[i], false);
+		r->sealer.n_days = 0;
+	}
+}
+
+/* On the thread. */
+static void run(void *arg)
+{
+	struct run *r = arg;
+
+	r->more = false;
+	r->end = SEALER_DB;
+	if (!connected(r))
+		return;
+	seal_due(r);
+	if (r->end == SEALER_DB)
+		db_kept_end();
+}
+
+/* Nothing is logged when there was nothing to do. */
+static void tell(const struct sealer *s, const struct sealer *before)
+{
+	if (s->n_segments > before->n_segments)
+		log_debug("sealed events=%llu merged=%llu segments=%llu",
+			(unsigned long long)(s->n_events - before->n_events),
+			(unsigned long long)(s->n_merged - before->n_merged),
+			(unsigned long long)(s->n_segments - before->n_segments));
+}
+
+int job_seal(struct job_run *j)
+{
+	/* One keeper per process, and one run of a job: what cannot be sealed is remembered,
+	 * or it would be tried, and complained of, every second. */
+	static struct run r;
+	static uint64_t rest_until;
+	struct worker *w = j->w;
+	struct sealer before;
+
+	if (clock_mono_ms() < rest_until)
+		return 0;
+	if (!r.opt)
+		sealer_init(&r.sealer, (uint64_t)w->opt->seal_memory);
+	r.opt = w->opt;
+	r.end = SEALER_IDLE;
+	before = r.sealer;
+	do
+		if (offload_run(w->offload, OFFLOAD_SCAN, 0, run, &r) != 0)
+			break;
+	while (r.more && r.end != SEALER_DB && !w->draining);
+	sealer_empty(&r.sealer);
+	rest_until = clock_mono_ms() + r.asking_ms * REST_FACTOR;
+	tell(&r.sealer, &before);
+	if (r.end != SEALER_DB)
+		return 0;
+	j->db.err = r.sealer.db.err;
+	return -1;
+}

@@ -1,0 +1,128 @@
+/* See check.h. */
+#include "worker/store/check.h"
+
+enum { DAY_MS = 86400000 };
+
+static const char *unreadable(const struct arena *a, const char *what)
+{
+	return a->over ? "needs too much memory" : what;
+}
+
+/* A column in which every event has a value. */
+static const char *check_full(
+	const struct evseg *s, enum part_kind kind, struct arena *a, const char *what)
+{
+	const struct evseg_part *part = evseg_find(s, kind, SCOPE_AUTO, STR(""));
+	struct column c;
+
+	if (!part)
+		return what;
+	if (!evseg_column(s, part, a, &c))
+		return unreadable(a, what);
+	for (uint32_t i = 0; i < s->n; i++)
+		if (column_code(&c, i) == 0)
+			return what;
+	return NULL;
+}
+
+static const char *check_part(const struct evseg *s, const struct evseg_part *p, struct arena *a)
+{
+	struct column c;
+	struct str raw;
+
+	switch (p->kind) {
+	case PART_ID:
+	case PART_TIME:
+		return NULL; /* read already */
+	case PART_OVERFLOW:
+		if (!evseg_unpack(p, a, &raw) || evseg_overflow(s, raw, 0, NULL, 0) < 0)
+			return unreadable(a, "the overflow part cannot be read");
+		return NULL;
+	case PART_KIND:
+	case PART_DISTINCT:
+	case PART_SESSION:
+	case PART_COOKIELESS:
+	case PART_PROP:
+		if (!evseg_column(s, p, a, &c))
+			return unreadable(a, "a column cannot be read");
+		return NULL;
+	case PART_KINDS:
+	default:
+		return "a part is of no known kind";
+	}
+}
+
+const char *check_parts(const struct evseg *s, struct arena *a)
+{
+	const char *wrong;
+	const int64_t *times;
+	const uint8_t *ids;
+
+	if (!evseg_times(s, a, &times))
+		return unreadable(a, "its times cannot be read");
+	if (!evseg_ids(s, a, &ids))
+		return unreadable(a, "its ids cannot be read");
+	wrong = check_full(s, PART_KIND, a, "not every event has a kind");
+	if (!wrong)
+		wrong = check_full(s, PART_DISTINCT, a, "not every event has a distinct_id");
+	for (uint32_t i = 0; i < s->n_parts && !wrong; i++) {
+		struct arena_mark mark = arena_mark(a);
+
+		wrong = check_part(s, &s->parts[i], a);
+		arena_release(a, &mark);
+	}
+	return wrong;
+}
+
+const char *check_window(const struct evseg *s, int64_t tmin, int64_t tmax, struct arena *a)
+{
+	int64_t lo = INT64_MAX, hi = INT64_MIN;
+	const int64_t *times;
+
+	if (!evseg_times(s, a, &times))
+		return unreadable(a, "its times cannot be read");
+	for (uint32_t i = 0; i < s->n; i++) {
+		lo = times[i] < lo ? times[i] : lo;
+		hi = times[i] > hi ? times[i] : hi;
+	}
+	return lo == tmin && hi == tmax ? NULL : "tmin and tmax are not those of its events";
+}
+
+static const char *check_order(const struct evseg *s, const struct check_row *row, struct arena *a)
+{
+	int64_t from = (int64_t)row->day * DAY_MS;
+	const int64_t *times;
+	const uint8_t *ids;
+
+	if (!evseg_times(s, a, &times) || !evseg_ids(s, a, &ids))
+		return unreadable(a, "its times or ids cannot be read");
+	if (times[0] != row->tmin || times[s->n - 1] != row->tmax)
+		return "tmin and tmax are not those of its events";
+	for (uint32_t i = 1; i < s->n; i++)
+		if (times[i - 1] > times[i] ||
+			(times[i - 1] == times[i] &&
+				memcmp(ids + (size_t)(i - 1) * 16, ids + (size_t)i * 16, 16) >= 0))
+			return "its events are not in order";
+	return times[0] >= from && times[s->n - 1] < from + DAY_MS ? NULL
+								   : "an event is of another day";
+}
+
+const char *check_sealed(const struct evseg *s, const struct check_row *row, struct arena *a)
+{
+	const struct evseg_part *part = evseg_find(s, PART_KIND, SCOPE_AUTO, STR(""));
+	const char *wrong = check_order(s, row, a);
+	uint64_t bytes = 0;
+	struct column kind;
+
+	for (uint32_t i = 0; i < s->n_parts; i++)
+		bytes += s->parts[i].stored.n;
+	if (wrong)
+		return wrong;
+	if (bytes != (uint64_t)row->bytes)
+		return "the number of its bytes is wrong";
+	if (!part || !evseg_column(s, part, a, &kind))
+		return unreadable(a, "its kinds cannot be read");
+	if (row->kind.n && (kind.n_entries != 1 || !str_eq(kind.entries[0].s, row->kind)))
+		return "an event is of another kind";
+	return NULL;
+}

@@ -1,0 +1,24 @@
+/* Whether stored bytes are what they should be: for pugd verify. */
+#ifndef STORE_CHECK_H
+#define STORE_CHECK_H
+
+#include "worker/store/evseg.h"
+
+/* What a row of `segment` says of its events. */
+struct check_row {
+	int32_t day;
+	struct str kind;
+	int64_t tmin, tmax, bytes;
+};
+
+/* All of these return what is wrong, or NULL; memory is taken from the arena, and its cap
+ * is one of the answers. */
+
+/* Every part can be read, and every event has a time, an id, a kind and a distinct_id. */
+const char *check_parts(const struct evseg *s, struct arena *a);
+/* Times of an inbox row; masked events are within them, too. */
+const char *check_window(const struct evseg *s, int64_t tmin, int64_t tmax, struct arena *a);
+/* Level 1: order, day, bounds, kind, bytes. */
+const char *check_sealed(const struct evseg *s, const struct check_row *row, struct arena *a);
+
+#endif

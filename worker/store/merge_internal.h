@@ -1,0 +1,50 @@
+/* What merge.c and merge_columns.c share. */
+#ifndef STORE_MERGE_INTERNAL_H
+#define STORE_MERGE_INTERNAL_H
+
+#include "worker/store/intern.h"
+#include "worker/store/merge.h"
+
+struct merge_row {
+	int64_t time;
+	const uint8_t *id;
+	uint32_t src, row;
+	uint32_t kind; /* number in merge->kinds, or MERGE_SHARED */
+	int32_t day;
+};
+
+#define MERGE_SHARED UINT32_MAX
+
+/* A segment in the making: rows[first, first + n). */
+struct merge_group {
+	uint32_t first, n;
+	uint64_t decoded; /* what reading it will take, so far */
+	bool too_big;     /* must be cut in two */
+	struct evseg_part *parts;
+	uint32_t n_parts, cap_parts;
+	uint64_t bytes;
+};
+
+/* One column of one source. */
+struct merge_ref {
+	const struct evseg_part *part;
+	uint32_t src;
+};
+
+struct merge {
+	const struct evseg *src;
+	uint32_t n_src;
+	struct arena *a, *scratch;
+	struct intern kinds;
+	struct merge_row *rows;
+	uint32_t n_rows;
+	struct merge_ref *refs; /* of all columns, equal ones together */
+	uint32_t n_refs;
+	enum merge_end end;
+};
+
+/* Makes the parts of these groups; those that turn out too big are marked so and have
+ * none. False with m->end set. */
+bool merge_columns(struct merge *m, struct merge_group *groups, uint32_t n);
+
+#endif
