@@ -119,20 +119,31 @@ SEALED_TOO = ("test_hidden_at_once_and_then_gone", "test_a_repeat_is_not_stored_
               "test_many_deletes_at_once", "test_events_arrive_while_their_person_is_deleted", "test_crash_points")
 
 
-def test_while_the_keeper_seals_all_the_time(variant):
+@contextlib.contextmanager
+def eager(variant):
+    """A server whose keeper seals all the time; what it stores is verified at the end."""
     outer = P
     with pug.Pug(variant, options=["workers=2", "seal_age=0", "seal_events=1"]) as server:
         use(server)
         try:
-            kill_sealed(variant)  # first: after crashes the master lets a keeper wait
-            for name in SEALED_TOO:
-                getattr(base, name)(variant)
+            yield
             with people.database() as db:
                 assert int(db.one("SELECT last_value FROM pugd.segment_id")) > 10, "it did seal"
             code, out, _ = base.pugd(P, "verify")
             assert code == 0, out
         finally:
             use(outer)
+
+
+def test_while_the_keeper_seals_all_the_time(variant):
+    with eager(variant):
+        for name in SEALED_TOO:
+            getattr(base, name)(variant)
+
+
+def test_killed_while_it_seals(variant):
+    with eager(variant):  # of its own: after crashes the master lets a keeper wait
+        kill_sealed(variant)
 
 
 def kill_sealed(variant):
