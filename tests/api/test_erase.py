@@ -544,11 +544,11 @@ def restore_and_refuse(p):
     p.delete("anon-bare")
     p.missing("anon-bare")
     everything = len(p.feed())
-    seal()
+    assert pugd(P, "seal")[0] == 0
     assert len(p.feed()) == everything and p.feed("anon-bare") == {}
     for _ in range(9):
         p.put(event("anon-bare-2"))
-        seal()
+        assert pugd(P, "seal")[0] == 0
     assert len(p.feed()) == everything + 9
     p.missing("anon-bare")
     assert pugd(P, "profile", "restore", p.id, "anon-bare")[0] == 0 and p.get("anon-bare")
