@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -84,6 +85,7 @@ def test_watch_draws_again(_):
     """On a terminal: each frame begins at the top of an empty screen, and the next one is newer."""
     pid, fd = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
         os.execv(P.binary, [P.binary, "status", "--watch", "--admin", P.info["admin"]])
     seen, end = b"", time.monotonic() + 20
     try:

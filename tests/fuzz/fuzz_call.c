@@ -201,7 +201,7 @@ int scan_run(struct scan *s, struct call *c)
 	if (!people_init(&s->people, &s->a, s->plan->n_paths) || !evseg_open(&seg, stored, &s->a) ||
 		!batch_load(&batch, &seg, &s->plan->need, &s->a) ||
 		!frame_make(&frame, s->plan, &batch, &s->people, &s->a) ||
-		!s->fold(s, &frame, &seg)) {
+		!s->fold(s, &frame, &seg) || (s->finish && !s->finish(s))) {
 		must(s->a.over);
 		return scan_no_memory(c);
 	}
@@ -236,29 +236,42 @@ static void store_events(void)
 	must(encode(&stored_memory, events, 9, &stored));
 }
 
-static int zone_exec(
+/* A project's zone, and the ids of a person: one of those that events have. */
+static int exec(
 	struct db *db, const struct query *q, const struct db_param *params, PGresult **result)
 {
-	PGresAttDesc column = {.name = (char[]){"reporting_timezone"}, .format = 1, .typid = 25};
+	PGresAttDesc columns[] = {{.name = (char[]){"a"}, .format = 1, .typid = 25},
+		{.name = (char[]){"b"}, .format = 1, .typid = 114}};
 	char zone[] = "Europe/Berlin";
+	char ids[] = "\0\0\0\1\0\0\0\0\0\0\0\031\0\0\0\1\0\0\0\1\0\0\0\5order"; /* text[] */
+	bool person = strcmp(q->label, "activity_person") == 0;
 
 	(void)db;
 	(void)params;
-	must(strcmp(q->label, "project_zone") == 0);
+	must(person || strcmp(q->label, "project_zone") == 0);
+	columns[0].typid = person ? 1009 : 25;
 	*result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
-	must(*result && PQsetResultAttrs(*result, 1, &column) &&
-		PQsetvalue(*result, 0, 0, zone, sizeof(zone) - 1));
+	must(*result && PQsetResultAttrs(*result, person ? 2 : 1, columns));
+	must(PQsetvalue(*result, 0, 0, person ? ids : zone,
+		(int)(person ? sizeof(ids) : sizeof(zone)) - 1));
+	must(!person || PQsetvalue(*result, 0, 1, NULL, -1));
 	return 0;
 }
 
 /* ---- handlers ---- */
 
+static const struct db_ops ops = {exec, NULL};
+
 static int query(struct call *c, const void *in, void *out)
 {
-	static const struct db_ops ops = {zone_exec, NULL};
-
 	c->db = (struct db){.ops = &ops, .arena = c->arena};
 	return rpc_insights_query(c, in, out);
+}
+
+static int list(struct call *c, const void *in, void *out)
+{
+	c->db = (struct db){.ops = &ops, .arena = c->arena};
+	return rpc_activity_list(c, in, out);
 }
 
 static int answer_nothing(struct call *c, const void *in, void *out)
@@ -277,8 +290,9 @@ static void setup_table(void)
 
 		if (strcmp(path, "/insights.v1.InsightsService/Query") == 0)
 			methods[i].handler = query;
-		else if (strcmp(path, "/events.v1.EventsService/BatchCreate") != 0 &&
-			 strcmp(path, "/activity.v1.ActivityService/List") != 0)
+		else if (strcmp(path, "/activity.v1.ActivityService/List") == 0)
+			methods[i].handler = list;
+		else if (strcmp(path, "/events.v1.EventsService/BatchCreate") != 0)
 			methods[i].handler = answer_nothing;
 	}
 	table.v = methods;
