@@ -120,7 +120,7 @@ SEALED_TOO = ("test_hidden_at_once_and_then_gone", "test_a_repeat_is_not_stored_
 
 
 @contextlib.contextmanager
-def eager(variant):
+def eager(variant, segments_at_least):
     """A server whose keeper seals all the time; what it stores is verified at the end."""
     outer = P
     with pug.Pug(variant, options=["workers=2", "seal_age=0", "seal_events=1"]) as server:
@@ -128,7 +128,7 @@ def eager(variant):
         try:
             yield
             with people.database() as db:
-                assert int(db.one("SELECT last_value FROM pugd.segment_id")) > 10, "it did seal"
+                assert int(db.one("SELECT last_value FROM pugd.segment_id")) >= segments_at_least, "it did seal"
             code, out, _ = base.pugd(P, "verify")
             assert code == 0, out
         finally:
@@ -136,13 +136,13 @@ def eager(variant):
 
 
 def test_while_the_keeper_seals_all_the_time(variant):
-    with eager(variant):
+    with eager(variant, 10):
         for name in SEALED_TOO:
             getattr(base, name)(variant)
 
 
 def test_killed_while_it_seals(variant):
-    with eager(variant):  # of its own: after crashes the master lets a keeper wait
+    with eager(variant, 2):  # of its own: after crashes the master lets a keeper wait
         kill_sealed(variant)
 
 
