@@ -182,7 +182,7 @@ static bool put_points(const struct retention *r, struct retention_cohort *out, 
 	const uint32_t *row)
 {
 	const struct buckets *b = &r->plan->buckets;
-	struct retention_point *points;
+	struct trend_point *points;
 	uint32_t n = 1;
 
 	for (uint32_t i = 1; i < b->n - cohort; i++)
@@ -193,7 +193,7 @@ static bool put_points(const struct retention *r, struct retention_cohort *out, 
 	out->points = points;
 	for (uint32_t i = 0; i < b->n - cohort; i++)
 		if (i == 0 || row[i])
-			points[out->n_points++] = (struct retention_point){
+			points[out->n_points++] = (struct trend_point){
 				b->starts[cohort + i], 100.0 * (double)row[i] / (double)out->size};
 	return true;
 }

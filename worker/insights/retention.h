@@ -5,17 +5,12 @@
 #ifndef INSIGHTS_RETENTION_H
 #define INSIGHTS_RETENTION_H
 
-#include "worker/insights/frame.h"
-
-struct retention_point {
-	int64_t time_ms;
-	double value; /* percent of the cohort */
-};
+#include "worker/insights/trends.h"
 
 struct retention_cohort {
 	int64_t start_ms;
-	uint64_t size; /* persons */
-	const struct retention_point *points;
+	uint64_t size;                    /* persons */
+	const struct trend_point *points; /* percent of the cohort */
 	uint32_t n_points;
 };
 

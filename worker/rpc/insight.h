@@ -11,6 +11,9 @@
 
 int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 int insight_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
+/* As many points of a message; NULL after call_fail(). */
+Insights__V1__DataPoint **insight_put_points(
+	struct call *c, const struct trend_point *in, uint32_t n);
 /* Writes series into *out as the answer. 0, or -1 after call_fail(). */
 int insight_put_trends(struct call *c, const struct plan *p, const struct trend_series *series,
 	uint32_t n, Insights__V1__QueryResponse *out);

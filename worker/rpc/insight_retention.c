@@ -43,31 +43,6 @@ static char *local_text(struct call *c, const struct tz *zone, int64_t ms)
 	return call_str(c, str_of(text));
 }
 
-static int put_points(
-	struct call *c, Insights__V1__RetentionCohort *out, const struct retention_cohort *cohort)
-{
-	struct point {
-		Insights__V1__DataPoint point;
-		Google__Protobuf__Timestamp time;
-	} *points = call_alloc(c, cohort->n_points * sizeof(*points));
-
-	out->points = call_alloc(c, cohort->n_points * sizeof(Insights__V1__DataPoint *));
-	if (!points || !out->points)
-		return -1;
-	for (uint32_t i = 0; i < cohort->n_points; i++) {
-		insights__v1__data_point__init(&points[i].point);
-		google__protobuf__timestamp__init(&points[i].time);
-		wkt_of_ms(
-			cohort->points[i].time_ms, &points[i].time.seconds, &points[i].time.nanos);
-		points[i].point.time = &points[i].time;
-		points[i].point.has_value = true;
-		points[i].point.value = cohort->points[i].value;
-		out->points[i] = &points[i].point;
-	}
-	out->n_points = cohort->n_points;
-	return 0;
-}
-
 static int put_cohorts(struct call *c, Insights__V1__RetentionSeries *out, const struct plan *p,
 	const struct retention_series *series)
 {
@@ -81,7 +56,10 @@ static int put_cohorts(struct call *c, Insights__V1__RetentionSeries *out, const
 		all[i].cohort = local_text(c, p->zone, series->cohorts[i].start_ms);
 		all[i].has_cohort_size = true;
 		all[i].cohort_size = (double)series->cohorts[i].size;
-		if (!all[i].cohort || put_points(c, &all[i], &series->cohorts[i]) < 0)
+		all[i].n_points = series->cohorts[i].n_points;
+		all[i].points = insight_put_points(
+			c, series->cohorts[i].points, series->cohorts[i].n_points);
+		if (!all[i].cohort || !all[i].points)
 			return -1;
 		out->cohorts[i] = &all[i];
 	}

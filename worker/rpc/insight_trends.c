@@ -26,29 +26,27 @@ static bool finish_trends(struct scan *s)
 	return trends_finish(run->kernel, &run->series, &run->n);
 }
 
-static int put_points(
-	struct call *c, Insights__V1__TrendSeries *out, const struct trend_series *series)
+Insights__V1__DataPoint **insight_put_points(
+	struct call *c, const struct trend_point *in, uint32_t n)
 {
 	struct point {
 		Insights__V1__DataPoint point;
 		Google__Protobuf__Timestamp time;
-	} *points = call_alloc(c, series->n_points * sizeof(*points));
+	} *points = call_alloc(c, n * sizeof(*points));
+	Insights__V1__DataPoint **out = call_alloc(c, n * sizeof(Insights__V1__DataPoint *));
 
-	out->points = call_alloc(c, series->n_points * sizeof(Insights__V1__DataPoint *));
-	if (!points || !out->points)
-		return -1;
-	for (uint32_t i = 0; i < series->n_points; i++) {
+	if (!points || !out)
+		return NULL;
+	for (uint32_t i = 0; i < n; i++) {
 		insights__v1__data_point__init(&points[i].point);
 		google__protobuf__timestamp__init(&points[i].time);
-		wkt_of_ms(
-			series->points[i].time_ms, &points[i].time.seconds, &points[i].time.nanos);
+		wkt_of_ms(in[i].time_ms, &points[i].time.seconds, &points[i].time.nanos);
 		points[i].point.time = &points[i].time;
 		points[i].point.has_value = true;
-		points[i].point.value = series->points[i].value;
-		out->points[i] = &points[i].point;
+		points[i].point.value = in[i].value;
+		out[i] = &points[i].point;
 	}
-	out->n_points = series->n_points;
-	return 0;
+	return out;
 }
 
 static int put_breakdown(struct call *c, Insights__V1__TrendSeries *out, const struct plan *p,
@@ -87,7 +85,9 @@ int insight_put_trends(struct call *c, const struct plan *p, const struct trend_
 	for (uint32_t i = 0; i < n; i++) {
 		insights__v1__trend_series__init(&all[i]);
 		all[i].event_kind = call_str(c, series[i].kind);
-		if (!all[i].event_kind || put_points(c, &all[i], &series[i]) < 0 ||
+		all[i].n_points = series[i].n_points;
+		all[i].points = insight_put_points(c, series[i].points, series[i].n_points);
+		if (!all[i].event_kind || !all[i].points ||
 			put_breakdown(c, &all[i], p, &series[i]) < 0)
 			return -1;
 		result->series[i] = &all[i];
