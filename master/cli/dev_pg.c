@@ -132,10 +132,12 @@ static bool init_cluster(struct dev *d)
 		return true;
 	printf("Creating a private PostgreSQL in %s\n", d->cluster);
 	fflush(stdout);
-	/* The socket's folder is closed to others, so local connections need no password. */
+	/* The socket's folder is closed to others, so local connections need no password.
+	 * A young cluster has no old WAL files to use again and fills new ones with zeros while
+	 * every commit waits: 4 MB of them cost a quarter of the pause of 16 MB. */
 	char *argv[] = {initdb, (char[]){"-D"}, d->cluster, (char[]){"-U"}, (char[]){"pugd"},
 		(char[]){"--auth=trust"}, (char[]){"--encoding=UTF8"}, (char[]){"--locale=C"},
-		(char[]){"--no-instructions"}, NULL};
+		(char[]){"--wal-segsize=4"}, (char[]){"--no-instructions"}, NULL};
 	if (!dev_wait(dev_spawn(d, initdb, argv, true)))
 		return dev_fail("initdb failed; see above");
 	return true;
