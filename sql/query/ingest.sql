@@ -1,4 +1,13 @@
--- Event writes: worker/ingest/ingest.c sends one events_claim per group commit.
+-- Event writes: worker/ingest/ingest.c sends one events_store per group commit, and
+-- events_claim for a group that holds more than new events of live projects.
+
+-- name: events_store :one
+-- lane: ingest
+-- volatile: stores events
+-- params: project int4[], day date[], id uuid[], b_project int4[], b_n int4[], b_tmin int8[], b_tmax int8[], b_data bytea[]
+-- columns: stored bool
+-- All or nothing; false: something of it is not new, or not to be stored.
+SELECT pugd.events_store($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: events_claim :many
 -- lane: ingest

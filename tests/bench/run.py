@@ -66,7 +66,7 @@ def sample_event(i, now):
              "$platform": "web", "$utmSource": ["", "google", "newsletter"][i % 3], "$locale": "en-US"}
     if i % 10 == 0:
         props |= {"plan": "pro", "amount": 12.5 + i}
-    return {"event_id": str(uuid.UUID(int=i)), "kind": ["page_view", "feature_used", "purchase"][i % 3],
+    return {"event_id": str(uuid.UUID(int=(1 << 64) + i)), "kind": ["page_view", "feature_used", "purchase"][i % 3],
             "distinct_id": f"user-{i * 31 % 5000}", "session_id": str(uuid.UUID(int=i * 17 % 999 + 1)),
             "ms": now - i * 37 % 600000, "props": {k: v for k, v in props.items() if v != ""}}
 

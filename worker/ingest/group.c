@@ -281,6 +281,20 @@ bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n)
 	return true;
 }
 
+void group_settle_new(struct group *g)
+{
+	uint32_t order = 0;
+
+	for (uint32_t i = 0; i < g->n_batches; i++) {
+		struct ingest_batch *b = g->batches[i];
+
+		b->created = b->expired = 0;
+		g->dead[i] = false;
+		for (uint32_t k = 0; k < b->n; k++, order++)
+			b->created += g->pos_of[order] != GROUP_DUPLICATE;
+	}
+}
+
 static int by_number(const void *x, const void *y)
 {
 	int32_t a = *(const int32_t *)x, b = *(const int32_t *)y;

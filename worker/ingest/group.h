@@ -1,6 +1,6 @@
 /*
- * One group: the batches of several calls as arguments of events_claim, and its
- * answer back to the batches. Knows nothing of coroutines.
+ * One group: the batches of several calls as arguments of the statements that store
+ * them, and their answer back to the batches. Knows nothing of coroutines.
  */
 #ifndef INGEST_GROUP_H
 #define INGEST_GROUP_H
@@ -26,6 +26,8 @@ bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n
 /* Sets `created` of the batches and `dead` from the rows. False when the rows make
  * no sense or the arena is full. */
 bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n);
+/* The same when everything was new and is stored. */
+void group_settle_new(struct group *g);
 /* The days of the group's events, each once. False at the arena's cap. */
 bool group_days(const struct group *g, struct db_int4s *days);
 

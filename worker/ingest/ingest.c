@@ -18,7 +18,8 @@ enum {
 	GROUP_BYTES = 8 << 20, /* ...here; a single batch always fits */
 	GROUP_BATCHES = 1024,
 	GROUP_MEMORY = 128 << 20,
-	ATTEMPTS = 3 /* against deadlocks and missing partitions */
+	ATTEMPTS = 3, /* against deadlocks and missing partitions */
+	DOUBTS = 16   /* after known ids, so many groups are looked at closely at once */
 };
 
 /* A call that waits; lives on its stack, so it is gone once the call was resumed. */
@@ -40,6 +41,9 @@ struct ingest {
 	uint64_t arrived;
 	struct loop_chore chore;
 	int flying, flying_max;
+	/* Groups to come that are thought to hold known ids: a client that sends again has
+	 * more of them, and to find out each time would cost a claim that fails. */
+	int doubts;
 };
 
 static void start_commits(struct loop_chore *ch);
@@ -129,17 +133,56 @@ static bool repair(struct db *db, const struct group *g)
 	return q_events_days(db, &args, &row) >= 0;
 }
 
-static int claim(struct db *db, struct group *g)
+/* 1 stored, 0 not all of it is new and live, -1 with db->err. */
+static int store(struct db *db, struct group *g)
+{
+	struct q_events_store_args args = {.project = g->args.project,
+		.day = g->args.day,
+		.id = g->args.id,
+		.b_project = g->args.b_project,
+		.b_n = g->args.b_n,
+		.b_tmin = g->args.b_tmin,
+		.b_tmax = g->args.b_tmax,
+		.b_data = g->args.b_data};
+	struct q_events_store_row row;
+
+	if (q_events_store(db, &args, &row) < 0)
+		return -1;
+	if (row.stored)
+		group_settle_new(g);
+	return row.stored;
+}
+
+/* 1 settled, -1 with db->err, or without it when memory ends or the rows make no sense. */
+static int claim(struct ingest *in, struct db *db, struct group *g)
 {
 	struct q_events_claim_row *rows;
+	int n = q_events_claim(db, &g->args, &rows);
+
+	if (n < 0 || !group_settle(g, rows, n))
+		return -1;
+	in->doubts -= in->doubts > 0;
+	for (int i = 0; i < n; i++)
+		if (!rows[i].refused_null || !rows[i].expired_null)
+			in->doubts = DOUBTS;
+	return 1;
+}
+
+static int store_or_claim(struct ingest *in, struct db *db, struct group *g)
+{
+	bool doubtful = in->doubts > 0;
 
 	for (int attempt = 1;; attempt++) {
-		int n = q_events_claim(db, &g->args, &rows);
+		int rc = doubtful ? claim(in, db, g) : store(db, g);
 
-		if (n >= 0)
-			return group_settle(g, rows, n) ? 0 : -1;
-		if (attempt == ATTEMPTS || !repair(db, g))
+		if (rc > 0)
+			return 0;
+		if (rc == 0) {
+			doubtful = true;
+			attempt = 0;
+		} else if (attempt == ATTEMPTS || !repair(db, g)) {
 			return -1;
+		}
 	}
 }
 
@@ -186,7 +229,7 @@ static enum db_kind commit(struct ingest *in, struct waiter **v, uint32_t n)
 	arena_init(&a, GROUP_MEMORY);
 	db_pooled(&db, in->w->db, &a, 0);
 	db.err = (struct db_error){.kind = DB_MEMORY};
-	if (!make(&g, &copies, v, n, &a) || claim(&db, &g) < 0) {
+	if (!make(&g, &copies, v, n, &a) || store_or_claim(in, &db, &g) < 0) {
 		if (db.err.kind == DB_OK)
 			db.err.kind = DB_BUG;
 		fail_all(v, n, &db.err);
