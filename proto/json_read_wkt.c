@@ -5,7 +5,7 @@
 #include "proto/json_read.h"
 
 #include "proto/access.h"
-#include "proto/wire_scan.h"
+#include "proto/wire_read.h"
 #include "proto/wkt.h"
 
 /* For what recurses seldom or never: its buffers would else be part of every level's frame. */

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "proto/access.h"
-#include "proto/wire_scan.h"
+#include "proto/wire_read.h"
 #include "proto/wkt.h"
 
 /* Each Any in an Any holds a copy of all within, so they count as many levels. */

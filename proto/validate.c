@@ -160,7 +160,6 @@ static void check_unique(struct pb_check *c, const ProtobufCMessage *msg, const 
 /* Binary messages can hold times that have no text. */
 static void check_time(struct pb_check *c, const struct pb_field *f, const ProtobufCMessage *msg)
 {
-	char text[WKT_TEXT];
 	int64_t seconds;
 	int32_t nanos;
 
@@ -168,9 +167,9 @@ static void check_time(struct pb_check *c, const struct pb_field *f, const Proto
 		return;
 	memcpy(&seconds, pb_peek(msg, f->msg->fields[0].offset), sizeof(seconds));
 	memcpy(&nanos, pb_peek(msg, f->msg->fields[1].offset), sizeof(nanos));
-	if (f->msg->wkt == PB_TIMESTAMP && !wkt_timestamp_text(seconds, nanos, text))
+	if (f->msg->wkt == PB_TIMESTAMP && !wkt_timestamp_ok(seconds, nanos))
 		pb_violation(c, f->name, "%s is not a time of the years 1 to 9999", f->name);
-	if (f->msg->wkt == PB_DURATION && !wkt_duration_text(seconds, nanos, text))
+	if (f->msg->wkt == PB_DURATION && !wkt_duration_ok(seconds, nanos))
 		pb_violation(c, f->name, "%s is not a duration", f->name);
 }
 

@@ -152,14 +152,19 @@ static size_t put_nanos(int32_t nanos, char *out, size_t room)
 	return (size_t)snprintf(out, room, ".%09d", nanos);
 }
 
+bool wkt_timestamp_ok(int64_t seconds, int32_t nanos)
+{
+	return seconds >= WKT_MIN_SECONDS && seconds <= WKT_MAX_SECONDS && nanos >= 0 &&
+	       nanos <= 999999999;
+}
+
 size_t wkt_timestamp_text(int64_t seconds, int32_t nanos, char out[WKT_TEXT])
 {
 	int64_t days, year;
 	unsigned month, day, rest;
 	size_t n;
 
-	if (seconds < WKT_MIN_SECONDS || seconds > WKT_MAX_SECONDS || nanos < 0 ||
-		nanos > 999999999)
+	if (!wkt_timestamp_ok(seconds, nanos))
 		return 0;
 	days = (seconds - WKT_MIN_SECONDS) / 86400 + WKT_MIN_SECONDS / 86400;
 	rest = (unsigned)((seconds - WKT_MIN_SECONDS) % 86400);
@@ -196,13 +201,18 @@ bool wkt_duration_parse(struct str s, int64_t *seconds, int32_t *nanos)
 	return true;
 }
 
+bool wkt_duration_ok(int64_t seconds, int32_t nanos)
+{
+	return seconds >= -WKT_MAX_DURATION && seconds <= WKT_MAX_DURATION && nanos >= -999999999 &&
+	       nanos <= 999999999 && !(seconds < 0 && nanos > 0) && !(seconds > 0 && nanos < 0);
+}
+
 size_t wkt_duration_text(int64_t seconds, int32_t nanos, char out[WKT_TEXT])
 {
 	bool negative = seconds < 0 || nanos < 0;
 	size_t n = 0;
 
-	if (seconds < -WKT_MAX_DURATION || seconds > WKT_MAX_DURATION || nanos < -999999999 ||
-		nanos > 999999999 || (seconds < 0 && nanos > 0) || (seconds > 0 && nanos < 0))
+	if (!wkt_duration_ok(seconds, nanos))
 		return 0;
 	if (negative)
 		out[n++] = '-';

@@ -12,6 +12,9 @@ enum { WKT_TEXT = 40 }; /* room for any timestamp or duration as text */
 /* Range of google.protobuf.Duration: about 10 000 years either way. */
 #define WKT_MAX_DURATION 315576000000LL
 
+/* Whether it has a text form: in range, and for durations of one sign. */
+bool wkt_timestamp_ok(int64_t seconds, int32_t nanos);
+bool wkt_duration_ok(int64_t seconds, int32_t nanos);
 /* RFC 3339 with upper-case T and Z, up to nine digits of a second, any offset. */
 bool wkt_timestamp_parse(struct str s, int64_t *seconds, int32_t *nanos);
 /* UTC with 0, 3, 6 or 9 digits; NUL-terminated. Length, or 0 when out of range. */

@@ -171,32 +171,56 @@ void str_hex(const void *bytes, size_t n, char *out)
 	*out = '\0';
 }
 
+/* The value of a hex digit and 1; 0 for every other byte. */
+static const uint8_t hex_value[256] = {['0'] = 1,
+	['1'] = 2,
+	['2'] = 3,
+	['3'] = 4,
+	['4'] = 5,
+	['5'] = 6,
+	['6'] = 7,
+	['7'] = 8,
+	['8'] = 9,
+	['9'] = 10,
+	['a'] = 11,
+	['b'] = 12,
+	['c'] = 13,
+	['d'] = 14,
+	['e'] = 15,
+	['f'] = 16,
+	['A'] = 11,
+	['B'] = 12,
+	['C'] = 13,
+	['D'] = 14,
+	['E'] = 15,
+	['F'] = 16};
+
 int str_hex_digit(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+	return hex_value[(uint8_t)c] - 1;
+}
+
+/* Two digits as a byte. *seen collects what they were, so that one test at the end tells
+ * whether one of many was no digit: it is above 15 then. */
+static uint8_t hex_byte(const char *p, uint8_t *seen)
+{
+	uint8_t high = (uint8_t)(hex_value[(uint8_t)p[0]] - 1);
+	uint8_t low = (uint8_t)(hex_value[(uint8_t)p[1]] - 1);
+
+	*seen |= high | low;
+	return (uint8_t)(high << 4 | (low & 15));
 }
 
 bool str_unhex(struct str s, void *out, size_t n)
 {
-	unsigned char *p = out;
+	uint8_t *p = out, seen = 0;
 
 	/* Not s.n != 2 * n, which could overflow. */
 	if (s.n % 2 != 0 || s.n / 2 != n)
 		return false;
-	for (size_t i = 0; i < n; i++) {
-		int high = str_hex_digit(s.p[2 * i]), low = str_hex_digit(s.p[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		p[i] = (unsigned char)(high << 4 | low);
-	}
-	return true;
+	for (size_t i = 0; i < n; i++)
+		p[i] = hex_byte(s.p + 2 * i, &seen);
+	return seen <= 15;
 }
 
 /* Bytes of a UUID between its dashes. */
@@ -204,21 +228,15 @@ static const unsigned char uuid_groups[] = {4, 2, 2, 2, 6};
 
 bool str_uuid(struct str s, uint8_t out[16])
 {
-	size_t at = 0, byte = 0;
+	/* where the digits of each byte are */
+	static const uint8_t at[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
+	uint8_t seen = 0;
 
-	if (s.n != 36)
+	if (s.n != 36 || s.p[8] != '-' || s.p[13] != '-' || s.p[18] != '-' || s.p[23] != '-')
 		return false;
-	for (size_t g = 0; g < sizeof(uuid_groups); g++) {
-		size_t n = uuid_groups[g];
-
-		if (g > 0 && s.p[at++] != '-')
-			return false;
-		if (!str_unhex((struct str){s.p + at, 2 * n}, out + byte, n))
-			return false;
-		at += 2 * n;
-		byte += n;
-	}
-	return true;
+	for (size_t i = 0; i < 16; i++)
+		out[i] = hex_byte(s.p + at[i], &seen);
+	return seen <= 15;
 }
 
 void str_uuid_text(const uint8_t uuid[16], char out[37])

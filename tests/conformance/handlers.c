@@ -4,7 +4,7 @@
  */
 #include "proto/google/protobuf/any.pb-c.h"
 #include "build/conformance/gen/rpc.h"
-#include "proto/wire_scan.h"
+#include "proto/wire_read.h"
 #include "worker/call/call.h"
 
 #define CONF(name) Connectrpc__Conformance__V1__##name

@@ -7,7 +7,7 @@
 
 #include "proto/json.h"
 #include "proto/validate.h"
-#include "proto/wire_scan.h"
+#include "proto/wire_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 
 #include "proto/json.h"
 #include "proto/pb.h"
-#include "proto/wire_scan.h"
+#include "proto/wire_read.h"
 
 static struct arena arena;
 

@@ -5,7 +5,7 @@
  */
 #include "proto/connect.h"
 #include "proto/json.h"
-#include "proto/wire_scan.h"
+#include "proto/wire_read.h"
 #include "shm/base/hash.h"
 #include "shm/options.h"
 #include "worker/call/crumb.h"

@@ -1,7 +1,7 @@
 /* Step 8: the answer to bytes, compressed when that is worth it. */
 #include "proto/connect.h"
 #include "proto/json.h"
-#include "proto/wire_scan.h"
+#include "proto/wire_read.h"
 #include "worker/call/encode.h"
 
 enum { FIRST_ROOM = 512 };

@@ -1,5 +1,5 @@
 /* Rows of dashboards to messages: see board.h. */
-#include "proto/wire_scan.h"
+#include "proto/wire_read.h"
 #include "shm/base/log.h"
 #include "tables.h"
 #include "worker/rpc/board.h"

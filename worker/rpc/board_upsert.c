@@ -3,7 +3,7 @@
  * 7.3), in one transaction that holds its row. A tile whose content is the same stays
  * untouched, its update_time included.
  */
-#include "proto/wire_scan.h"
+#include "proto/wire_read.h"
 #include "rpc.h"
 #include "shm/base/hash.h"
 #include "shm/base/log.h"

@@ -1,4 +1,4 @@
-/* The binary form: what protobuf-c must never see, and what must come out. */
+/* The binary form: what is refused, and what must come out. */
 #include "codec.h"
 #include "proto/access.h"
 #include "proto/events/v1/events.pb-c.h"
@@ -47,7 +47,7 @@ static ProtobufCMessage *taken(const char *type, const char *bytes, size_t n)
 	return msg;
 }
 
-Test(wire_scan, empty_message_is_valid)
+Test(wire_read, empty_message_is_valid)
 {
 	Events__V1__BatchCreateRequest *r = (void *)taken(BATCH, "", 0);
 
@@ -55,7 +55,7 @@ Test(wire_scan, empty_message_is_valid)
 	arena_free(&arena);
 }
 
-Test(wire_scan, framing)
+Test(wire_read, framing)
 {
 	refused(EVENT, BYTES("\x2a"), "", "cut off");
 	refused(EVENT,
@@ -83,7 +83,7 @@ Test(wire_scan, framing)
 	refused(EVENT, BYTES("\x30\x01"), "occur_time", "wrong wire type");
 }
 
-Test(wire_scan, text)
+Test(wire_read, text)
 {
 	refused(BATCH, BYTES("\x0a\x00\x0a\x04\x2a\x02\xc3\x28"), "events[1].kind", "UTF-8");
 	refused(EVENT,
@@ -95,7 +95,7 @@ Test(wire_scan, text)
 	arena_free(&arena);
 }
 
-Test(wire_scan, unknown_fields_are_skipped)
+Test(wire_read, unknown_fields_are_skipped)
 {
 	Events__V1__Event *e = (void *)taken(EVENT, BYTES("\xa0\x06\x01\xa2\x06\x02\xff\x00\xa1\x06"
 							  "12345678\xa5\x06"
@@ -105,7 +105,7 @@ Test(wire_scan, unknown_fields_are_skipped)
 	arena_free(&arena);
 }
 
-Test(wire_scan, last_one_wins)
+Test(wire_read, last_one_wins)
 {
 	Events__V1__Event *e = (void *)taken(EVENT, BYTES("\x2a\x01"
 							  "a\x2a\x01"
@@ -127,9 +127,8 @@ Test(wire_scan, last_one_wins)
 	arena_free(&arena);
 }
 
-/* protobuf-c 1.4.1 merges two halves of a proto3 message wrongly, and merging
- * lists over and over is quadratic; no encoder writes such bytes. */
-Test(wire_scan, singular_messages_occur_once)
+/* Merging lists over and over is quadratic; no encoder writes such bytes. */
+Test(wire_read, singular_messages_occur_once)
 {
 	refused(EVENT, BYTES("\x32\x02\x08\x05\x32\x02\x10\x07"), "occur_time", "twice");
 	refused("common.v1.PropertyValue", BYTES("\x2a\x00\x10\x01\x2a\x00"), "timestamp_value",
@@ -137,7 +136,7 @@ Test(wire_scan, singular_messages_occur_once)
 	refused(EVENT, BYTES("\x12\x04\x12\x00\x12\x00"), "auto_properties[0].value", "twice");
 }
 
-Test(wire_scan, map_entries_are_complete_and_unique)
+Test(wire_read, map_entries_are_complete_and_unique)
 {
 	Events__V1__Event *e =
 		(void *)taken(EVENT, BYTES("\x12\x00\x12\x03\x0a\x01"
@@ -184,7 +183,7 @@ static size_t nested(char *out, size_t size, unsigned levels)
 	return n;
 }
 
-Test(wire_scan, depth_is_bounded)
+Test(wire_read, depth_is_bounded)
 {
 	static char bytes[200000];
 	size_t n = nested(bytes, sizeof(bytes), 98);
@@ -197,61 +196,115 @@ Test(wire_scan, depth_is_bounded)
 	refused("google.protobuf.ListValue", bytes, n, NULL, "nested");
 }
 
-static void needs_too_much(const char *type, const char *unit, size_t unit_n)
+/* 4 MB of a unit with 16 MB to spend. Returns what pb_unpack() does. */
+static int flood(const char *type, const char *unit, size_t unit_n, struct wire_error *err)
 {
 	size_t size = (size_t)4 << 20, n = 0;
 	char *bytes = malloc(size);
-	struct wire_error err = {0};
 	ProtobufCMessage *msg;
+	int rc;
 
 	cr_assert(bytes);
 	for (; n + unit_n <= size; n += unit_n)
 		memcpy(bytes + n, unit, unit_n);
-	arena_init(&arena, (size_t)32 << 20);
-	cr_expect_eq(pb_unpack(type_of(type), (struct str){bytes, n}, &arena, &msg, &err), -1);
-	cr_expect(err.memory);
-	cr_expect_eq(arena.used, 0, "nothing is allocated before the scan is done");
-	arena_free(&arena);
+	arena_init(&arena, (size_t)16 << 20);
+	rc = pb_unpack(type_of(type), (struct str){bytes, n}, &arena, &msg, err);
+	cr_expect_leq(arena.held, (size_t)16 << 20);
 	free(bytes);
+	return rc;
 }
 
-Test(wire_scan, memory_is_foreseen)
+Test(wire_read, memory_is_bounded)
 {
-	needs_too_much(BATCH, BYTES("\x0a\x00"));
-	needs_too_much(EVENT, BYTES("\x12\x00"));
-	needs_too_much(EVENT, BYTES("\xa0\x06\x00"));
-	needs_too_much(EVENT, BYTES("\xa2\x06\x00"));
-	needs_too_much("google.protobuf.ListValue", BYTES("\x0a\x00"));
+	struct wire_error err = {0};
+
+	cr_expect_eq(flood(BATCH, BYTES("\x0a\x00"), &err), -1);
+	cr_expect(err.memory);
+	cr_expect(strstr(err.path, "events["), "%s", err.path);
+	arena_free(&arena);
+	err = (struct wire_error){0};
+	cr_expect_eq(flood(EVENT, BYTES("\x12\x00"), &err), -1);
+	cr_expect(err.memory);
+	arena_free(&arena);
+	err = (struct wire_error){0};
+	cr_expect_eq(flood("google.protobuf.ListValue", BYTES("\x0a\x00"), &err), -1);
+	cr_expect(err.memory);
+	arena_free(&arena);
 }
 
-Test(wire_scan, the_estimate_is_an_upper_bound)
+Test(wire_read, unknown_fields_cost_nothing)
+{
+	struct wire_error err = {0};
+
+	cr_expect_eq(flood(EVENT, BYTES("\xa0\x06\x00"), &err), 0);
+	arena_free(&arena);
+	cr_expect_eq(flood(EVENT, BYTES("\xa2\x06\x00"), &err), 0);
+	arena_free(&arena);
+}
+
+Test(wire_read, what_was_packed_comes_back)
 {
 	static const char json[] =
 		"{\"events\":[{\"kind\":\"a\",\"autoProperties\":{\"$a\":{\"stringValue\":"
-		"\"some text\"},\"$b\":{\"intValue\":5}},\"properties\":{\"x\":[1,\"y\",{}]},\"occurTime\":"
-		"\"2026-01-01T00:00:00Z\"},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]}";
+		"\"some text\"},\"$b\":{\"intValue\":\"-5\"}},\"properties\":{\"x\":[1,\"y\",{}]},\"occurTime\":"
+		"\"2026-01-01T00:00:00.25Z\"},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}]}";
 	const ProtobufCMessage *msg = read_ok(BATCH, json);
 	struct wire_error err;
 	struct arena own;
 	ProtobufCMessage *copy;
 	struct buf b;
-	size_t need;
 
 	buf_init(&b, &arena);
 	pb_pack(msg, &b);
-	cr_assert_eq(wire_scan(type_of(BATCH), (struct str){b.p, b.n}, 1 << 20, &need, &err), 0);
 	arena_init(&own, 1 << 20);
 	cr_assert_eq(pb_unpack(type_of(BATCH), (struct str){b.p, b.n}, &own, &copy, &err), 0);
-	/* under a sanitizer the arena leaves gaps between what it hands out */
-#ifndef __SANITIZE_ADDRESS__
-	cr_expect_leq(own.used, need, "%zu > %zu", own.used, need);
-#endif
 	cr_expect_str_eq(write_json(BATCH, copy), write_json(BATCH, msg));
 	arena_free(&own);
 	arena_free(&arena);
 }
 
-Test(wire_scan, every_prefix_is_safe)
+/* Numbers at their extremes, and texts around the width of a word. */
+Test(wire_read, numbers_and_texts_of_every_length)
+{
+	static const int64_t numbers[] = {
+		0, 1, -1, 127, 128, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
+	char text[64];
+	struct wire_error err;
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		Common__V1__PropertyValue v = COMMON__V1__PROPERTY_VALUE__INIT, *got;
+		struct buf b;
+
+		arena_init(&arena, 1 << 20);
+		v.value_case = COMMON__V1__PROPERTY_VALUE__VALUE_INT_VALUE;
+		v.int_value = numbers[i];
+		buf_init(&b, &arena);
+		pb_pack(&v.base, &b);
+		cr_assert_eq(pb_unpack(type_of("common.v1.PropertyValue"), (struct str){b.p, b.n},
+				     &arena, (ProtobufCMessage **)&got, &err),
+			0);
+		cr_expect_eq(got->int_value, numbers[i]);
+		arena_free(&arena);
+	}
+	for (size_t n = 0; n < 40; n++) {
+		Events__V1__Event *e;
+
+		memset(text, 'x', n + 2);
+		text[0] = 0x2a;
+		text[1] = (char)n;
+		e = (void *)taken(EVENT, text, n + 2);
+		cr_expect_eq(strlen(e->kind), n);
+		arena_free(&arena);
+		if (n == 0)
+			continue;
+		text[1 + n] = 0;
+		refused(EVENT, text, n + 2, "kind", "U+0000");
+		text[1 + n] = (char)0x80;
+		refused(EVENT, text, n + 2, "kind", "UTF-8");
+	}
+}
+
+Test(wire_read, every_prefix_is_safe)
 {
 	static const char bytes[] = "\x0a\x1d\x0a\x01"
 				    "e\x12\x07\x0a\x01"
@@ -266,7 +319,7 @@ Test(wire_scan, every_prefix_is_safe)
 }
 
 /* Packed and not, both are read; repeated enums are the only such lists we have. */
-Test(wire_scan, packed_lists)
+Test(wire_read, packed_lists)
 {
 	static const char type[] = "common.v1.GetFilterSchemaRequest";
 	Common__V1__GetFilterSchemaRequest *r =
