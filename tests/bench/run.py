@@ -50,6 +50,11 @@ class Progress:
         if self.tty:
             print(f"\r\033[K[{self.done}/{self.steps}] {text}", end="", file=sys.stderr, flush=True)
 
+    def note(self, text):
+        """Within a step."""
+        if self.tty:
+            print(f"\r\033[K[{self.done}/{self.steps}] {text}", end="", file=sys.stderr, flush=True)
+
     def clear(self):
         if self.tty:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
