@@ -307,9 +307,11 @@ Test(funnel, timing_of_every_series)
 
 Test(funnel, late_rejections)
 {
-	check(OF("", AB ",{\"event\":{}}"), "events[2].event must have a kind or a filter",
+	check(OF("", AB ",{\"event\":{}}"),
+		"spec.events[2].event: event must have a kind or a filter",
 		"2024-01-01T00:00:00 a u");
-	check(OF("", EV("a") ",{}"), "events[1].event is required", "2024-01-01T00:00:00 a u");
+	check(OF("", EV("a") ",{}"), "spec.events[1].event: event is required",
+		"2024-01-01T00:00:00 a u");
 }
 
 /* Trails: long ones, in an unlucky order. */

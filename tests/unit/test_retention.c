@@ -218,8 +218,8 @@ Test(retention, weeks_start_on_sunday_and_months_on_the_first)
 Test(retention, late_rejections)
 {
 	check(Q("\"events\":[" EV("a") ",{\"event\":{}}]"),
-		"events[1].event must have a kind or a filter", T1);
-	check(Q("\"events\":[{}]"), "events[0].event is required", T1);
+		"spec.events[1].event: event must have a kind or a filter", T1);
+	check(Q("\"events\":[{}]"), "spec.events[0].event: event is required", T1);
 }
 
 Test(retention, many_persons_and_days)

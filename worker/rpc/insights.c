@@ -52,7 +52,7 @@ int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct 
 		kind++;
 	if (kind == n)
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
-			"spec.insight_type is not known, or has no session metrics");
+			"spec.insight_type: insight_type is not known, or has no session metrics");
 	scan_init(&scan, c);
 	result = compile_and_run(c, &scan, in, zone, out, kind);
 	scan_free(&scan);
