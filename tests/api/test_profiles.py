@@ -265,7 +265,7 @@ def test_tokens(_):
 def test_filters(_):
     p = Project()
     pro = p.identify("pro", {"plan": "pro", "score": 0.5, "vip": True, "n": {"x": "7"}, "dotted.key": 1})
-    free = p.identify("free", {"plan": "free", "score": "12", "note": "a%b"})
+    free = p.identify("free", {"plan": "free", "score": "12", "note": "a%b", "a.b": "dotted"})
     send(p, [event("pro", "2026-10-01T00:00:00Z", country="DE", browser="Firefox"),
              event("pro", "2026-10-02T00:00:00Z", country="FR"),
              event("free", "2026-10-02T00:00:00Z", country="DE"),
@@ -278,6 +278,7 @@ def test_filters(_):
             ([group(trait("plan", "IN", values=["pro", "free"]))], 1, {pro, free}),
             ([group(trait("plan", "IS_NOT_SET"))], 1, {someone}),
             ([group(trait("n.x", "GT", "6.5"))], 1, {pro}),
+            ([group(trait("a.b", "EQUALS", "dotted"))], 1, {free}),
             ([group(trait("score", "GTE", "0.5"))], 1, {pro, free}),
             ([group(trait("score", "NOT_BETWEEN", values=["0", "1"]))], 1, {free}),
             ([group(trait("vip", "GTE", "0.5"))], 1, set()),
