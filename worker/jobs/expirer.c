@@ -88,8 +88,8 @@ static int32_t day_of(int64_t ms)
 
 /* The segment's events that were stored and that nobody hides; false when it is damaged or
  * the arena is full. `day`: of all of them, or with NULL of each its own. */
-static bool list_events(struct work *w, const struct evseg *seg, int64_t place,
-	const int32_t *day, struct event_at **out, uint32_t *n)
+static bool list_events(struct work *w, const struct evseg *seg, int64_t place, const int32_t *day,
+	struct event_at **out, uint32_t *n)
 {
 	struct event_at *v = arena_array(&w->blob, seg->n, sizeof(*v));
 	const int64_t *times = NULL;
@@ -109,8 +109,7 @@ static bool list_events(struct work *w, const struct evseg *seg, int64_t place,
 }
 
 /* Drops the claims of a segment's events, or none of them when it cannot be read. */
-static int drop_claims(
-	struct work *w, const struct evseg *seg, int64_t place, const int32_t *day)
+static int drop_claims(struct work *w, const struct evseg *seg, int64_t place, const int32_t *day)
 {
 	struct event_at *v;
 	const uint8_t *ids;
@@ -132,8 +131,7 @@ static int drop_claims(
 /* Rows taken out of the inbox and forgotten, inside the transaction; -1. */
 static int take_inbox(struct work *w)
 {
-	struct q_retention_inbox_args args = {
-		w->e->project, TAKE_ROWS, TAKE_EVENTS, TAKE_BYTES};
+	struct q_retention_inbox_args args = {w->e->project, TAKE_ROWS, TAKE_EVENTS, TAKE_BYTES};
 	struct q_retention_inbox_row *rows;
 	int n;
 
@@ -153,14 +151,15 @@ static int take_inbox(struct work *w)
 	return n;
 }
 
-static bool open_segment(const struct q_retention_segments_row *row, struct evseg_part parts[2],
-	struct evseg *seg)
+static bool open_segment(
+	const struct q_retention_segments_row *row, struct evseg_part parts[2], struct evseg *seg)
 {
 	int32_t crcs[2] = {row->id_crc, row->who_crc};
 
 	if (row->n < 0 || !row->id_data.p || !row->who_data.p)
 		return false;
-	parts[0] = (struct evseg_part){PART_ID, SCOPE_AUTO, STR(""), (uint32_t)row->id_raw, row->id_data};
+	parts[0] = (struct evseg_part){
+		PART_ID, SCOPE_AUTO, STR(""), (uint32_t)row->id_raw, row->id_data};
 	parts[1] = (struct evseg_part){
 		PART_DISTINCT, SCOPE_AUTO, STR(""), (uint32_t)row->who_raw, row->who_data};
 	return evseg_of_parts(seg, row->id, (uint32_t)row->n, parts, 2, crcs);
@@ -220,8 +219,8 @@ static int take(struct work *w, int level)
 	n = levels[level](w);
 	patient(w);
 	if (n > 0 && w->claims &&
-		q_retention_dropped(&w->db,
-			&(struct q_retention_dropped_args){w->e->project, w->claims}) < 0)
+		q_retention_dropped(
+			&w->db, &(struct q_retention_dropped_args){w->e->project, w->claims}) < 0)
 		return -1;
 	return n;
 }
