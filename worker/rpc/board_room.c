@@ -22,8 +22,7 @@ enum {
 static int lock(struct call *c, struct board_tx *tx)
 {
 	struct q_dashboards_lock_row row;
-	int n = q_dashboards_lock(
-		&tx->db, &(struct q_dashboards_lock_args){c->who.project}, &row);
+	int n = q_dashboards_lock(&tx->db, &(struct q_dashboards_lock_args){c->who.project}, &row);
 
 	if (n == 0)
 		return call_fail_resource(c, "PROJECT_NOT_FOUND", "project", c->who.project_id,
@@ -77,8 +76,7 @@ static int check_room(struct call *c, struct board_tx *tx, const char *field)
 	struct q_dashboards_size_row row;
 	bool fits = true;
 
-	if (q_dashboards_size(
-		    &tx->db, &(struct q_dashboards_size_args){c->who.project}, &row) < 0)
+	if (q_dashboards_size(&tx->db, &(struct q_dashboards_size_args){c->who.project}, &row) < 0)
 		return call_fail_db(c, &tx->db);
 	/* who is beyond it, by an option that changed, may get out of it */
 	if (row.boards <= tx->before.boards && row.bytes <= tx->before.bytes)
