@@ -48,9 +48,8 @@ static const char *run(const char *json, const char *zone, const char *const *li
 	buf_init(&b, &kit_a);
 	for (uint32_t i = 0; i < n; i++) {
 		buf_z(&b, i ? "; " : "");
-		for (uint32_t k = 0; k < plan.n_breakdowns; k++)
-			buf_printf(&b, "%s%.*s%s", k ? "," : "[", STR_ARG(series[i].values[k]),
-				k + 1 < plan.n_breakdowns ? "" : "] ");
+		kit_put_tuple(&b, &plan, series[i].values);
+		buf_z(&b, plan.n_breakdowns ? " " : "");
 		for (uint32_t k = 0; k < series[i].n_cohorts; k++) {
 			buf_z(&b, k ? ", " : "");
 			put_cohort(&b, &series[i].cohorts[k]);

@@ -9,6 +9,12 @@
 #include "worker/insights/scan.h"
 #include "worker/insights/trends.h"
 
+/* Runs `answer`, which holds a kernel (made: there was memory for it), over s->plan on a scan
+ * thread; fold and finish as in scan.h. 0, or -1 after call_fail(). */
+int insight_run(struct call *c, struct scan *s, void *answer, bool made,
+	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg),
+	bool (*finish)(struct scan *s));
+
 int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 int insight_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 /* As many points of a message; NULL after call_fail(). */

@@ -129,12 +129,7 @@ int insight_funnel(struct call *c, struct scan *s, Insights__V1__QueryResponse *
 {
 	struct answer answer = {.kernel = funnel_new(s->plan)};
 
-	if (!answer.kernel)
-		return scan_no_memory(c);
-	s->kernel = &answer;
-	s->fold = fold;
-	s->finish = finish;
-	if (scan_run(s, c) < 0)
+	if (insight_run(c, s, &answer, answer.kernel != NULL, fold, finish) < 0)
 		return -1;
 	return put(c, &answer, s->plan, out);
 }

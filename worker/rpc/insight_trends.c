@@ -116,12 +116,7 @@ int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *
 {
 	struct run run = {.kernel = trends_new(s->plan)};
 
-	if (!run.kernel)
-		return scan_no_memory(c);
-	s->kernel = &run;
-	s->fold = fold_trends;
-	s->finish = finish_trends;
-	if (scan_run(s, c) < 0)
+	if (insight_run(c, s, &run, run.kernel != NULL, fold_trends, finish_trends) < 0)
 		return -1;
 	return insight_put_trends(c, s->plan, run.series, run.n, out);
 }

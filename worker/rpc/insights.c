@@ -25,6 +25,18 @@ static const struct {
 	{TYPE(MAP), false, insight_top_k},
 };
 
+int insight_run(struct call *c, struct scan *s, void *answer, bool made,
+	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg),
+	bool (*finish)(struct scan *s))
+{
+	if (!made)
+		return scan_no_memory(c);
+	s->kernel = answer;
+	s->fold = fold;
+	s->finish = finish;
+	return scan_run(s, c);
+}
+
 static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
 	struct str zone, Insights__V1__QueryResponse *out, size_t kind)
 {
