@@ -67,6 +67,30 @@ static int run_check(struct args *a)
 	return code;
 }
 
+/* To every command --help is a bad command line, which it answers with a good one: that is
+ * all that is asked for here. No settings are read, which may be what somebody looks for. */
+static int run_help(const struct command *c, struct args *a)
+{
+	int code;
+
+	a->rest[1] = a->rest[a->rest_count - 1];
+	a->rest[a->rest_count = 2] = NULL;
+	a->config = "/dev/null";
+	a->override_count = 0;
+	if (dup2(STDOUT_FILENO, STDERR_FILENO) < 0 || !place_options(a))
+		return 1;
+	code = c ? c->run(a) : worker_cli(a->command, a->rest_count, a->rest);
+	if (code == -1)
+		fprintf(stderr, "pugd: unknown command %s; see pugd help\n", a->command);
+	return code == 2 ? 0 : code == -1 ? 2 : code;
+}
+
+static bool wants_help(const struct args *a)
+{
+	return a->rest_count > 1 && (strcmp(a->rest[a->rest_count - 1], "--help") == 0 ||
+					    strcmp(a->rest[a->rest_count - 1], "-h") == 0);
+}
+
 static bool is_child(int argc, char **argv)
 {
 	return argc > 1 && (strcmp(argv[1], "--worker") == 0 || strcmp(argv[1], "--keeper") == 0);
@@ -84,6 +108,10 @@ int main(int argc, char **argv)
 		return c->run_raw(argc - 2, argv + 2);
 	if (!args_parse(&args, argc, argv))
 		return 2;
+	if (strcmp(args.command, "run") == 0 && wants_help(&args))
+		return cli_find("help")->run(&args);
+	if (wants_help(&args))
+		return run_help(c, &args);
 	if (c)
 		return c->run == cli_check ? run_check(&args) : c->run(&args);
 	if (strcmp(args.command, "run") == 0) {

@@ -33,21 +33,28 @@ struct loop_chore {
 
 /* NULL on failure (errno). */
 struct loop *loop_new(void);
+/* NULL is fine. What was posted and has not run is forgotten; watched descriptors stay open,
+ * they are their owners'. */
 void loop_free(struct loop *l);
-/* 0 or -errno. Events are level-triggered EPOLL* bits. */
+/* 0 or -errno. Events are level-triggered EPOLL* bits. `io` is the caller's and must stay where
+ * it is until loop_del(), which comes before its fd is closed. */
 int loop_add(struct loop *l, struct loop_io *io, uint32_t events);
 int loop_mod(struct loop *l, struct loop_io *io, uint32_t events);
 /* Also drops events of this turn that were not delivered yet. */
 void loop_del(struct loop *l, struct loop_io *io);
+/* Once, that long after the time of this turn (loop_now_ms()); an armed timer is moved. `t` is
+ * the caller's and must stay where it is while armed. */
 void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_ms);
+/* One that is not armed is left as it is. */
 void loop_timer_stop(struct loop *l, struct loop_timer *t);
 void loop_chore(struct loop *l, struct loop_chore *ch);
-/* From any thread: fn(arg) runs on the loop soon. 0 or -ENOMEM. */
+/* From any thread: fn(arg) runs on the loop soon, in the order of posting. 0 or -ENOMEM. */
 int loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 /* Until loop_stop(); `tick` (may be NULL) runs once a turn, at least every second. */
 void loop_run(struct loop *l, void (*tick)(void *arg), void *arg);
 /* One turn that waits at most most_ms (tests, start-up). */
 void loop_once(struct loop *l, uint64_t most_ms);
+/* From the loop's own thread: loop_run() returns after this turn. */
 void loop_stop(struct loop *l);
 /* CLOCK_MONOTONIC in ms, read once a turn. */
 uint64_t loop_now_ms(const struct loop *l);

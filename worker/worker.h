@@ -44,6 +44,7 @@ struct worker {
 	struct job_state *jobs;    /* of the keeper, jobs/jobs.c; else NULL */
 	struct mailer *mailer;     /* of the keeper, jobs/mail.c; else NULL */
 	int32_t erased;            /* of the keeper: project that jobs/erase.c was at last */
+	int32_t expired;           /* of the keeper: project that jobs/retention.c was at last */
 	unsigned test_mails;       /* being sent (rpc/emailproviders.c) */
 	const struct pb_methods *methods;
 	int ctl_fd;                     /* to the master; EOF means the master died */

@@ -26,6 +26,10 @@ int cli_check(struct args *a)
 	struct options o;
 	bool ok;
 
+	if (a->rest_count > 1) {
+		fprintf(stderr, "usage: pugd check [--config FILE] [-o KEY=VALUE]...\n");
+		return 2;
+	}
 	config_report_init(&r);
 	config_load(&o, a, &r);
 	config_credentials(&o, &r);

@@ -304,6 +304,9 @@ static bool start_master(struct dev *d)
 	return d->master > 0 || dev_fail("fork: %s", strerror(errno));
 }
 
+#define USAGE \
+	"usage: pugd dev [--data DIR] [--port N] [--seed EVENTS] [--config FILE] [-o KEY=VALUE]..."
+
 static bool parse_number(const char *text, long max, long *out)
 {
 	uint64_t n;
@@ -335,9 +338,7 @@ static bool parse_args(struct dev *d, int argc, char **argv, const char **data)
 		else if (strcmp(argv[i], "-o") == 0 && d->n_overrides < MAX_OVERRIDES)
 			overrides[d->n_overrides++] = argv[i + 1];
 		else
-			return dev_fail("bad option %s %s; usage: pugd dev [--data DIR] [--port N] "
-					"[--seed EVENTS] [--config FILE] [-o KEY=VALUE]...",
-				argv[i], value);
+			return dev_fail("bad option %s %s; " USAGE, argv[i], value);
 	}
 	d->port = (int)port;
 	if (!d->config)
@@ -423,6 +424,9 @@ int cli_dev(int argc, char **argv)
 	static struct dev d = {.listen_fd = -1, .listen6_fd = -1, .notify_fd = -1};
 	const char *data = ".pug";
 	sigset_t set;
+	if (argc > 0 &&
+		(strcmp(argv[argc - 1], "--help") == 0 || strcmp(argv[argc - 1], "-h") == 0))
+		return puts(USAGE) < 0 ? 1 : 0;
 	if (!parse_args(&d, argc, argv, &data) || !make_folders(&d, data))
 		return 2;
 	/* Children inherit the block, dev_spawn() lifts it: no signal is lost before serve(). */

@@ -1,4 +1,27 @@
--- Dashboards, tiles and links. Whoever changes a dashboard or its tiles holds its row.
+-- Dashboards, tiles and links. Whoever changes a dashboard or its tiles holds its row, and
+-- whoever may make them larger holds the project's before that.
+
+-- name: dashboards_lock :one
+-- lane: tx
+-- params: project int4
+-- columns: project int4
+-- No row: the project is gone. Ingestion and sign-in do not wait for it.
+SELECT num FROM pugd.projects WHERE num = $1 AND deleted_at IS NULL FOR NO KEY UPDATE;
+
+-- name: dashboards_size :one
+-- lane: tx
+-- params: project int4
+-- columns: boards int4, rows int8, bytes int8
+-- What List would show: dashboards, these and tiles together, and bytes of all texts.
+SELECT count(*)::int4, (count(*) + coalesce(sum(t.tiles), 0))::int8,
+  coalesce(sum(octet_length(d.display_name) + octet_length(d.description) + t.bytes), 0)::int8
+FROM pugd.dashboards d
+CROSS JOIN LATERAL (
+  SELECT count(*) AS tiles, coalesce(sum(octet_length(t.display_name) +
+    octet_length(t.description) + octet_length(t.body)), 0) AS bytes
+  FROM pugd.dashboard_tiles t WHERE t.dashboard = d.id
+) t
+WHERE d.project = $1;
 
 -- name: dashboard_create :one
 -- params: id text, project int4, display_name text, description text, time_range int4, granularity int4

@@ -144,11 +144,38 @@ SELECT alias_id, profile_id FROM pugd.aliases WHERE project = $1;
 -- params: project int4, paths text[]
 -- columns: person text, path int4, kind text, value text?
 -- unbounded: streamed; one row a live profile and path
--- The traits that profile filters name; dots descend.
+-- The traits that profile filters name. Keys may hold dots themselves, and dots descend into
+-- objects (never into lists): first the key as it stands, then with every dot descending, then
+-- any other way, longer keys first. That last one is rare and slow, and bounded by the keys of
+-- the profile; it is left out where not even a first key of it is there.
+WITH paths AS (
+  SELECT t.path, t.no, s.steps, cardinality(s.steps) > 1 AS nested,
+    t.path ~ '(^|[.])-?[0-9]+([.]|$)' AS numbers, -- which would be places in a list
+    ARRAY(SELECT array_to_string(s.steps[:n], '.')
+          FROM generate_series(1, cardinality(s.steps) - 1) n) AS heads
+  FROM unnest($2::text[]) WITH ORDINALITY AS t (path, no)
+  CROSS JOIN LATERAL (SELECT string_to_array(t.path, '.') AS steps) s
+)
 SELECT p.id, (t.no - 1)::int4, jsonb_typeof(v.j), v.j #>> '{}'
 FROM pugd.profiles p
-CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS t (path, no)
-CROSS JOIN LATERAL (SELECT p.properties #> string_to_array(t.path, '.') AS j) v
+CROSS JOIN paths t
+CROSS JOIN LATERAL (
+  SELECT CASE
+    WHEN p.properties ? t.path THEN p.properties -> t.path
+    WHEN NOT t.nested OR NOT p.properties ?| t.heads THEN NULL
+    WHEN NOT t.numbers AND p.properties #> t.steps IS NOT NULL THEN p.properties #> t.steps
+    ELSE (
+      WITH RECURSIVE way (j, rest, taken) AS (
+        SELECT p.properties, t.steps, '{}'::int[]
+        UNION ALL
+        SELECT w.j -> array_to_string(w.rest[:n], '.'), w.rest[n + 1:], w.taken || n
+        FROM way w CROSS JOIN generate_series(1, cardinality(w.rest)) n
+        WHERE jsonb_typeof(w.j) = 'object' AND w.j ? array_to_string(w.rest[:n], '.')
+      )
+      SELECT w.j FROM way w WHERE w.rest = '{}'
+      ORDER BY cardinality(w.taken) = cardinality(t.steps) DESC, w.taken DESC LIMIT 1)
+    END AS j
+) v
 WHERE p.project = $1 AND p.deleted_at IS NULL AND v.j IS NOT NULL;
 
 -- name: scan_properties :many

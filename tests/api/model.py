@@ -179,11 +179,23 @@ class Event:
                 if v != "" or not (k in PROMOTED or k == "$mobile")}
 
 
+def trait_ways(v, steps, taken):
+    """Every way in which a dotted path can be read: (how many steps each key took, value)."""
+    if not steps:
+        yield taken, v
+    elif isinstance(v, dict):
+        for n in range(1, len(steps) + 1):
+            key = ".".join(steps[:n])
+            if key in v:
+                yield from trait_ways(v[key], steps[n:], taken + (n,))
+
+
 def trait(properties, path):
-    """(text, number) of a trait; dots descend."""
-    v = properties
-    for step in path.split("."):
-        v = v.get(step) if isinstance(v, dict) else None
+    """(text, number) of a trait; dots descend, but for those that belong to a key."""
+    ways = list(trait_ways(properties, path.split("."), ()))
+    steps = path.count(".") + 1
+    # The key as it stands, then a dot a level, then whatever has longer keys earlier.
+    _, v = max(ways, key=lambda way: (way[0] == (steps,), len(way[0]) == steps, way[0]), default=(None, None))
     if v is None or isinstance(v, (dict, list)):
         return ("", None) if not isinstance(v, list) else ("[...]", None)
     return value_text(v), value_number(v)

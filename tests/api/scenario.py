@@ -34,7 +34,7 @@ INTS = [0, 1, 2, 5, 42, -5, -1, 100, 2**53, 2**53 + 1, 2**63 - 1, -2**63, 10**18
 DOUBLES = [0.5, 1.0, 2.5, -0.0, 42.0, 1e21, 1e20, 123456789012345680000.0, 1e-6, 1e-7, 1.5e-7, 5e-324,
            1.7976931348623157e308, 0.1, 123456789.123, 1e22, 1e16, -2.5, 9.999999e20, 0.000001234]
 AGGREGATIONS = ["TOTAL", "UNIQUE_USERS", "PER_USER_AVG", "SUM", "AVG", "MIN", "MAX", "UNSPECIFIED"]
-TRAITS = ["plan", "age", "n.x", "vip", "tags", "n", "none", "score"]
+TRAITS = ["plan", "age", "n.x", "vip", "tags", "n", "none", "score", "n.x.y", "a.b", "a.b.c", "a.0", "tags.0"]
 OPERATORS = ["EQUALS", "NOT_EQUALS", "CONTAINS", "NOT_CONTAINS", "IS_SET", "IS_NOT_SET", "LTE", "GTE", "LT",
              "GT", "IN", "NOT_IN", "BETWEEN", "NOT_BETWEEN"]
 
@@ -137,8 +137,11 @@ class Maker:
         every = {"plan": r.choice(["gold", "silver", "", "2026-01-01", "42"]),
                  "age": r.choice([1, 42, 2.5, 1e21, 1e-7, -3, "42", "1e2", "x", 2**53 + 1, None]),
                  "n": {"x": r.choice(["deep", 5, True, None, {"y": 1}])}, "vip": r.choice([True, False]),
-                 "tags": r.choice([["a", "b"], []]), "score": r.choice([0, 0.5, 1.0, 100])}
-        return {k: every[k] for k in self.some(list(every), 0, 6)}
+                 "tags": r.choice([["a", "b"], []]), "score": r.choice([0, 0.5, 1.0, 100]),
+                 "n.x": r.choice(["flat", 6, None, {"y": 2}]), "a.b": r.choice(["gold", 7, {"c": "silver"}]),
+                 "a": r.choice([{"b": {"c": 3}}, {"b": "42", "b.c": "gold"}, {"0": "plan"}, ["x"], 5]),
+                 "a.b.c": r.choice(["gold", None])}
+        return {k: every[k] for k in self.some(list(every), 0, 8)}
 
     def value(self, key):
         r = self.r

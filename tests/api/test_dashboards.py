@@ -6,7 +6,7 @@ import sys
 import pug
 import protos
 import test_accounts
-from boards import BOARDS, DEFAULTS, RELEASED, XID, names, project, team, text, trend, without
+from boards import BOARDS, Board, DEFAULTS, RELEASED, XID, names, project, team, text, trend, without
 from people import at_once, database
 from test_accounts import PROJECTS, fails
 
@@ -102,6 +102,44 @@ def test_rules(_):
     # The cap of a window is not looked at before it is asked for.
     board.put(trend(), defaultTimeRange="TIME_RANGE_PRESET_LAST_365_DAYS",
               defaultGranularity="GRANULARITY_MINUTE")
+
+
+def test_a_project_has_no_more_than_list_can_show(_):
+    p = project()
+    with database() as db:
+        num = db.one("SELECT num FROM pugd.projects WHERE id = $1", p.id)
+        db.query("INSERT INTO pugd.dashboards (id, project, display_name, time_range, granularity) "
+                 "SELECT lpad(n::text, 20, '0'), $1, 'x', 1, 1 FROM generate_series(1, 999) n", num)
+    last = p.make()
+    answer = p.fails(429, "RESOURCE_EXHAUSTED", "Create", {"displayName": "one more"})
+    assert answer["message"].startswith("display_name: ") and "1000" in answer["message"], answer
+    assert len(p.listed()) == 1000 and len(last.put(text())["tiles"]) == 1
+    p.ok("Delete", {"id": last.id})
+    p.make()
+
+
+def test_large_dashboards(_):
+    """Whatever is accepted can be listed: plain texts, those that grow as JSON, and questions."""
+    filters = [{"property": "a", "operator": "FILTER_OPERATOR_IN", "values": [""] * 50}] * 20
+    groups = {"filterGroups": [{"filters": filters}] * 20}
+    cases = ([text("x" * 90000)] * 40, 2), ([text("\1" * 90000)] * 7, 2), ([trend(**groups)] * 10, 1)
+    for tiles, least in () if P.slow else cases:  # sanitizers take longer for a call than a loop may stand still
+        p, n = project(), 0
+        while n < 30:
+            status, answer, _ = P.call(BOARDS + "Upsert", p.make().request(*tiles), token=team().member.token, project=p.id)
+            if status != 200:
+                break
+            n += 1
+        assert status == 429, (n, status)
+        assert answer["code"] == "resource_exhausted" and answer["message"].startswith("tiles: "), answer
+        listed = p.listed()
+        assert n >= least and [len(d.get("tiles", [])) for d in listed] == [len(tiles)] * n + [0], n
+        print(f"{n} dashboards of {len(tiles)} tiles")
+        # There is a way back, and small changes are still possible.
+        first = Board(p, listed[0])
+        assert len(first.put(*listed[0]["tiles"][1:])["tiles"]) == len(tiles) - 1
+        assert first.update(isPublic=True)["shareId"]
+        first.put(text())
 
 
 def test_update(_):

@@ -51,6 +51,19 @@ def accounts(email):
     return P.psql(f"SELECT id FROM pugd.customers WHERE lower(email) = lower('{email}')")
 
 
+def test_every_command_says_how_it_is_called(_):
+    """On standard output, whatever the settings are; those of the master: tests/master/test_commands.py."""
+    listed = subprocess.run([P.binary, "help"], capture_output=True, text=True, check=True).stdout
+    for words in ("admin create", "export", "import", "mail", "mail list", "migrate", "profile restore", "retention",
+                  "seal", "seed", "sessions revoke", "verify"):
+        for flag in ("--help", "-h"):
+            said = subprocess.run([P.binary, *words.split(), "--config", "/nonexistent", flag],
+                                  capture_output=True, text=True, timeout=20, check=False)
+            assert said.returncode == 0 and said.stdout.startswith("usage: pugd ") and not said.stderr, said
+        assert f"pugd {words}" in said.stdout and f"\n  {words.split()[0]} " in listed, said.stdout
+    assert subprocess.run([P.binary, "fly", "--help"], capture_output=True, check=False).returncode == 2
+
+
 def test_admin_create(_):
     email = address()
     code, out, err = create(email, "--name", "Zoë", "--org", "Hundehütte")

@@ -9,6 +9,7 @@ and random projects against a naive model (naive_points.py).
 import argparse
 import datetime
 import json
+import math
 import os
 import random
 import sys
@@ -252,9 +253,33 @@ def test_rules_name_the_field(_):
                          "filter_groups[0].filters")):
         answer = fails(400, "INVALID_ARGUMENT", USERS, body, key=p.prv)
         assert field in answer["message"], (body, answer)
-    for events in ([any_event, {"event": {"kind": "a"}}], [{}]):
+    empty = {"event": {"kind": "a"}}, any_event
+    for events, where in ((list(empty), "events[1].event: event "), ([{}], "events[0].event: event ")):
         answer = fails(400, "INVALID_INSIGHT_QUERY", USERS, {"timeRange": WINDOW, "events": events}, key=p.prv)
-        assert "events" in answer["message"], answer
+        assert answer["message"].startswith(where), answer
+    for events, where in (([{"event": {"kind": "a"}, "aggregation": "AGGREGATION_TYPE_TOTAL"}, any_event],
+                           "spec.events[1].event: event "), ([{}], "spec.events[0].event: event ")):
+        answer = fails(400, "INVALID_INSIGHT_QUERY", QUERY,
+                       {**base, "spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION", "events": events}}, key=p.prv)
+        assert answer["message"].startswith(where), answer
+
+
+def test_sums_stay_finite(_):
+    """What no double holds is the largest one; what comes back into the range is right."""
+    p, most = Project(), sys.float_info.max
+    for kind, numbers in (("up", [1e308] * 3), ("down", [-1e308] * 3), ("back", [1e308, 1e308, -1e308])):
+        p.send([seen("u", kind=kind, amt=n) for n in numbers])
+    for metric, want in (("SUM", {"up": most, "down": -most, "back": 1e308}),
+                         ("AVG", {"up": 1e308, "down": -1e308, "back": 1e308 / 3})):
+        metric = {"metricProperty": "amt", **top("EVENT_KIND", metric)}
+        got = {r["dimensionValue"]: r["value"] for r in rows(p, topK=metric)}
+        assert set(got) == set(want) and all(math.isclose(got[k], want[k], rel_tol=1e-12) for k in want), got
+    by_sum = {"event": {}, "aggregation": "AGGREGATION_TYPE_SUM", "aggregationProperty": "amt"}
+    for kind in ("TRENDS", "SEGMENTATION"):
+        got = p.query({"insightType": "INSIGHT_TYPE_" + kind, "events": [
+            {**by_sum, "event": {"kind": "up"}}]}, DAY1, DAY1 + datetime.timedelta(days=1))
+        total = got["segmentation"]["total"] if "segmentation" in got else got["trends"]["series"][0]["points"][0]["value"]
+        assert total == most, got
 
 
 def test_memory_has_a_cap(variant):

@@ -212,6 +212,13 @@ def test_not_found(_):
         info = next(d for d in answer["details"] if d["type"] == "google.rpc.ResourceInfo")
         raw = base64.b64decode(info["value"] + "==")
         assert raw == b"\x0a\x07profile\x12" + bytes([len(name)]) + name, raw
+    # What cannot be an id comes back cut, at a whole character.
+    for sent, head in (("x" * 5000, b"x" * 512), ("é" * 300, b"\xc3\xa9" * 256), ("x" + "é" * 300, b"x" + b"\xc3\xa9" * 255)):
+        answer = fails(404, "PROFILE_NOT_FOUND", GET, {"id": sent}, key=p.private)
+        info = next(d for d in answer["details"] if d["type"] == "google.rpc.ResourceInfo")
+        raw = base64.b64decode(info["value"] + "==")
+        assert raw.endswith(b"\x12" + bytes([len(head) & 127 | 128, len(head) >> 7]) + head), raw
+        assert len(answer["message"]) < 200, answer
     for path, body in ((GET, {}), (GET, {"id": ""}), (S + "GetByExternalId", {})):
         fails(400, "INVALID_ARGUMENT", path, body, key=p.private)
     fails(403, "PERMISSION_DENIED", GET, {"id": "u1"}, key=p.public)
@@ -258,7 +265,7 @@ def test_tokens(_):
 def test_filters(_):
     p = Project()
     pro = p.identify("pro", {"plan": "pro", "score": 0.5, "vip": True, "n": {"x": "7"}, "dotted.key": 1})
-    free = p.identify("free", {"plan": "free", "score": "12", "note": "a%b"})
+    free = p.identify("free", {"plan": "free", "score": "12", "note": "a%b", "a.b": "dotted"})
     send(p, [event("pro", "2026-10-01T00:00:00Z", country="DE", browser="Firefox"),
              event("pro", "2026-10-02T00:00:00Z", country="FR"),
              event("free", "2026-10-02T00:00:00Z", country="DE"),
@@ -271,6 +278,7 @@ def test_filters(_):
             ([group(trait("plan", "IN", values=["pro", "free"]))], 1, {pro, free}),
             ([group(trait("plan", "IS_NOT_SET"))], 1, {someone}),
             ([group(trait("n.x", "GT", "6.5"))], 1, {pro}),
+            ([group(trait("a.b", "EQUALS", "dotted"))], 1, {free}),
             ([group(trait("score", "GTE", "0.5"))], 1, {pro, free}),
             ([group(trait("score", "NOT_BETWEEN", values=["0", "1"]))], 1, {free}),
             ([group(trait("vip", "GTE", "0.5"))], 1, set()),
@@ -292,7 +300,8 @@ def test_filters(_):
     for bad in (auto("$country", "GT", "1"), auto("$url", "IS_SET"), auto("$browser", "BETWEEN", values=["1", "2"]),
                 trait("x", "IS_SET", source="PROPERTY_SOURCE_CUSTOM")):
         body = {"filterGroups": [group(bad)]}
-        fails(400, "INVALID_PROFILE_FILTER", S + "List", body, key=p.private)
+        answer = fails(400, "INVALID_PROFILE_FILTER", S + "List", body, key=p.private)
+        assert answer["message"].startswith("filter_groups[0].filters[0]."), answer
         _, end, _, _ = read_stream(p.private, body)
         assert reason(end["error"]) == "INVALID_PROFILE_FILTER", end
     for bad in (group(), group(trait("plan", "EQUALS")), group(trait("a b", "IS_SET")), group({"property": "x"})):

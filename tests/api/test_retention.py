@@ -8,10 +8,13 @@ import sys
 import time
 import uuid
 
+import people
 import pug
+import test_accounts
 
 P = None
 AUTH, EVENTS = "/auth.v1.AuthService/", "/events.v1.EventsService/BatchCreate"
+PROFILES = "/profiles.v1.ProfilesService/"
 NOW = datetime.datetime.now(datetime.timezone.utc)
 
 
@@ -146,6 +149,36 @@ def test_sealed_days(_):
     assert len(shown(key)) == 13 and command("verify")[0] == 0, "what was erased does not come back"
 
 
+def test_erased_stay_erased(_):
+    """A retention forgets ids with their events, but not those of erased persons (D20)."""
+    name, key = project()
+    num = P.psql(f"SELECT num FROM pugd.projects WHERE id = '{name}'")[0][0]
+    sent = {who: [event(n, who) for n in (2, 20, 21, 30, 300)] for who in ("gone", "hidden", "other")}
+    for half in (slice(0, None, 2), slice(1, None, 2)):  # sealed, and waiting
+        assert command("seal")[0] == 0
+        P.ok(EVENTS, {"events": [e for of in sent.values() for e in of[half]]}, key=key)
+    done = lambda r: P.ok(PROFILES + "GetDeletionRequest", {"requestId": r}, key=key)["status"].endswith("COMPLETED")
+    first = P.ok(PROFILES + "Delete", {"id": "gone"}, key=key)["requestId"]
+    people.until(lambda: done(first))
+    with people.database() as db:  # a transaction from before holds erasure up
+        db.query("BEGIN; SELECT pg_current_xact_id()")
+        second = P.ok(PROFILES + "Delete", {"id": "hidden"}, key=key)["requestId"]
+        command("retention", "--project", name, "--days", "10")
+        for table in ("inbox", "segment"):
+            until(f"pugd.{table} WHERE project = {num} AND tmax < extract(epoch FROM now() - interval '11 days') * 1000", 0)
+        assert not done(second)
+        db.query("ROLLBACK")
+    people.until(lambda: done(second))
+    until(f"pugd.event_seen WHERE project = {num}", 5 + 5 + 1)
+    assert command("retention", "--project", name, "--off")[0] == 0
+    assert shown(key) == [sent["other"][0]["eventId"]]
+    answer = P.ok(EVENTS, {"events": [e for of in sent.values() for e in of]}, key=key)
+    assert (answer["accepted"], answer["eventsCreated"]) == (15, 4), answer
+    assert shown(key) == sorted(e["eventId"] for e in sent["other"]), "who was erased stays erased"
+    code, out, err = command("verify")
+    assert code == 0, (out, err)
+
+
 def test_list_and_arguments(_):
     name, _ = project()
     code, out, _ = command("retention")
@@ -164,6 +197,7 @@ def test_list_and_arguments(_):
 
 
 if __name__ == "__main__":
-    tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_")]
+    tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and callable(f)]
     with pug.Pug("asan" if "asan" in sys.argv else "test") as P:
+        test_accounts.P = P
         sys.exit(pug.main(tests))

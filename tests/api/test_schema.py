@@ -134,6 +134,14 @@ def test_traits_of_profiles(_):
     assert values(p.private, "vip", "PROFILE") == ["true"]
     assert values(p.private, "address", "PROFILE") == values(p.private, "none", "PROFILE") == []
     assert values(p.private, "plan") == []  # a trait is no property
+    # Whatever the list of keys names can be asked for, dots in keys or not.
+    p.identify("four", {"utm.source": "ad", "a.b": {"c": "one"}, "o": {"x.y": "two", "0": "three"}})
+    for path, text in (("utm.source", "ad"), ("a.b.c", "one"), ("o.x.y", "two"), ("o.0", "three")):
+        assert path in schema(p.private)[3] and values(p.private, path, "PROFILE") == [text], path
+    # The key as it stands first; lists have no keys.
+    p.identify("five", {"home.city": "Oslo", "home": {"city": "Bergen"}})
+    assert values(p.private, "home.city", "PROFILE") == ["Oslo"]
+    assert values(p.private, "tags.0", "PROFILE") == []
     p.identify("two", {"plan": "gold"})
     assert values(p.private, "plan", "PROFILE") == ["gold"]
     P.psql(f"UPDATE pugd.profiles SET deleted_at = now() WHERE id = '{one}'")
@@ -236,17 +244,19 @@ def type_of(v):
 
 
 def summary(sightings, allowed, limit):
-    """{name: (count, last, type)} of [(name, type, ms)], one a bearer; see schema()."""
+    """{name: (count, last, type)} of [(name, type, ms)], one a bearer, or with bearers; see schema()."""
     found = collections.defaultdict(list)
-    for name, kind, ms in sightings:
+    bearers = collections.defaultdict(set)
+    for i, (name, kind, ms, *bearer) in enumerate(sightings):
         found[name].append((kind, ms))
+        bearers[name].add(bearer[0] if bearer else i)
     out = {}
     for name, of in found.items():
         last = {}
         for kind, ms in of:
             last[kind] = max(ms, last.get(kind, ms))
         types = ["STRING", "INTEGER", "FLOAT", "BOOLEAN", "DATETIME", "OTHER", ""]
-        out[name] = (len(of), max(last.values()), min(last, key=lambda k: (last[k], types.index(k))))
+        out[name] = (len(bearers[name]), max(last.values()), min(last, key=lambda k: (last[k], types.index(k))))
     out = {n: v for n, v in out.items() if not allowed or v[2] in allowed}
     return dict(sorted(out.items(), key=lambda x: (-x[1][0], x[0].encode()))[:limit])
 
@@ -270,7 +280,8 @@ def naive_schema(truth, updated, kind, allowed):
     if not allowed or "STRING" in allowed:
         autos.update({k: (0, False, "STRING") for k in sorted(model.PROMOTED) if k not in autos})
     customs = [(k, type_of(v), e.ms) for e in scope for k, v in e.props.items() if not k.startswith("$")]
-    traits = [(path, of, updated[i]) for i, (_, properties) in truth.profiles.items()
+    # one profile may spell a path in two ways
+    traits = [(path, of, updated[i], i) for i, (_, properties) in truth.profiles.items()
               for path, of in paths(properties)]
     return [summary([(e.kind, "", e.ms) for e in events], None, 1000), autos, summary(customs, allowed, 500),
             summary(traits, allowed, 500)]

@@ -104,6 +104,14 @@ def test_commands():
     expect("quarantine clear" in run("help").stdout, "help")
     expect(run("fly", "-o", "user=x").returncode == 2, "unknown command")
     expect(run("--bogus").returncode == 2, "unknown option starts nothing")
+    # Each says how it is called, whatever the settings are; on standard output, as asked.
+    for words in ("status", "quarantine", "quarantine clear", "options", "check", "dev"):
+        for flag in ("--help", "-h"):
+            said = run(*words.split(), "--config", "/nonexistent", flag)
+            expect(said.returncode == 0 and said.stdout.startswith("usage: pugd ") and not said.stderr, said)
+            expect(words.split()[0] in said.stdout, said)
+    expect(run("run", "--help").stdout == run("--help").stdout == run("help").stdout, "help of run")
+    expect(run("fly", "--help").returncode == 2 and run("check", "now").returncode == 2, "still refused")
     absent = run("status", "--admin", "unix:/nonexistent/admin.sock")
     expect(absent.returncode == 1 and "cannot reach a running pugd" in absent.stderr, absent)
 

@@ -195,6 +195,15 @@ static void kit_put_time(struct buf *b, int64_t ms)
 	buf_z(b, text);
 }
 
+/* "[a,b]", or nothing without breakdowns. */
+__attribute__((unused)) static void kit_put_tuple(
+	struct buf *b, const struct plan *plan, const struct str *values)
+{
+	for (uint32_t k = 0; k < plan->n_breakdowns; k++)
+		buf_printf(b, "%s%.*s", k ? "," : "[", STR_ARG(values[k]));
+	buf_z(b, plan->n_breakdowns ? "]" : "");
+}
+
 /* "kind[a,b]: 01-01=3 01-02=1; ..." */
 static const char *kit_series(
 	const struct plan *plan, const struct trend_series *series, uint32_t n)
@@ -206,9 +215,8 @@ static const char *kit_series(
 		char number[NUMBER_TEXT];
 
 		buf_printf(&b, "%s%.*s", i ? "; " : "", STR_ARG(series[i].kind));
-		for (uint32_t k = 0; k < plan->n_breakdowns; k++)
-			buf_printf(&b, "%s%.*s", k ? "," : "[", STR_ARG(series[i].values[k]));
-		buf_z(&b, plan->n_breakdowns ? "]:" : ":");
+		kit_put_tuple(&b, plan, series[i].values);
+		buf_c(&b, ':');
 		for (uint32_t k = 0; k < series[i].n_points; k++) {
 			buf_c(&b, ' ');
 			kit_put_time(&b, series[i].points[k].time_ms);

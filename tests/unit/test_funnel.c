@@ -48,9 +48,8 @@ static const char *run(const char *json, const char *const *lines)
 	buf_init(&b, &kit_a);
 	for (uint32_t i = 0; i < n; i++) {
 		buf_z(&b, i ? "; " : "");
-		for (uint32_t k = 0; k < plan.n_breakdowns; k++)
-			buf_printf(&b, "%s%.*s%s", k ? "," : "[", STR_ARG(series[i].values[k]),
-				k + 1 < plan.n_breakdowns ? "" : "] ");
+		kit_put_tuple(&b, &plan, series[i].values);
+		buf_z(&b, plan.n_breakdowns ? " " : "");
 		for (uint32_t k = 0; k < plan.n_events; k++) {
 			buf_printf(&b, "%s%llu", k ? " " : "",
 				(unsigned long long)series[i].totals[k]);
@@ -307,9 +306,11 @@ Test(funnel, timing_of_every_series)
 
 Test(funnel, late_rejections)
 {
-	check(OF("", AB ",{\"event\":{}}"), "events[2].event must have a kind or a filter",
+	check(OF("", AB ",{\"event\":{}}"),
+		"spec.events[2].event: event must have a kind or a filter",
 		"2024-01-01T00:00:00 a u");
-	check(OF("", EV("a") ",{}"), "events[1].event is required", "2024-01-01T00:00:00 a u");
+	check(OF("", EV("a") ",{}"), "spec.events[1].event: event is required",
+		"2024-01-01T00:00:00 a u");
 }
 
 /* Trails: long ones, in an unlucky order. */

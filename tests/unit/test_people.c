@@ -1,4 +1,5 @@
 /* Who an id is (D60), interned strings, sets and sums. */
+#include <float.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include "worker/insights/tally.h"
@@ -94,6 +95,36 @@ Test(people, sums_do_not_depend_on_the_order)
 	cr_assert_float_eq(tally_value(&halves, AGG_SUM), 10.251, 1e-12);
 	cr_assert_eq(tally_value(&halves, AGG_MIN), -1e16);
 	cr_assert_eq(tally_value(&halves, AGG_MAX), 1e16);
+}
+
+static double sum_of(const double *v, int n, enum plan_agg agg, bool halves)
+{
+	struct tally t = {0}, part = {0};
+
+	for (int i = 0; i < n; i++)
+		tally_number(halves && i >= n / 2 ? &part : &t, v[i]);
+	tally_merge(&t, &part);
+	return tally_value(&t, agg);
+}
+
+Test(people, sums_stay_finite)
+{
+	static const double large[] = {1e308, 1e308, -1e308, 3};
+	static const double most[] = {1e308, 1e308, 1e308, 1e308};
+	static const double least[] = {-1e308, -1e308, -1e308, -1e308};
+	static const double back[] = {-1e308, 1e308, 1e308, 3};
+
+	for (int halves = 0; halves < 2; halves++) {
+		cr_expect_eq(sum_of(most, 4, AGG_SUM, halves), DBL_MAX);
+		cr_expect_eq(sum_of(least, 4, AGG_SUM, halves), -DBL_MAX);
+		cr_expect_float_eq(sum_of(most, 4, AGG_AVG, halves), 1e308, 1e294);
+		cr_expect_float_eq(sum_of(least, 4, AGG_AVG, halves), -1e308, 1e294);
+		cr_expect_eq(sum_of(most, 4, AGG_MAX, halves), 1e308);
+		/* a sum that comes back into the range is that sum, in any order */
+		cr_expect_float_eq(sum_of(large, 4, AGG_SUM, halves), 1e308, 1e294);
+		cr_expect_float_eq(sum_of(back, 4, AGG_SUM, halves), 1e308, 1e294);
+		cr_expect_float_eq(sum_of(large, 4, AGG_AVG, halves), 0.25e308, 1e294);
+	}
 }
 
 Test(people, memory_is_bounded)

@@ -48,9 +48,8 @@ static const char *run(const char *json, const char *zone, const char *const *li
 	buf_init(&b, &kit_a);
 	for (uint32_t i = 0; i < n; i++) {
 		buf_z(&b, i ? "; " : "");
-		for (uint32_t k = 0; k < plan.n_breakdowns; k++)
-			buf_printf(&b, "%s%.*s%s", k ? "," : "[", STR_ARG(series[i].values[k]),
-				k + 1 < plan.n_breakdowns ? "" : "] ");
+		kit_put_tuple(&b, &plan, series[i].values);
+		buf_z(&b, plan.n_breakdowns ? " " : "");
 		for (uint32_t k = 0; k < series[i].n_cohorts; k++) {
 			buf_z(&b, k ? ", " : "");
 			put_cohort(&b, &series[i].cohorts[k]);
@@ -218,8 +217,8 @@ Test(retention, weeks_start_on_sunday_and_months_on_the_first)
 Test(retention, late_rejections)
 {
 	check(Q("\"events\":[" EV("a") ",{\"event\":{}}]"),
-		"events[1].event must have a kind or a filter", T1);
-	check(Q("\"events\":[{}]"), "events[0].event is required", T1);
+		"spec.events[1].event: event must have a kind or a filter", T1);
+	check(Q("\"events\":[{}]"), "spec.events[0].event: event is required", T1);
 }
 
 Test(retention, many_persons_and_days)

@@ -48,9 +48,9 @@ Test(segment_users, pages)
 Test(segment_users, late_refusals)
 {
 	cr_expect_str_eq(kit_segment_users(Q(KIND("a") "," ANY, ""), "", 1, data),
-		"each of several events must have a kind or a filter");
-	cr_expect_str_eq(kit_segment_users(Q("{}", ""), "", 1, data),
-		"every element of events must have an event");
+		"events[1].event: event must have a kind or a filter, as there are several");
+	cr_expect_str_eq(
+		kit_segment_users(Q("{}", ""), "", 1, data), "events[0].event: event is required");
 }
 
 Test(segment_users, persons)

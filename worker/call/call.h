@@ -124,7 +124,8 @@ struct call {
  * the tokens of auth.md 2.7 and is not copied; NULL means the code's own. */
 int call_fail(struct call *c, enum code code, const char *reason, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-/* Adds google.rpc.ResourceInfo to a failure; returns -1. */
+/* Fails the call as not_found with a google.rpc.ResourceInfo, whose name is cut to 512 bytes;
+ * returns -1. */
 int call_fail_resource(
 	struct call *c, const char *reason, const char *type, const char *name, const char *text);
 /* Maps what a query left in c->db.err to the failure; returns -1. */

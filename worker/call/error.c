@@ -11,6 +11,8 @@
 
 /* Enough for the longest list of violations, as text and in base64. */
 enum { RESERVE = 64 * 1024 };
+/* Bytes of the name in a ResourceInfo: no id that exists is longer (D9, D23). */
+enum { RESOURCE_NAME = 512 };
 
 static const struct code_info codes[] = {
 	[CODE_OK] = {"ok", "OK", 200},
@@ -111,6 +113,16 @@ void call_detail(struct call *c, const char *type, struct str value)
 	c->details_tail = &d->next;
 }
 
+/* At most n bytes of valid UTF-8, ending with a whole character. */
+static struct str head_of(struct str s, size_t n)
+{
+	if (s.n <= n)
+		return s;
+	while (n > 0 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+		n--;
+	return (struct str){s.p, n};
+}
+
 int call_fail_resource(
 	struct call *c, const char *reason, const char *type, const char *name, const char *text)
 {
@@ -122,7 +134,7 @@ int call_fail_resource(
 		return -1;
 	buf_init(&b, c->arena);
 	error_field(&b, 1, str_of(type));
-	error_field(&b, 2, str_of(name));
+	error_field(&b, 2, head_of(str_of(name), RESOURCE_NAME));
 	if (!b.over)
 		call_detail(c, "google.rpc.ResourceInfo", (struct str){b.p, b.n});
 	return -1;

@@ -24,7 +24,6 @@ bool line_wrong(struct line *line, const char *fmt, ...)
 
 static bool no_memory(struct line *line)
 {
-	line->memory = true;
 	return line_wrong(line, "%s", parse_no_memory);
 }
 

@@ -17,7 +17,6 @@ struct line {
 	uint32_t left_out;  /* properties that did not fit our limits (D23) */
 	uint32_t shortened; /* texts cut to 1024 code points */
 	char why[256];      /* what is wrong with it, when line_read() failed */
-	bool memory;        /* it failed at the arena's cap */
 };
 
 /* Of the first line; LINE_AUTO when it is not JSON. */

@@ -6,7 +6,7 @@
 #include "proto/json.h"
 #include "q.h"
 #include "worker/cli/cli.h"
-#include "worker/db/blocking.h"
+#include "worker/cli/database.h"
 
 enum { COMMAND_MEMORY = 16 << 20 };
 
@@ -140,32 +140,21 @@ static bool read_command(int argc, char **argv, struct wanted *w)
 	return w->list || (w->retry && w->all != (w->n_ids > 0));
 }
 
+static int run(struct db *db, void *arg)
+{
+	const struct wanted *w = arg;
+
+	return w->list ? list(db, w->dead, w->json) : retry(db, w->ids, w->n_ids, w->all);
+}
+
 int cli_mail(const struct options *opt, int argc, char **argv)
 {
 	struct wanted w = {0};
-	struct arena a;
-	struct db db;
-	char why[256];
-	PGconn *conn;
-	int code;
 
 	if (!read_command(argc, argv, &w)) {
 		fprintf(stderr, "usage: pugd mail list [--dead] [--json]\n"
 				"       pugd mail retry ID... | --all-dead\n");
 		return 2;
 	}
-	conn = db_connect(opt->database_url, why, sizeof(why));
-	if (!conn) {
-		fprintf(stderr, "pugd mail: %s\n", why);
-		return 1;
-	}
-	arena_init(&a, COMMAND_MEMORY);
-	db_blocking(&db, conn, &a);
-	code = w.list ? list(&db, w.dead, w.json) : retry(&db, w.ids, w.n_ids, w.all);
-	if (code < 0)
-		fprintf(stderr, "pugd mail: the database does not answer as expected (%s)\n",
-			db.err.sqlstate);
-	arena_free(&a);
-	PQfinish(conn);
-	return code == 0 ? 0 : 1;
+	return cli_with_database(opt, "mail", COMMAND_MEMORY, run, &w);
 }

@@ -4,22 +4,18 @@
 
 #include "q.h"
 #include "worker/cli/cli.h"
-#include "worker/db/blocking.h"
+#include "worker/cli/database.h"
 
 enum { COMMAND_MEMORY = 1 << 20 };
 
-static int restore(struct db *db, const char *project, const char *id)
+static int restore(struct db *db, void *arg)
 {
-	struct q_erasure_undo_args args = {str_of(project), str_of(id)};
+	char **words = arg; /* project, id */
+	struct q_erasure_undo_args args = {str_of(words[0]), str_of(words[1])};
 	struct q_erasure_undo_row row;
 
-	if (q_erasure_undo(db, &args, &row) < 0) {
-		fprintf(stderr,
-			"pugd profile: the database does not answer as expected (%s); see pugd "
-			"migrate\n",
-			db->err.sqlstate);
-		return 1;
-	}
+	if (q_erasure_undo(db, &args, &row) < 0)
+		return -1;
 	if (row.outcome == 2)
 		fprintf(stderr, "pugd profile: a new profile has the external id meanwhile; "
 				"delete that one first\n");
@@ -33,25 +29,9 @@ static int restore(struct db *db, const char *project, const char *id)
 
 int cli_profile(const struct options *opt, int argc, char **argv)
 {
-	struct arena a;
-	struct db db;
-	char why[256];
-	PGconn *conn;
-	int code;
-
 	if (argc != 4 || strcmp(argv[1], "restore") != 0 || argv[2][0] == '-' || !argv[3][0]) {
 		fprintf(stderr, "usage: pugd profile restore PROJECT ID\n");
 		return 2;
 	}
-	conn = db_connect(opt->database_url, why, sizeof(why));
-	if (!conn) {
-		fprintf(stderr, "pugd profile: %s\n", why);
-		return 1;
-	}
-	arena_init(&a, COMMAND_MEMORY);
-	db_blocking(&db, conn, &a);
-	code = restore(&db, argv[2], argv[3]);
-	arena_free(&a);
-	PQfinish(conn);
-	return code;
+	return cli_with_database(opt, "profile", COMMAND_MEMORY, restore, argv + 2);
 }

@@ -4,7 +4,7 @@
 
 #include "q.h"
 #include "worker/cli/cli.h"
-#include "worker/db/blocking.h"
+#include "worker/cli/database.h"
 
 enum { COMMAND_MEMORY = 16 << 20, DAYS_MAX = 36500 };
 
@@ -75,14 +75,16 @@ static bool read_command(int argc, char **argv, struct wanted *w)
 	return w->set == (w->project != NULL);
 }
 
+static int run(struct db *db, void *arg)
+{
+	const struct wanted *w = arg;
+
+	return w->set ? set(db, w) : list(db);
+}
+
 int cli_retention(const struct options *opt, int argc, char **argv)
 {
 	struct wanted w = {0};
-	struct arena a;
-	struct db db;
-	char why[256];
-	PGconn *conn;
-	int code;
 
 	if (!read_command(argc, argv, &w)) {
 		fprintf(stderr, "usage: pugd retention\n"
@@ -90,18 +92,5 @@ int cli_retention(const struct options *opt, int argc, char **argv)
 				"N is 1 to 36500 whole UTC days before today\n");
 		return 2;
 	}
-	conn = db_connect(opt->database_url, why, sizeof(why));
-	if (!conn) {
-		fprintf(stderr, "pugd retention: %s\n", why);
-		return 1;
-	}
-	arena_init(&a, COMMAND_MEMORY);
-	db_blocking(&db, conn, &a);
-	code = w.set ? set(&db, &w) : list(&db);
-	if (code < 0)
-		fprintf(stderr, "pugd retention: the database does not answer as expected (%s)\n",
-			db.err.sqlstate);
-	arena_free(&a);
-	PQfinish(conn);
-	return code == 0 ? 0 : 1;
+	return cli_with_database(opt, "retention", COMMAND_MEMORY, run, &w);
 }

@@ -25,12 +25,14 @@ struct exchange {
 	char error[OUTBOUND_ERROR]; /* for the log */
 };
 
-/* Blocks: for an OFFLOAD_OUT thread. */
+/* Blocks, for timeout_ms at most: for an OFFLOAD_OUT thread. Fills the fields below `out`,
+ * id_token in x->a. */
 void exchange_run(struct exchange *x);
-/* The two halves of it, for tests: the form, and what an answer means. */
+/* The two halves of it, for tests: the form ({NULL, 0} at the arena's cap), and what an answer
+ * with that HTTP status means. */
 struct str exchange_form(const struct exchange *x);
 void exchange_read(struct exchange *x, long status, struct str body);
-/* The Authorization header, or NULL where there is none to send. */
+/* The Authorization header in x->a, or NULL where there is none to send (or no memory). */
 const char *exchange_authorization(const struct exchange *x);
 
 #endif

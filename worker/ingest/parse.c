@@ -123,7 +123,7 @@ const char *parse_stored(struct arena *a, struct enrich *x, const Events__V1__Ev
 		.time_ms = when ? to_ms(when) : now_ms};
 	if (in->event_id) {
 		if (!str_uuid(str_of(in->event_id), ev->id))
-			return "event_id must be a UUID";
+			return "event_id: event_id must be a UUID";
 	} else {
 		hash_uuid7(ev->id);
 	}
@@ -133,13 +133,13 @@ const char *parse_stored(struct arena *a, struct enrich *x, const Events__V1__Ev
 	return parse_props(a, x, in, ev) ? NULL : parse_no_memory;
 }
 
-int parse_event(struct call *c, struct enrich *x, const Events__V1__Event *in, int64_t now_ms,
-	struct event *ev)
+int parse_event(struct call *c, struct enrich *x, const Events__V1__BatchCreateRequest *in,
+	size_t i, int64_t now_ms, struct event *ev)
 {
-	const char *why = parse_stored(c->arena, x, in, now_ms, ev);
+	const char *why = parse_stored(c->arena, x, in->events[i], now_ms, ev);
 
 	if (why == parse_no_memory)
 		return call_fail(
 			c, CODE_RESOURCE_EXHAUSTED, NULL, "the call needs too much memory");
-	return why ? call_fail(c, CODE_INVALID_ARGUMENT, NULL, "%s", why) : 0;
+	return why ? call_fail(c, CODE_INVALID_ARGUMENT, NULL, "events[%zu].%s", i, why) : 0;
 }

@@ -51,7 +51,7 @@ static int make_filter(
 		low = f->n_values == 2 ? f->values[0] : STR("");
 		high = f->n_values == 2 ? f->values[1] : STR("");
 	}
-	*why = "a numeric filter needs numbers";
+	*why = "value: a numeric filter needs numbers";
 	return number_parse(low, &f->low) && number_parse(high, &f->high) ? 0 : -1;
 }
 
@@ -119,16 +119,29 @@ static bool is_empty(const Insights__V1__EventQuery *q)
 	return q->event->n_filters == 0 && compile_text(q->event->kind).n == 0;
 }
 
+const char *compile_wrong(
+	struct plan *p, const char *list, size_t i, const char *field, const char *text)
+{
+	return arena_printf(p->a, "%s[%zu].%s: %s", list, i, field, text).p;
+}
+
 /* Trends do not refuse it: each event has a series of its own there. */
-const char *compile_refusal(Insights__V1__EventQuery *const *events, size_t n)
+bool compile_refused(struct plan *p, const char *list, Insights__V1__EventQuery *const *events,
+	size_t n, const char **why)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (!events[i]->event)
-			return "every element of events must have an event";
-		if (n > 1 && is_empty(events[i]))
-			return "each of several events must have a kind or a filter";
+		const char *text =
+			!events[i]->event ? "event is required"
+			: n > 1 && is_empty(events[i])
+				? "event must have a kind or a filter, as there are several"
+				: NULL;
+
+		if (!text)
+			continue;
+		*why = compile_wrong(p, list, i, "event", text);
+		return true;
 	}
-	return NULL;
+	return false;
 }
 
 static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why)
@@ -158,7 +171,7 @@ static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spe
 
 int compile_breakdowns(struct plan *p, const Insights__V1__InsightQuerySpec *spec, const char **why)
 {
-	*why = "too many breakdowns";
+	*why = "spec.breakdowns: breakdowns has too many elements";
 	if (spec->n_breakdowns > PLAN_BREAKDOWNS_MAX)
 		return -1;
 	p->limit = spec->breakdown_limit > 0 ? (uint32_t)spec->breakdown_limit : BREAKDOWN_LIMIT;
@@ -178,7 +191,7 @@ int compile_window(struct plan *p, const Common__V1__TimeRange *range, const cha
 	p->from_ms = wkt_to_ms(range->from->seconds, range->from->nanos);
 	p->to_ms = wkt_to_ms(range->to->seconds, range->to->nanos);
 	/* a range within one millisecond holds nothing, but is no mistake */
-	*why = "time_range.from must be before time_range.to";
+	*why = "time_range.from: from must be before to";
 	return p->from_ms <= p->to_ms ? 0 : -1;
 }
 
@@ -191,8 +204,9 @@ static int trends(struct plan *p, const Insights__V1__QueryRequest *in, const ch
 
 static int segmentation(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
 {
-	*why = compile_refusal(in->spec->events, in->spec->n_events);
-	return *why ? -1 : trends(p, in, why);
+	return compile_refused(p, "spec.events", in->spec->events, in->spec->n_events, why)
+		       ? -1
+		       : trends(p, in, why);
 }
 
 #define TYPE(name) INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_##name
@@ -241,7 +255,7 @@ static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, co
 	*why = too_big;
 	if (!plan_only_events(p))
 		return -1;
-	*why = "time_range has too many buckets";
+	*why = "time_range: time_range has too many buckets";
 	return !kinds[kind].buckets ||
 			       buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
 				       from_ms, to_ms, p->a)
@@ -262,12 +276,13 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 		if (kinds[i].type == in->spec->insight_type &&
 			kinds[i].session == (in->spec->session != NULL))
 			return compile_kind(p, in, z, i, why);
-	*why = "this insight_type is not known";
+	*why = "spec.insight_type: insight_type is not known";
 	return -1;
 }
 
 /* ---- conditions on persons ---- */
 
+/* *why begins with the field of the filter that is wrong. */
 static int make_person_filter(
 	struct plan *p, struct filter *f, const Common__V1__PropertyFilter *in, const char **why)
 {
@@ -281,18 +296,19 @@ static int make_person_filter(
 		copy.source = COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_PROFILE;
 	if (copy.source == COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_PROFILE)
 		return make_filter(p, f, &copy, why);
-	*why = "filters on profiles name traits, or with PROPERTY_SOURCE_AUTO one of the "
+	*why = "source: filters on profiles name traits, or with PROPERTY_SOURCE_AUTO one of the "
 	       "properties of the activity summary";
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
 		known |= str_eq(compile_text(in->property), str_of(shown[i]));
 	if (!known || in->source != COMMON__V1__PROPERTY_SOURCE__PROPERTY_SOURCE_AUTO)
 		return -1;
-	*why = "properties of the activity summary are text, which no numeric operator takes";
+	*why = "operator: properties of the activity summary are text, which no numeric operator "
+	       "takes";
 	return filter_numeric((enum filter_op)in->operator_) ? -1 : make_filter(p, f, &copy, why);
 }
 
-static int make_person_group(
-	struct plan *p, struct plan_group *g, const Profiles__V1__FilterGroup *in, const char **why)
+static int make_person_group(struct plan *p, struct plan_group *g, size_t no,
+	const Profiles__V1__FilterGroup *in, const char **why)
 {
 	struct filter *filters = arena_array(p->a, in->n_filters + 1, sizeof(*filters));
 
@@ -304,8 +320,13 @@ static int make_person_group(
 		.filters = filters,
 		.n = (uint32_t)in->n_filters};
 	for (size_t i = 0; i < in->n_filters; i++)
-		if (make_person_filter(p, &filters[i], in->filters[i], why) < 0)
+		if (make_person_filter(p, &filters[i], in->filters[i], why) < 0) {
+			if (*why)
+				*why = arena_printf(
+					p->a, "filter_groups[%zu].filters[%zu].%s", no, i, *why)
+					       .p;
 			return -1;
+		}
 	return 0;
 }
 
@@ -329,7 +350,7 @@ int compile_persons(struct plan *p, Profiles__V1__FilterGroup *const *groups, si
 	if (!made)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		if (make_person_group(p, &made[i], groups[i], why) < 0)
+		if (make_person_group(p, &made[i], i, groups[i], why) < 0)
 			return -1;
 	p->need.ids = p->need.n_props > 0;
 	return 0;

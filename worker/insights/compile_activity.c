@@ -45,7 +45,7 @@ int compile_feed(struct plan *p, const struct feed_query *q, struct arena *a, co
 		p->kinds = &p->only_kind;
 		p->n_kinds = 1;
 	}
-	*why = "session_id must be a UUID";
+	*why = "session_id: session_id must be a UUID";
 	if (q->session.n) {
 		if (!str_uuid(q->session, session))
 			return -1;

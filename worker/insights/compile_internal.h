@@ -13,8 +13,14 @@ int compile_group(struct plan *p, struct plan_group *g, Common__V1__PropertyFilt
 	bool any, const char **why);
 /* The half-open window, cut to the millisecond. */
 int compile_window(struct plan *p, const Common__V1__TimeRange *range, const char **why);
-/* Why a list of events that are joined with OR cannot be asked for (2.6), or NULL. */
-const char *compile_refusal(Insights__V1__EventQuery *const *events, size_t n);
+/* A late rejection (2.6) in the words of rules that were broken (proto/validate.h):
+ * "field: text"; NULL when the arena is full. `list` is the request's own path to a list. */
+const char *compile_wrong(
+	struct plan *p, const char *list, size_t i, const char *field, const char *text);
+/* Whether a list of events that are joined with OR cannot be asked for (2.6); then *why says
+ * which one, as compile_wrong() does. `list`: its path in the request. */
+bool compile_refused(struct plan *p, const char *list, Insights__V1__EventQuery *const *events,
+	size_t n, const char **why);
 /* The query's filter groups into p->groups. */
 int compile_groups(
 	struct plan *p, Insights__V1__FilterGroup **in, size_t n, bool any, const char **why);

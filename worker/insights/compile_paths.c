@@ -7,10 +7,10 @@
 #include "worker/insights/funnel.h"
 #include "worker/insights/trail.h"
 
-/* A late rejection that names its place; NULL (the arena is full) if it cannot. */
-static const char *at_event(struct plan *p, size_t i, const char *what)
+static int wrong_event(struct plan *p, size_t i, const char *text, const char **why)
 {
-	return arena_printf(p->a, "events[%zu].event %s", i, what).p;
+	*why = compile_wrong(p, "spec.events", i, "event", text);
+	return -1;
 }
 
 /* Events that must each say something (2.6), counted as of people. */
@@ -27,12 +27,10 @@ static int make_steps(struct plan *p, const Insights__V1__InsightQuerySpec *spec
 	for (size_t i = 0; i < spec->n_events; i++) {
 		const Common__V1__EventFilter *in = spec->events[i]->event;
 
-		*why = at_event(p, i, "is required");
 		if (!in)
-			return -1;
-		*why = at_event(p, i, "must have a kind or a filter");
+			return wrong_event(p, i, "event is required", why);
 		if (compile_text(in->kind).n == 0 && in->n_filters == 0)
-			return -1;
+			return wrong_event(p, i, "event must have a kind or a filter", why);
 		if (compile_event(p, &events[i], in, why) < 0)
 			return -1;
 		events[i].consented = !spec->include_cookieless;
@@ -43,7 +41,7 @@ static int make_steps(struct plan *p, const Insights__V1__InsightQuerySpec *spec
 /* The rules hold windows far below this; a trail has no room for more. */
 static int check_window(const struct plan *p, const char **why)
 {
-	*why = "time_range is too long";
+	*why = "time_range: time_range is too long";
 	return p->to_ms - p->from_ms < (int64_t)1 << TRAIL_TIME_BITS ? 0 : -1;
 }
 
@@ -51,7 +49,7 @@ int compile_funnel(struct plan *p, const Insights__V1__QueryRequest *in, const c
 {
 	const Insights__V1__InsightQuerySpec *spec = in->spec;
 
-	*why = "events must have from 1 to 20 elements for FUNNEL";
+	*why = "spec.events: events must have from 1 to 20 elements for FUNNEL";
 	if (spec->n_events < 1 || spec->n_events > FUNNEL_STEPS)
 		return -1;
 	if (check_window(p, why) < 0 || make_steps(p, spec, why) < 0)
@@ -70,7 +68,7 @@ int compile_retention(struct plan *p, const Insights__V1__QueryRequest *in, cons
 {
 	const Insights__V1__InsightQuerySpec *spec = in->spec;
 
-	*why = "events must have one or two elements for RETENTION";
+	*why = "spec.events: events must have one or two elements for RETENTION";
 	if (spec->n_events < 1 || spec->n_events > 2)
 		return -1;
 	/* which event was first matters for its values only (D29) */
@@ -89,13 +87,13 @@ int compile_flow(struct plan *p, const Insights__V1__QueryRequest *in, const cha
 	const Insights__V1__UserFlowQuery *q = in->spec->user_flow;
 	struct plan_event *scope = arena_array(p->a, 1, sizeof(*scope));
 
-	*why = "user_flow is required by this insight_type";
+	*why = "spec.user_flow: user_flow is required by this insight_type";
 	if (!q || check_window(p, why) < 0)
 		return -1;
 	p->max_hops = limit(q->max_hops, HOPS);
 	p->max_nodes = limit(q->max_nodes, NODES);
 	p->max_links = limit(q->max_links, LINKS);
-	*why = "user_flow.max_hops must be between 0 and 10";
+	*why = "spec.user_flow.max_hops: max_hops must be between 0 and 10";
 	if (p->max_hops > FLOW_HOPS)
 		return -1;
 	*why = NULL;

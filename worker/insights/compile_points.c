@@ -37,7 +37,7 @@ int compile_top_k(struct plan *p, const Insights__V1__QueryRequest *in, const ch
 	bool cookieless = in->spec->include_cookieless;
 	struct plan_event *ev;
 
-	*why = "top_k is required by this insight_type";
+	*why = "spec.top_k: top_k is required by this insight_type";
 	ev = q ? one_event(p, q->scope, why) : NULL;
 	if (!ev || compile_aggregation(p, ev, q->metric, q->metric_property, cookieless) < 0)
 		return -1;
@@ -57,7 +57,7 @@ int compile_top_k(struct plan *p, const Insights__V1__QueryRequest *in, const ch
 		ev->consented = !cookieless;
 		return 0;
 	default:
-		*why = "this top_k.dimension is not known";
+		*why = "spec.top_k.dimension: dimension is not known";
 		return -1;
 	}
 }
@@ -67,7 +67,7 @@ int compile_map(struct plan *p, const Insights__V1__QueryRequest *in, const char
 	const Insights__V1__MapQuery *q = in->spec->map;
 	struct plan_event *ev;
 
-	*why = "map is required by this insight_type";
+	*why = "spec.map: map is required by this insight_type";
 	ev = q ? one_event(p, q->scope, why) : NULL;
 	if (!ev || compile_aggregation(
 			   p, ev, q->metric, q->metric_property, in->spec->include_cookieless) < 0)
@@ -104,7 +104,7 @@ int compile_sessions(struct plan *p, const Insights__V1__QueryRequest *in, const
 		return -1;
 	while (i < n && metrics[i].metric != q->metric)
 		i++;
-	*why = "this session.metric is not known";
+	*why = "spec.session.metric: metric is not known";
 	if (i == n)
 		return -1;
 	ev->agg = metrics[i].agg;
@@ -132,8 +132,9 @@ int compile_segment_users(struct plan *p, const Insights__V1__SegmentUsersReques
 		.need = {.distinct = true},
 		.events = events,
 		.n_events = (uint32_t)in->n_events};
-	*why = compile_refusal(in->events, in->n_events);
-	if (*why || !events || compile_window(p, in->time_range, why) < 0)
+	*why = too_big;
+	if (!events || compile_refused(p, "events", in->events, in->n_events, why) ||
+		compile_window(p, in->time_range, why) < 0)
 		return -1;
 	for (size_t i = 0; i < in->n_events; i++)
 		if (compile_event(p, &events[i], in->events[i]->event, why) < 0)

@@ -1,16 +1,43 @@
 /*
  * Aggregation arithmetic; see tally.h. Sums are Neumaier's: the result is the same
- * to the last digit or two whatever order segments arrive in.
+ * to the last digit or two whatever order segments arrive in. A sum that leaves the range of
+ * doubles goes on 2^64 times smaller, and so may come back, whatever the order.
  */
+#include <float.h>
+
 #include "worker/insights/tally.h"
 
+#define DOWN 0x1p-64 /* as many numbers as can be counted stay within the range */
+#define UP   0x1p+64
+
+static bool is_finite(double v)
+{
+	return v - v == 0;
+}
+
+static void scale_down(struct tally *t)
+{
+	if (t->scaled)
+		return;
+	t->sum *= DOWN;
+	t->rest *= DOWN;
+	t->scaled = 1;
+}
+
+/* A value that is scaled as the tally is. */
 static void add(struct tally *t, double v)
 {
-	double sum = t->sum + v;
-	double big = t->sum < 0 ? -t->sum : t->sum, small = v < 0 ? -v : v;
+	double sum = t->sum + v, big, small;
 
+	if (!is_finite(sum) && !t->scaled) {
+		scale_down(t);
+		v *= DOWN;
+		sum = t->sum + v;
+	}
+	big = t->sum < 0 ? -t->sum : t->sum;
+	small = v < 0 ? -v : v;
 	/* infinities would turn into NaN here */
-	if (sum - sum == 0)
+	if (is_finite(sum))
 		t->rest += big >= small ? (t->sum - sum) + v : (v - sum) + t->sum;
 	t->sum = sum;
 }
@@ -22,21 +49,37 @@ void tally_number(struct tally *t, double v)
 	if (t->numbers == 0 || v > t->max)
 		t->max = v;
 	t->numbers++;
-	add(t, v);
+	add(t, t->scaled ? v * DOWN : v);
 }
 
 void tally_merge(struct tally *t, const struct tally *other)
 {
-	t->count += other->count;
-	if (other->numbers == 0)
+	struct tally o = *other;
+
+	t->count += o.count;
+	if (o.numbers == 0)
 		return;
-	if (t->numbers == 0 || other->min < t->min)
-		t->min = other->min;
-	if (t->numbers == 0 || other->max > t->max)
-		t->max = other->max;
-	t->numbers += other->numbers;
-	add(t, other->sum);
-	t->rest += other->rest;
+	if (t->numbers == 0 || o.min < t->min)
+		t->min = o.min;
+	if (t->numbers == 0 || o.max > t->max)
+		t->max = o.max;
+	t->numbers += o.numbers;
+	if (t->scaled)
+		scale_down(&o);
+	if (o.scaled)
+		scale_down(t);
+	add(t, o.sum);
+	t->rest += t->scaled && !o.scaled ? o.rest * DOWN : o.rest;
+}
+
+/* The sum divided by n, which is not 0. */
+static double share(const struct tally *t, double n)
+{
+	double v = (t->sum + t->rest) / n;
+
+	if (t->scaled)
+		v *= UP;
+	return v > DBL_MAX ? DBL_MAX : v < -DBL_MAX ? -DBL_MAX : v;
 }
 
 double tally_value(const struct tally *t, enum plan_agg agg)
@@ -47,15 +90,15 @@ double tally_value(const struct tally *t, enum plan_agg agg)
 	case AGG_PER_USER_AVG:
 		return t->users ? (double)t->count / (double)t->users : 0;
 	case AGG_SUM:
-		return t->numbers ? t->sum + t->rest : 0;
+		return t->numbers ? share(t, 1) : 0;
 	case AGG_AVG:
-		return t->numbers ? (t->sum + t->rest) / (double)t->numbers : 0;
+		return t->numbers ? share(t, (double)t->numbers) : 0;
 	case AGG_MIN:
 		return t->numbers ? t->min : 0;
 	case AGG_MAX:
 		return t->numbers ? t->max : 0;
 	case AGG_MEAN_SECONDS:
-		return t->numbers ? (t->sum + t->rest) / (1000.0 * (double)t->numbers) : 0;
+		return t->numbers ? share(t, 1000.0 * (double)t->numbers) : 0;
 	case AGG_TOTAL:
 	default:
 		return (double)t->count;

@@ -8,7 +8,8 @@
 #include "worker/insights/plan.h"
 
 struct tally {
-	uint64_t count, users, numbers;
+	uint64_t count, users;
+	uint64_t numbers : 63, scaled : 1; /* scaled: sum and rest are 2^-64 of what they say */
 	double sum, rest; /* compensated, so that the order of events hardly matters */
 	double min, max;
 };
@@ -16,6 +17,7 @@ struct tally {
 void tally_number(struct tally *t, double v);
 /* Adds all but the users. */
 void tally_merge(struct tally *t, const struct tally *other);
+/* Always finite: what no double can hold is the largest one of its sign. */
 double tally_value(const struct tally *t, enum plan_agg agg);
 static inline bool tally_needs_users(enum plan_agg agg)
 {

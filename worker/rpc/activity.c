@@ -19,13 +19,13 @@ struct cursor {
 };
 _Static_assert(sizeof(struct cursor) == 24, "tokens must not hold padding");
 
-/* One page of any of the methods. */
+/* One page of any of the methods, into the fields of its answer. */
 struct page {
 	int32_t size; /* as asked for */
 	const char *token;
-	Activity__V1__ActivityEvent **events;
-	size_t n;
-	char *next;
+	Activity__V1__ActivityEvent ***events;
+	size_t *n;
+	char **next;
 };
 
 static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
@@ -68,15 +68,15 @@ static int put_events(struct call *c, const struct feed *feed, uint32_t n, struc
 {
 	Activity__V1__ActivityEvent *all = call_alloc(c, (n + 1) * sizeof(*all));
 
-	page->events = call_alloc(c, (n + 1) * sizeof(all));
-	if (!all || !page->events)
+	*page->events = call_alloc(c, (n + 1) * sizeof(all));
+	if (!all || !*page->events)
 		return -1;
 	for (uint32_t i = 0; i < n; i++) {
 		if (render_event(c, feed->events[i], &all[i]) < 0)
 			return -1;
-		page->events[i] = &all[i];
+		(*page->events)[i] = &all[i];
 	}
-	page->n = n;
+	*page->n = n;
 	return 0;
 }
 
@@ -91,8 +91,8 @@ static int put_page(struct call *c, const struct feed *feed, uint32_t size, stru
 		return 0;
 	cursor.time_ms = feed->events[n - 1]->time_ms;
 	memcpy(cursor.id, feed->events[n - 1]->id, 16);
-	page->next = page_token(c, &cursor, sizeof(cursor));
-	return page->next ? 0 : -1;
+	*page->next = page_token(c, &cursor, sizeof(cursor));
+	return *page->next ? 0 : -1;
 }
 
 static int run_feed(struct call *c, struct scan *s, const struct feed_query *q, struct page *page)
@@ -156,14 +156,10 @@ int rpc_activity_list(
 		.n_filters = in->n_property_filters,
 		.events = in->events,
 		.n_events = in->n_events};
-	struct page page = {.size = in->page_size, .token = in->page_token};
+	struct page page = {
+		in->page_size, in->page_token, &out->events, &out->n_events, &out->next_page_token};
 
-	if (only_person(c, &q, in->distinct_id) < 0 || read_page(c, &q, &page) < 0)
-		return -1;
-	out->events = page.events;
-	out->n_events = page.n;
-	out->next_page_token = page.next;
-	return 0;
+	return only_person(c, &q, in->distinct_id) < 0 ? -1 : read_page(c, &q, &page);
 }
 
 int rpc_activity_get_activity_feed(struct call *c, const Activity__V1__GetActivityFeedRequest *in,
@@ -175,14 +171,10 @@ int rpc_activity_get_activity_feed(struct call *c, const Activity__V1__GetActivi
 		.n_filters = in->n_property_filters,
 		.events = in->events,
 		.n_events = in->n_events};
-	struct page page = {.size = in->page_size, .token = in->page_token};
+	struct page page = {
+		in->page_size, in->page_token, &out->events, &out->n_events, &out->next_page_token};
 
-	if (only_person(c, &q, in->distinct_id) < 0 || read_page(c, &q, &page) < 0)
-		return -1;
-	out->events = page.events;
-	out->n_events = page.n;
-	out->next_page_token = page.next;
-	return 0;
+	return only_person(c, &q, in->distinct_id) < 0 ? -1 : read_page(c, &q, &page);
 }
 
 int rpc_activity_get_event_explorer(struct call *c, const Activity__V1__GetEventExplorerRequest *in,
@@ -197,12 +189,8 @@ int rpc_activity_get_event_explorer(struct call *c, const Activity__V1__GetEvent
 		.n_filters = in->n_property_filters,
 		.events = in->events,
 		.n_events = in->n_events};
-	struct page page = {.size = in->page_size, .token = in->page_token};
+	struct page page = {
+		in->page_size, in->page_token, &out->events, &out->n_events, &out->next_page_token};
 
-	if (read_page(c, &q, &page) < 0)
-		return -1;
-	out->events = page.events;
-	out->n_events = page.n;
-	out->next_page_token = page.next;
-	return 0;
+	return read_page(c, &q, &page);
 }

@@ -137,3 +137,18 @@ Dashboards__V1__Dashboard *board_message(
 		return NULL;
 	return d;
 }
+
+int board_list(struct call *c, const struct q_dashboard_read_row *rows, int n,
+	Dashboards__V1__DashboardsServiceListResponse *out)
+{
+	out->dashboards = call_alloc(c, ((size_t)n + 1) * sizeof(*out->dashboards));
+	if (!out->dashboards)
+		return -1;
+	for (int i = 0; i < n; i++) {
+		out->dashboards[i] = board_message(c, &rows[i], true);
+		if (!out->dashboards[i])
+			return -1;
+		out->n_dashboards++;
+	}
+	return 0;
+}

@@ -32,6 +32,22 @@ Dashboards__V1__Dashboard *board_message(
  * after call_fail(). */
 Dashboards__V1__DashboardTile *board_tile(
 	struct call *c, const struct q_dashboard_read_row *row, int i, bool *broken);
+/* All of these with tiles and links into the answer. 0, or -1 after call_fail(). */
+int board_list(struct call *c, const struct q_dashboard_read_row *rows, int n,
+	Dashboards__V1__DashboardsServiceListResponse *out);
+
+/* board_room.c: a transaction in which nobody else makes dashboards of the project larger. */
+struct board_tx {
+	struct db db;
+	struct q_dashboards_size_row before;
+};
+
+/* 0, or -1 after call_fail(): then it is over. */
+int board_begin(struct call *c, struct board_tx *tx);
+/* Commits, unless the change made the project's dashboards too many or too large for List;
+ * `field` is to blame then. 0, or -1 after call_fail(): then nothing is changed. */
+int board_commit(struct call *c, struct board_tx *tx, const char *field);
+
 /* NULL after call_fail(). */
 Google__Protobuf__Timestamp *board_time(struct call *c, int64_t us);
 

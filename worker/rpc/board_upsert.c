@@ -250,7 +250,7 @@ int rpc_dashboards_upsert(struct call *c, const Dashboards__V1__DashboardsServic
 	Dashboards__V1__DashboardsServiceUpsertResponse *out)
 {
 	struct upsert *u = call_alloc(c, sizeof(*u));
-	struct db tx;
+	struct board_tx tx;
 
 	if (!u)
 		return -1;
@@ -259,11 +259,11 @@ int rpc_dashboards_upsert(struct call *c, const Dashboards__V1__DashboardsServic
 		in->display_name, in->description, in->default_time_range, in->default_granularity);
 	if (prepare(c, u) < 0)
 		return -1;
-	if (db_begin(&tx, c->w->db, c->arena, c->deadline_ms) < 0)
-		return call_fail_db(c, &tx);
-	if (reconcile(c, &tx, u, &out->dashboard) < 0) {
-		db_rollback(&tx);
+	if (board_begin(c, &tx) < 0)
+		return -1;
+	if (reconcile(c, &tx.db, u, &out->dashboard) < 0) {
+		db_rollback(&tx.db);
 		return -1;
 	}
-	return db_commit(&tx) < 0 ? call_fail_db(c, &tx) : 0;
+	return board_commit(c, &tx, "tiles");
 }

@@ -13,10 +13,13 @@ int rpc_dashboards_create(struct call *c, const Dashboards__V1__DashboardsServic
 	struct board_head head = board_head(
 		in->display_name, in->description, in->default_time_range, in->default_granularity);
 	struct q_dashboard_create_row made;
+	struct board_tx tx;
 	char id[21];
 
 	hash_xid(id);
-	int n = q_dashboard_create(&c->db,
+	if (board_begin(c, &tx) < 0)
+		return -1;
+	int n = q_dashboard_create(&tx.db,
 		&(struct q_dashboard_create_args){.id = str_of(id),
 			.project = c->who.project,
 			.display_name = head.name,
@@ -24,11 +27,13 @@ int rpc_dashboards_create(struct call *c, const Dashboards__V1__DashboardsServic
 			.time_range = head.time_range,
 			.granularity = head.granularity},
 		&made);
-	if (n < 0)
-		return call_fail_db(c, &c->db);
-	if (n == 0)
-		return call_fail_resource(c, "PROJECT_NOT_FOUND", "project", c->who.project_id,
-			"x-project-id: the project does not exist any more");
+	if (n < 1) {
+		(void)call_fail_db(c, &tx.db);
+		db_rollback(&tx.db);
+		return -1;
+	}
+	if (board_commit(c, &tx, "display_name") < 0)
+		return -1;
 	out->dashboard = board_message(c,
 		&(struct q_dashboard_read_row){.id = str_of(id),
 			.display_name = head.name,
@@ -54,10 +59,10 @@ int rpc_dashboards_delete(struct call *c, const Dashboards__V1__DashboardsServic
 }
 
 /* As it is now; NULL after call_fail(). */
-static Dashboards__V1__Dashboard *current(struct call *c, const char *id)
+static Dashboards__V1__Dashboard *current(struct call *c, struct db *db, const char *id)
 {
 	struct q_dashboard_read_row *rows;
-	int n = board_read(c, &c->db, c->who.project, id, &rows);
+	int n = board_read(c, db, c->who.project, id, &rows);
 
 	if (n == 0)
 		board_gone(c, "id", id);
@@ -67,7 +72,7 @@ static Dashboards__V1__Dashboard *current(struct call *c, const char *id)
 int rpc_dashboards_get(struct call *c, const Dashboards__V1__DashboardsServiceGetRequest *in,
 	Dashboards__V1__DashboardsServiceGetResponse *out)
 {
-	out->dashboard = current(c, in->id);
+	out->dashboard = current(c, &c->db, in->id);
 	return out->dashboard ? 0 : -1;
 }
 
@@ -78,21 +83,12 @@ int rpc_dashboards_list(struct call *c, const Dashboards__V1__DashboardsServiceL
 	int n = board_read(c, &c->db, c->who.project, NULL, &rows);
 
 	(void)in;
-	if (n < 0)
-		return -1;
-	out->dashboards = call_alloc(c, ((size_t)n + 1) * sizeof(*out->dashboards));
-	if (!out->dashboards)
-		return -1;
-	for (int i = 0; i < n; i++) {
-		out->dashboards[i] = board_message(c, &rows[i], true);
-		if (!out->dashboards[i])
-			return -1;
-		out->n_dashboards++;
-	}
-	return 0;
+	return n < 0 ? -1 : board_list(c, rows, n, out);
 }
 
-int rpc_dashboards_update(struct call *c, const Dashboards__V1__DashboardsServiceUpdateRequest *in,
+/* Inside the transaction. */
+static int change(struct call *c, struct db *tx,
+	const Dashboards__V1__DashboardsServiceUpdateRequest *in,
 	Dashboards__V1__DashboardsServiceUpdateResponse *out)
 {
 	struct board_head head = board_head(
@@ -104,7 +100,7 @@ int rpc_dashboards_update(struct call *c, const Dashboards__V1__DashboardsServic
 	/* made in any case where it may be wanted: whether there is one only the statement sees */
 	if ((in->has_is_public || rotate) && share_make(c, str_of(in->id), &share) < 0)
 		return -1;
-	int n = q_dashboard_update(&c->db,
+	int n = q_dashboard_update(tx,
 		&(struct q_dashboard_update_args){.project = c->who.project,
 			.id = str_of(in->id),
 			.display_name = head.name,
@@ -117,9 +113,23 @@ int rpc_dashboards_update(struct call *c, const Dashboards__V1__DashboardsServic
 			.sealed = share.sealed},
 		&row);
 	if (n < 0)
-		return call_fail_db(c, &c->db);
+		return call_fail_db(c, tx);
 	if (n == 0)
 		return board_gone(c, "id", in->id);
-	out->dashboard = current(c, in->id);
+	out->dashboard = current(c, tx, in->id);
 	return out->dashboard ? 0 : -1;
+}
+
+int rpc_dashboards_update(struct call *c, const Dashboards__V1__DashboardsServiceUpdateRequest *in,
+	Dashboards__V1__DashboardsServiceUpdateResponse *out)
+{
+	struct board_tx tx;
+
+	if (board_begin(c, &tx) < 0)
+		return -1;
+	if (change(c, &tx.db, in, out) < 0) {
+		db_rollback(&tx.db);
+		return -1;
+	}
+	return board_commit(c, &tx, "description");
 }

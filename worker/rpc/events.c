@@ -58,7 +58,7 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 		return -1;
 	enrich_begin(c, &x);
 	for (size_t i = 0; i < in->n_events; i++)
-		if (parse_event(c, &x, in->events[i], now_ms, &events[batch.n++]) < 0)
+		if (parse_event(c, &x, in, i, now_ms, &events[batch.n++]) < 0)
 			return -1;
 	if (in->n_events && limit_events(c, in->n_events) < 0)
 		return -1;

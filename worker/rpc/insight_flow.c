@@ -71,12 +71,7 @@ int insight_flow(struct call *c, struct scan *s, Insights__V1__QueryResponse *ou
 	struct answer answer = {.kernel = flow_new(s->plan)};
 	Insights__V1__UserFlowResult *result;
 
-	if (!answer.kernel)
-		return scan_no_memory(c);
-	s->kernel = &answer;
-	s->fold = fold;
-	s->finish = finish;
-	if (scan_run(s, c) < 0)
+	if (insight_run(c, s, &answer, answer.kernel != NULL, fold, finish) < 0)
 		return -1;
 	result = call_alloc(c, sizeof(*result));
 	if (!result)

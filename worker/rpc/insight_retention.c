@@ -67,27 +67,6 @@ static int put_cohorts(struct call *c, Insights__V1__RetentionSeries *out, const
 	return 0;
 }
 
-static int put_breakdown(struct call *c, Insights__V1__RetentionSeries *out, const struct plan *p,
-	const struct retention_series *series)
-{
-	Insights__V1__RetentionSeries__BreakdownEntry *v =
-		call_alloc(c, (p->n_breakdowns + 1) * sizeof(*v));
-
-	out->breakdown = call_alloc(c, (p->n_breakdowns + 1) * sizeof(v));
-	if (!v || !out->breakdown)
-		return -1;
-	for (uint32_t i = 0; i < p->n_breakdowns; i++) {
-		insights__v1__retention_series__breakdown_entry__init(&v[i]);
-		v[i].key = call_str(c, p->names[i]);
-		v[i].value = call_str(c, series->values[i]);
-		if (!v[i].key || !v[i].value)
-			return -1;
-		out->breakdown[i] = &v[i];
-	}
-	out->n_breakdown = p->n_breakdowns;
-	return 0;
-}
-
 static int put(struct call *c, const struct answer *a, const struct plan *p,
 	Insights__V1__QueryResponse *out)
 {
@@ -102,7 +81,7 @@ static int put(struct call *c, const struct answer *a, const struct plan *p,
 		return -1;
 	for (uint32_t i = 0; i < a->n; i++) {
 		insights__v1__retention_series__init(&all[i]);
-		if (put_breakdown(c, &all[i], p, &a->series[i]) < 0 ||
+		if (insight_put_breakdown(c, &all[i].base, p, a->series[i].values) < 0 ||
 			put_cohorts(c, &all[i], p, &a->series[i]) < 0)
 			return -1;
 		result->series[i] = &all[i];
@@ -117,12 +96,7 @@ int insight_retention(struct call *c, struct scan *s, Insights__V1__QueryRespons
 {
 	struct answer answer = {.kernel = retention_new(s->plan)};
 
-	if (!answer.kernel)
-		return scan_no_memory(c);
-	s->kernel = &answer;
-	s->fold = fold;
-	s->finish = finish;
-	if (scan_run(s, c) < 0)
+	if (insight_run(c, s, &answer, answer.kernel != NULL, fold, finish) < 0)
 		return -1;
 	return put(c, &answer, s->plan, out);
 }

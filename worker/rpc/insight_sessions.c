@@ -37,12 +37,7 @@ static int run_kernel(
 	struct call *c, struct scan *s, struct run *run, bool (*finish)(struct scan *s))
 {
 	*run = (struct run){.kernel = sessions_new(s->plan)};
-	if (!run->kernel)
-		return scan_no_memory(c);
-	s->kernel = run;
-	s->fold = fold;
-	s->finish = finish;
-	return scan_run(s, c);
+	return insight_run(c, s, run, run->kernel != NULL, fold, finish);
 }
 
 int insight_session_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)

@@ -114,13 +114,9 @@ int insight_top_k(struct call *c, struct scan *s, Insights__V1__QueryResponse *o
 
 	if (!result)
 		return -1;
-	if (!run.kernel)
-		return scan_no_memory(c);
-	s->kernel = &run;
-	s->fold = fold;
-	s->finish = finish;
 	insights__v1__top_kresult__init(result);
-	if (scan_run(s, c) < 0 || put_rows(c, s, &run, result) < 0)
+	if (insight_run(c, s, &run, run.kernel != NULL, fold, finish) < 0 ||
+		put_rows(c, s, &run, result) < 0)
 		return -1;
 	out->result_case = INSIGHTS__V1__QUERY_RESPONSE__RESULT_TOP_K;
 	out->top_k = result;

@@ -1,5 +1,9 @@
 /* Trends and segmentation: runs the kernel, writes the answer down. */
+#include <string.h>
+
+#include "proto/access.h"
 #include "proto/wkt.h"
+#include "shm/base/log.h"
 #include "worker/insights/segmentation.h"
 #include "worker/insights/trends.h"
 #include "worker/rpc/insight.h"
@@ -49,24 +53,34 @@ Insights__V1__DataPoint **insight_put_points(
 	return out;
 }
 
-static int put_breakdown(struct call *c, Insights__V1__TrendSeries *out, const struct plan *p,
-	const struct trend_series *series)
+/* The kinds of series have a generated type each, and their entries too, which differ in
+ * nothing but their names: so entries are made by their descriptors. */
+int insight_put_breakdown(
+	struct call *c, ProtobufCMessage *series, const struct plan *p, const struct str *values)
 {
-	Insights__V1__TrendSeries__BreakdownEntry *v =
-		call_alloc(c, (p->n_breakdowns + 1) * sizeof(*v));
+	const ProtobufCFieldDescriptor *map =
+		protobuf_c_message_descriptor_get_field_by_name(series->descriptor, "breakdown");
+	const ProtobufCMessageDescriptor *entry = map->descriptor;
+	size_t n = p->n_breakdowns;
+	void **entries = call_alloc(c, (n + 1) * sizeof(*entries));
+	char *room = call_alloc(c, (n + 1) * entry->sizeof_message);
 
-	out->breakdown = call_alloc(c, (p->n_breakdowns + 1) * sizeof(v));
-	if (!v || !out->breakdown)
+	must(entry->n_fields == 2);
+	if (!entries || !room)
 		return -1;
-	for (uint32_t i = 0; i < p->n_breakdowns; i++) {
-		insights__v1__trend_series__breakdown_entry__init(&v[i]);
-		v[i].key = call_str(c, p->names[i]);
-		v[i].value = call_str(c, series->values[i]);
-		if (!v[i].key || !v[i].value)
+	for (size_t i = 0; i < n; i++) {
+		ProtobufCMessage *e = (void *)(room + i * entry->sizeof_message);
+		char *key = call_str(c, p->names[i]), *value = call_str(c, values[i]);
+
+		if (!key || !value)
 			return -1;
-		out->breakdown[i] = &v[i];
+		protobuf_c_message_init(entry, e);
+		memcpy(pb_slot(e, entry->fields[0].offset), &key, sizeof(key));
+		memcpy(pb_slot(e, entry->fields[1].offset), &value, sizeof(value));
+		entries[i] = e;
 	}
-	out->n_breakdown = p->n_breakdowns;
+	memcpy(pb_slot(series, map->offset), &entries, sizeof(entries));
+	memcpy(pb_slot(series, map->quantifier_offset), &n, sizeof(n));
 	return 0;
 }
 
@@ -88,7 +102,7 @@ int insight_put_trends(struct call *c, const struct plan *p, const struct trend_
 		all[i].n_points = series[i].n_points;
 		all[i].points = insight_put_points(c, series[i].points, series[i].n_points);
 		if (!all[i].event_kind || !all[i].points ||
-			put_breakdown(c, &all[i], p, &series[i]) < 0)
+			insight_put_breakdown(c, &all[i].base, p, series[i].values) < 0)
 			return -1;
 		result->series[i] = &all[i];
 	}
@@ -102,12 +116,7 @@ int insight_trends(struct call *c, struct scan *s, Insights__V1__QueryResponse *
 {
 	struct run run = {.kernel = trends_new(s->plan)};
 
-	if (!run.kernel)
-		return scan_no_memory(c);
-	s->kernel = &run;
-	s->fold = fold_trends;
-	s->finish = finish_trends;
-	if (scan_run(s, c) < 0)
+	if (insight_run(c, s, &run, run.kernel != NULL, fold_trends, finish_trends) < 0)
 		return -1;
 	return insight_put_trends(c, s->plan, run.series, run.n, out);
 }

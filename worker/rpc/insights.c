@@ -25,6 +25,18 @@ static const struct {
 	{TYPE(MAP), false, insight_top_k},
 };
 
+int insight_run(struct call *c, struct scan *s, void *answer, bool made,
+	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg),
+	bool (*finish)(struct scan *s))
+{
+	if (!made)
+		return scan_no_memory(c);
+	s->kernel = answer;
+	s->fold = fold;
+	s->finish = finish;
+	return scan_run(s, c);
+}
+
 static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
 	struct str zone, Insights__V1__QueryResponse *out, size_t kind)
 {
@@ -52,7 +64,7 @@ int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct 
 		kind++;
 	if (kind == n)
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
-			"spec.insight_type is not known, or has no session metrics");
+			"spec.insight_type: insight_type is not known, or has no session metrics");
 	scan_init(&scan, c);
 	result = compile_and_run(c, &scan, in, zone, out, kind);
 	scan_free(&scan);

@@ -24,16 +24,20 @@ static inline size_t bytes_left(const struct bytes *b)
 	return (size_t)(b->end - b->p);
 }
 
+/* Little-endian; 0 and `bad` where too few bytes are left. */
 uint8_t bytes_u8(struct bytes *b);
 uint32_t bytes_u32(struct bytes *b);
 uint64_t bytes_u64(struct bytes *b);
+/* LEB128; 0 and `bad` beyond 64 bits, too. */
 uint64_t bytes_varint(struct bytes *b);
 /* A varint that must fit 32 bits. */
 uint32_t bytes_varint32(struct bytes *b);
+/* A varint in which the sign is the lowest bit, so that small numbers are short. */
 int64_t bytes_zigzag(struct bytes *b);
 /* n bytes without copying; {NULL, 0} past the end. */
 struct str bytes_take(struct bytes *b, size_t n);
 
+/* Their inverses; at the arena's cap out->over, as for any buf. */
 void bytes_put_u32(struct buf *out, uint32_t v);
 void bytes_put_u64(struct buf *out, uint64_t v);
 void bytes_put_varint(struct buf *out, uint64_t v);
