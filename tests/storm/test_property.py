@@ -123,9 +123,10 @@ class World:
         with self.lock:
             known = [e for b in r.sample(self.batches, min(3, len(self.batches))) for e in b]
             again = self.unsure.pop(r.randrange(len(self.unsure))) if self.unsure and how < 0.1 else None
-            late = self.held.pop(r.randrange(len(self.held))) if self.held and how < 0.2 else None
-        if again or late or not known or how < 0.55:
-            return again or late or self.fresh(r)
+            if not again and self.held and how < 0.2:
+                again = self.held.pop(r.randrange(len(self.held)))
+        if again or not known or how < 0.55:
+            return again or self.fresh(r)
         some = r.sample(known, r.randrange(1, len(known) + 1))
         if how < 0.75:
             out = some
