@@ -25,6 +25,7 @@ static void tell(const struct tail *t, bool over, uint64_t now_us)
 
 int job_tail(struct job_run *r)
 {
+	/* One keeper per process, and one run of a job. */
 	static uint64_t rest_until;
 	static bool was_over;
 	uint64_t start = clock_mono_ms(), now_us;
