@@ -150,7 +150,7 @@ def test_one_after_the_other(_):
             into.append(small.call(pug.BATCH, raw=body, key=shop.key,
                                    headers={"content-type": "application/proto", **headers})[0])
         threads = [threading.Thread(target=send, args=(i, got)) for i in range(14)]
-        threads += [threading.Thread(target=send, args=(100 + i, quick), kwargs={"connect-timeout-ms": "50"})
+        threads += [threading.Thread(target=send, args=(100 + i, quick), kwargs={"connect-timeout-ms": "10"})
                     for i in range(6)]
         for t in threads:
             t.start()
