@@ -13,6 +13,7 @@
 #include "master/generation.h"
 #include "shm/base/clock.h"
 #include "shm/segment.h"
+#include "shm/tail.h"
 
 enum { QUARANTINE_SHOWN = 256 };
 
@@ -100,6 +101,23 @@ static void write_master(const struct master *m, struct buf *b)
 	counter(b, "deaths", "Processes that died", m->deaths);
 }
 
+/* Nothing before somebody has looked. */
+static void write_tail(const struct master *m, const struct segment *seg, struct buf *b)
+{
+	uint64_t now_us = clock_boot_us();
+	struct tail t = tail_get(seg);
+
+	if (t.seen_us == 0)
+		return;
+	gauge(b, "unsealed_events", "Events of all projects that wait to be sealed", t.events);
+	gauge(b, "unsealed_oldest_seconds", "How long the oldest of them has waited",
+		tail_age_us(&t, now_us) / 1000000);
+	gauge(b, "unsealed_over_budget", "1: more or longer than tail_events or tail_age allow",
+		tail_over(&t, &m->opt, now_us));
+	gauge(b, "unsealed_seen_seconds", "How long ago they were counted",
+		now_us > t.seen_us ? (now_us - t.seen_us) / 1000000 : 0);
+}
+
 /* Every method that has been called. */
 static void write_methods(const struct segment *seg, struct buf *b,
 	void (*one)(const struct method_stat *st, const char *name, struct buf *b))
@@ -157,6 +175,7 @@ void metrics_write(const struct master *m, struct buf *b)
 				counter_sum(seg, (enum counter)c));
 		gauge(b, "quarantine_entries", "Fingerprints in quarantine",
 			(uint64_t)quarantine_list(seg, rows, QUARANTINE_SHOWN, clock_mono_ms()));
+		write_tail(m, seg, b);
 		head(b, "calls", "counter", "Calls by method and code");
 		write_methods(seg, b, write_codes);
 		head(b, "call_seconds", "histogram",

@@ -9,6 +9,7 @@
 #include "master/metrics.h"
 #include "shm/base/clock.h"
 #include "shm/segment.h"
+#include "shm/tail.h"
 
 enum { QUARANTINE_SHOWN = 64 };
 
@@ -208,6 +209,24 @@ static void write_quarantine(const struct segment *seg, struct buf *b)
 	buf_c(b, ']');
 }
 
+/* What waits to be sealed; null before somebody has looked. */
+static void write_tail(const struct options *o, const struct segment *seg, struct buf *b)
+{
+	uint64_t now_us = clock_boot_us();
+	struct tail t = tail_get(seg);
+
+	buf_z(b, ",\"unsealed\":");
+	if (t.seen_us == 0)
+		buf_z(b, "null");
+	else
+		buf_printf(b,
+			"{\"events\":%" PRIu64 ",\"oldest_ms\":%" PRIu64 ",\"seen_ms\":%" PRIu64
+			",\"over_budget\":%u}",
+			t.events, tail_age_us(&t, now_us) / 1000,
+			now_us > t.seen_us ? (now_us - t.seen_us) / 1000 : 0,
+			tail_over(&t, o, now_us));
+}
+
 void status_write(const struct master *m, struct buf *b)
 {
 	const struct segment *seg = metrics_segment(m);
@@ -220,6 +239,7 @@ void status_write(const struct master *m, struct buf *b)
 		write_limits(&m->opt, seg, b);
 		write_methods(seg, b);
 		write_quarantine(seg, b);
+		write_tail(&m->opt, seg, b);
 	}
 	buf_z(b, "}\n");
 }

@@ -39,6 +39,8 @@ static const uint64_t segment_shape[] = {
 	AT(segment, stats),
 	AT(segment_head, seed), AT(segment_head, key_epoch), AT(segment_head, feed_us),
 	AT(segment_head, feed_epoch), AT(segment_head, retired), AT(segment_head, counted),
+	AT(segment_head, tail_events), AT(segment_head, tail_oldest_us),
+	AT(segment_head, tail_seen_us),
 	sizeof(struct slot), AT(slot, state), AT(slot, pid), AT(slot, generation), AT(slot, keeper),
 	AT(slot, heartbeat_ms), AT(slot, started_ms), AT(slot, connections),
 	AT(slot, calls_in_flight), AT(slot, db_up), AT(slot, degraded), AT(slot, arena_bytes),

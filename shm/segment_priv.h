@@ -67,6 +67,8 @@ struct segment_head {
 	_Atomic uint64_t feed_us; /* boot clock of the last good poll; 0: never */
 	_Atomic uint64_t feed_epoch;
 	_Atomic uint64_t retired; /* sticky: no poll counts any more */
+	/* shm/tail.h; written every few seconds, so that it may share the line */
+	_Atomic uint64_t tail_events, tail_oldest_us, tail_seen_us;
 	/* Slots with statistics: reading the others would allocate their pages (7 MB). */
 	_Alignas(LINES_PAIR) _Atomic uint8_t counted[SLOTS_MAX];
 };
@@ -134,6 +136,7 @@ static_assert(offsetof(struct segment_head, size) == 16, "place of size");
 static_assert(offsetof(struct segment_head, seed) == 32, "place of seed");
 static_assert(offsetof(struct segment_head, region) == 56, "place of region");
 static_assert(offsetof(struct segment_head, key_epoch) == 384, "place of key_epoch");
+static_assert(offsetof(struct segment_head, tail_events) == 416, "place of tail_events");
 static_assert(sizeof(struct segment_head) == 640, "size of the head");
 static_assert(sizeof(struct slot_cell) == 4096, "one page per slot");
 static_assert(sizeof(struct counter_cell) == 512, "size of a slot's counters");

@@ -52,7 +52,8 @@ struct worker {
 	int16_t stat_index[160]; /* per method: segment_method_index() + 2, 0 = not asked yet */
 	struct {
 		bool asking, writer, reader;
-	} ready;          /* what /readyz found last (worker/call/health.c) */
+		uint64_t tail_next_ms; /* boot clock: not before, shm/tail.h */
+	} ready;                       /* what /readyz found last (worker/call/health.c) */
 	bool bare_errors; /* conformance suite: errors hold the handler's details only */
 };
 

@@ -203,6 +203,18 @@ static void print_counters(const char *now)
 		number(c, "mails_sent"), number(c, "mails_failed"), number(c, "mails_dead"));
 }
 
+static void print_unsealed(const char *now)
+{
+	const char *t = client_member(now, "unsealed");
+	char age[16];
+
+	if (!client_member(t, "events"))
+		return; /* nobody has counted yet */
+	human_time(number(t, "oldest_ms"), age, sizeof(age));
+	printf("waiting to be sealed: %" PRIu64 " events, the oldest for %s%s\n",
+		number(t, "events"), age, number(t, "over_budget") ? ": too much or too long" : "");
+}
+
 static void print_limits(const char *now)
 {
 	char name[16], per[16], rate[48];
@@ -236,6 +248,7 @@ static void print_view(const struct view *v)
 	print_workers(v->now);
 	print_methods(v);
 	print_counters(v->now);
+	print_unsealed(v->now);
 	print_limits(v->now);
 	print_quarantine(v->now);
 	fflush(stdout);

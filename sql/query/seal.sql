@@ -14,6 +14,15 @@ HAVING sum(i.stored) >= $1 OR min(i.received_at) <= now() - $2 * interval '1 mic
 ORDER BY min(i.received_at)
 LIMIT 1000;
 
+-- name: seal_tail :one
+-- lane: tx
+-- columns: events int8, age_us int8
+-- What waits in all projects, and for how long the oldest has; not on the fast lane, because a
+-- long tail takes a while to count. Deleted projects are left to purge.
+SELECT coalesce(sum(i.stored), 0)::int8,
+  coalesce(extract(epoch FROM now() - min(i.received_at)) * 1000000, 0)::int8
+FROM pugd.inbox i JOIN pugd.projects p ON p.num = i.project AND p.deleted_at IS NULL;
+
 -- name: seal_list :many
 -- lane: slow
 -- params: project int4, not_these int8[], batch int4

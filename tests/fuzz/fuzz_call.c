@@ -80,6 +80,20 @@ enum http_body http_read_body(struct http_request *rq, size_t max, struct str *b
 	return b.over ? HTTP_BODY_MEMORY : HTTP_BODY_OK;
 }
 
+/* There is nobody to wait for. */
+bool http_reserve(struct http_request *rq, size_t bytes, uint64_t wait_ms)
+{
+	(void)rq;
+	(void)wait_ms;
+	must(bytes > 0);
+	return true;
+}
+
+void http_reserved(struct http_request *rq)
+{
+	(void)rq;
+}
+
 /* A head has a status, and headers that end lines only where a line ends. */
 static void check_head(const struct http_reply *rp)
 {

@@ -7,7 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shm/options.h"
 #include "shm/segment_priv.h"
+#include "shm/tail.h"
 
 Test(segment, create_and_share)
 {
@@ -121,4 +123,28 @@ Test(segment, layout_is_constant)
 {
 	cr_expect_eq(segment_layout(), segment_layout());
 	cr_expect_neq(segment_layout(), 0);
+}
+
+/* What was seen last, and when it is too much or too long. */
+Test(segment, tail)
+{
+	static const struct options o = {.tail_events = 10, .tail_age = 2000, .seal_age = 1000};
+	int fd = segment_create();
+	struct segment *seg = segment_map(fd);
+	struct tail t = tail_get(seg);
+
+	cr_expect_not(tail_over(&t, &o, 1000000000), "nobody has looked");
+	tail_put(seg, &(struct tail){.events = 10, .oldest_us = 5000000, .seen_us = 6000000});
+	t = tail_get(seg);
+	cr_expect_eq(tail_age_us(&t, 4000000), 0, "older than what the clock says");
+	cr_expect_eq(tail_age_us(&t, 7000000), 2000000, "it grows though nobody looks");
+	cr_expect_not(tail_over(&t, &o, 8000000));
+	cr_expect(tail_over(&t, &o, 8000001));
+	t.events = 11;
+	cr_expect(tail_over(&t, &o, 6000000));
+	t = (struct tail){.seen_us = 6000000};
+	cr_expect_eq(tail_age_us(&t, 9000000), 0);
+	cr_expect_not(tail_over(&t, &o, 9000000));
+	segment_unmap(seg);
+	close(fd);
 }

@@ -13,6 +13,12 @@
 #include "worker/call/stream.h"
 #include "worker/worker.h"
 
+enum {
+	COST_FACTOR = 13, /* measured: batches as SDKs send them, in Protobuf */
+	COST_LEAST = 4096,
+	RESERVE_MS = 10000
+};
+
 static int too_large(struct call *c)
 {
 	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the message is larger than %lld bytes",
@@ -50,6 +56,41 @@ static int read_body(struct call *c, size_t around, struct str *body)
 	return no_memory(c);
 }
 
+/* As a gzip stream says at its end; where it lies, inflating it fails. */
+static size_t inflated_size(struct str gzip)
+{
+	const uint8_t *p = (const uint8_t *)gzip.p + gzip.n - 4;
+
+	return p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
+}
+
+/* About what a message takes; its arena bounds what it does. */
+static size_t cost(const struct call *c, enum connect_coding coding, struct str bytes)
+{
+	size_t n = bytes.n;
+
+	if (coding == CONNECT_GZIP && n >= 4)
+		n = inflated_size(bytes);
+	if (n > (size_t)c->w->opt->max_body)
+		n = (size_t)c->w->opt->max_body;
+	return COST_LEAST + n * (coding == CONNECT_GZIP ? COST_FACTOR + 1 : COST_FACTOR);
+}
+
+/* So that many large messages at once are read one after the other (D81). */
+static int reserve(struct call *c, enum connect_coding coding, struct str bytes)
+{
+	uint64_t left = call_time_left(c);
+
+	if (http_reserve(c->rq, cost(c, coding, bytes), left < RESERVE_MS ? left : RESERVE_MS))
+		return 0;
+	c->retry_ms = 1000;
+	if (call_time_left(c) == 0)
+		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL,
+			"the deadline passed before there was memory for the message");
+	return call_fail(
+		c, CODE_RESOURCE_EXHAUSTED, NULL, "the server is short of memory, retry later");
+}
+
 static int unknown_coding(struct call *c)
 {
 	return call_fail(c, CODE_UNIMPLEMENTED, NULL,
@@ -61,8 +102,12 @@ static int inflate_message(struct call *c, enum connect_coding coding, struct st
 	size_t max = (size_t)c->w->opt->max_body;
 
 	c->message = bytes;
+	if (coding != CONNECT_GZIP && bytes.n > max)
+		return too_large(c);
+	if (reserve(c, coding, bytes) < 0)
+		return -1;
 	if (coding != CONNECT_GZIP)
-		return bytes.n > max ? too_large(c) : 0;
+		return 0;
 	switch (connect_gunzip(bytes, max, c->arena, &c->message)) {
 	case CONNECT_INFLATED:
 		return 0;

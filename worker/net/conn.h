@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "shm/base/list.h"
 #include "shm/segment.h"
 #include "worker/loop.h"
 #include "worker/net/chunked.h"
@@ -47,6 +48,7 @@ enum conn_state {
 struct exchange {
 	struct exchange *next; /* in the pool of spare ones */
 	struct arena arena;
+	size_t reserved; /* of net->reserved */
 	struct http_request rq;
 	struct http1_framing fr;
 	/* request body */
@@ -112,6 +114,9 @@ struct net {
 	size_t buffered; /* bytes in read-ahead and body buffers */
 	size_t arenas;   /* bytes held by arenas of calls, as of the last tick */
 	uint64_t arenas_ms;
+	size_t reserved; /* bytes that calls may take for what they make of their bodies */
+	struct list reserve_waiting;
+	struct loop_chore reserve_chore;
 	struct exchange *spare;
 	unsigned spare_n;
 	char *scratch;
@@ -145,6 +150,11 @@ void exchange_free(struct net *n, struct exchange *x);
 size_t exchange_feed(struct conn *c, struct str in);
 /* The body is settled: wakes whoever waits. */
 void exchange_settle(struct conn *c, enum http_body verdict);
+
+/* reserve.c */
+/* What an exchange has reserved from now on; wakes who waits, at the end of the turn. */
+void reserve_set(struct net *n, struct exchange *x, size_t bytes);
+void reserve_grant(struct loop_chore *ch);
 
 /* reply.c */
 /* Queues the reply's bytes and writes what the socket takes. */

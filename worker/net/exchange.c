@@ -46,6 +46,7 @@ void exchange_free(struct net *n, struct exchange *x)
 {
 	if (!x)
 		return;
+	reserve_set(n, x, 0);
 	buf_free(&x->body);
 	buf_init(&x->body, NULL);
 	buf_free(&x->out);

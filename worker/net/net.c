@@ -184,6 +184,8 @@ struct net *net_new(const struct net_setup *setup)
 	n->reserve_fd = -1;
 	n->conns_max = net_limit(setup->opt);
 	n->memory_timer.fire = net_memory_again;
+	n->reserve_chore.run = reserve_grant;
+	list_init(&n->reserve_waiting);
 	n->drain_timer.fire = net_idle_over;
 	n->scratch = malloc(NET_SCRATCH);
 	if (!n->scratch) {

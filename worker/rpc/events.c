@@ -64,6 +64,7 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 		return -1;
 	if (cookieless_resolve(c, events, &batch.n, dropped) < 0)
 		return -1;
+	http_reserved(c->rq);
 	if (batch.n && ingest_submit(c, &batch) < 0)
 		return -1;
 	out->has_accepted = out->has_dropped = out->has_events_created = true;
