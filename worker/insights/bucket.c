@@ -122,7 +122,7 @@ bool buckets_make(struct buckets *b, const struct tz *z, enum bucket_unit unit, 
 	return true;
 }
 
-uint32_t buckets_find(const struct buckets *b, int64_t ms)
+static uint32_t stretch_of(const struct buckets *b, int64_t ms)
 {
 	uint32_t lo = 0, hi = b->n_stretches;
 
@@ -134,5 +134,20 @@ uint32_t buckets_find(const struct buckets *b, int64_t ms)
 		else
 			hi = mid;
 	}
-	return b->bucket[lo];
+	return lo;
+}
+
+uint32_t buckets_find(const struct buckets *b, int64_t ms)
+{
+	return b->bucket[stretch_of(b, ms)];
+}
+
+uint32_t buckets_seek(const struct buckets *b, struct bucket_stretch *s, int64_t ms)
+{
+	uint32_t at = stretch_of(b, ms);
+
+	/* the first and the last one hold whatever is before and after */
+	*s = (struct bucket_stretch){at ? b->from[at] : INT64_MIN,
+		at + 1 < b->n_stretches ? b->from[at + 1] : INT64_MAX, b->bucket[at]};
+	return s->bucket;
 }

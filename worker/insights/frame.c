@@ -17,10 +17,15 @@ static bool resolve_people(struct frame *f)
 
 	if (!persons || !cookieless)
 		return false;
-	for (uint32_t i = 0; i < c->n_entries; i++) {
+	for (uint32_t i = 0; i < c->n_entries; i++)
 		cookieless[i + 1] = is_cookieless(c->entries[i].s);
-		persons[i + 1] = f->plan->people ? people_find(f->people, c->entries[i].s) : 0;
-		if (persons[i + 1] == PERSON_FULL)
+	for (uint32_t i = 0; i < c->n_entries && f->plan->people; i += INTERN_SOME) {
+		struct str ids[INTERN_SOME];
+		uint32_t n = c->n_entries - i < INTERN_SOME ? c->n_entries - i : INTERN_SOME;
+
+		for (uint32_t k = 0; k < n; k++)
+			ids[k] = c->entries[i + k].s;
+		if (!people_find_some(f->people, ids, n, persons + i + 1))
 			return false;
 	}
 	f->persons = persons;
@@ -171,7 +176,12 @@ bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
 {
 	const uint8_t **match = arena_array(a, plan->n_events + 1, sizeof(*match));
 
-	*f = (struct frame){.plan = plan, .batch = b, .people = people, .a = a, .match = match};
+	*f = (struct frame){.plan = plan,
+		.batch = b,
+		.people = people,
+		.a = a,
+		.match = match,
+		.settled_ms = INT64_MIN};
 	if (!match || (plan->need.distinct && !resolve_people(f)) || !make_base(f))
 		return false;
 	for (uint32_t e = 0; e < plan->n_events; e++) {

@@ -17,6 +17,9 @@ struct frame {
 	const uint8_t *cookieless;   /* by code of batch->distinct; or NULL */
 	const uint8_t *base;         /* per event: window, groups, mask */
 	const uint8_t *const *match; /* per plan event, per event; base included, consent not */
+	/* No event before it comes, neither with this frame nor later. frame_make() knows of
+	 * no such time; whoever reads segments in an order may set it. */
+	int64_t settled_ms;
 };
 
 /* False when the arena is full. */

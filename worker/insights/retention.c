@@ -8,11 +8,15 @@
 #include "worker/insights/trail.h"
 
 /* The latest return of one person in each bucket: time since the window's begin <<
- * TRAIL_VALUE_BITS | bucket, because there are many. */
+ * TRAIL_VALUE_BITS | bucket, because there are many. The bucket seen last is at hand, the
+ * n - 1 others are in v. */
 struct visits {
+	uint64_t last;
 	uint64_t *v;
 	uint32_t n, cap;
 };
+
+enum { AHEAD = 12 };
 
 _Static_assert((int)BUCKET_MAX <= (int)TRAIL_VALUE_MAX, "a bucket fits into the key");
 
@@ -21,6 +25,7 @@ struct retention {
 	struct split split;    /* first start events */
 	struct visits *visits; /* by person */
 	uint32_t n;
+	struct bucket_stretch stretch; /* of the event before */
 	/* at the end */
 	struct split_series series;
 	uint64_t *sizes; /* [series][cohort] */
@@ -57,35 +62,64 @@ static bool make_room(struct retention *r, uint32_t person)
 	return true;
 }
 
-/* Segments come roughly in the order of time, so that the first look mostly hits; and no
- * window has more than some hundreds of buckets (0.6). */
-static bool came_back(struct retention *r, uint32_t person, int64_t time_ms)
+/* The latest return in another bucket than the last one; NULL when there is none yet. */
+static uint64_t *visit_in(const struct visits *of, uint32_t bucket)
 {
-	uint32_t bucket = buckets_find(&r->plan->buckets, time_ms), cap;
-	uint64_t visit = (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket;
-	struct visits *of;
+	for (uint32_t i = of->n ? of->n - 1 : 0; i-- > 0;)
+		if (bucket_of(of->v[i]) == bucket)
+			return &of->v[i];
+	return NULL;
+}
 
-	if (person >= r->n && !make_room(r, person))
-		return false;
-	of = &r->visits[person];
-	for (uint32_t i = of->n; i-- > 0;) {
-		if (bucket_of(of->v[i]) != bucket)
-			continue;
-		/* the bucket is the same, so this compares times */
-		if (visit > of->v[i])
-			of->v[i] = visit;
-		return true;
-	}
-	if (of->n == of->cap) {
-		cap = of->cap ? of->cap * 2 : 4;
+static bool add_bucket(struct retention *r, struct visits *of, uint64_t visit)
+{
+	if (of->n > 0 && of->n - 1 == of->cap) {
+		uint32_t cap = of->cap ? of->cap * 2 : 4;
+
 		of->v = arena_grow(
 			r->plan->a, of->v, of->cap * sizeof(*of->v), cap * sizeof(*of->v));
 		if (!of->v)
 			return false;
 		of->cap = cap;
 	}
-	of->v[of->n++] = visit;
+	if (of->n > 0)
+		of->v[of->n - 1] = of->last;
+	of->last = visit;
+	of->n++;
 	return true;
+}
+
+/* Segments come roughly in the order of time, so that the first look mostly hits; and no
+ * window has more than some hundreds of buckets (0.6). */
+static bool came_back(struct retention *r, uint32_t person, int64_t time_ms)
+{
+	uint32_t bucket = buckets_near(&r->plan->buckets, &r->stretch, time_ms);
+	uint64_t visit = (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket;
+	struct visits *of;
+	uint64_t *known;
+
+	if (person >= r->n && !make_room(r, person))
+		return false;
+	of = &r->visits[person];
+	known = of->n && bucket_of(of->last) == bucket ? &of->last : visit_in(of, bucket);
+	if (!known)
+		return add_bucket(r, of, visit);
+	/* the bucket is the same, so this compares times */
+	if (visit > *known)
+		*known = visit;
+	return true;
+}
+
+/* Asks for what retention_fold() needs in some rounds. */
+static void fetch(const struct retention *r, const struct frame *f, uint32_t row)
+{
+	uint32_t person =
+		row < f->batch->n ? f->persons[f->batch->distinct.codes[row]] : UINT32_MAX;
+
+	if (person < r->n)
+		__builtin_prefetch(&r->visits[person]);
+	if (person < r->split.n)
+		__builtin_prefetch(&r->split.firsts[person]);
 }
 
 bool retention_fold(struct retention *r, const struct frame *f)
@@ -100,6 +134,7 @@ bool retention_fold(struct retention *r, const struct frame *f)
 		uint32_t person = f->persons[b->distinct.codes[i]];
 		uint64_t id[2];
 
+		fetch(r, f, i + AHEAD);
 		if (!(start[i] | back[i]) || (consented && !frame_consented(f, i)))
 			continue;
 		trail_id(id, b->ids, i);
@@ -168,7 +203,7 @@ static void count_visits(struct retention *r)
 		start = r->split.firsts[i].time_ms - r->plan->from_ms;
 		/* where clocks go back over midnight, a later time may lie in an earlier bucket */
 		for (uint32_t k = 0; k < r->visits[i].n; k++) {
-			uint64_t visit = r->visits[i].v[k];
+			uint64_t visit = k ? r->visits[i].v[k - 1] : r->visits[i].last;
 
 			if ((int64_t)(visit >> TRAIL_VALUE_BITS) >= start &&
 				bucket_of(visit) >= cohort)

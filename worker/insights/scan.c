@@ -40,6 +40,27 @@ static bool should_stop(struct db_stream *st)
 	       clock_mono_ms() >= run->scan->deadline_ms;
 }
 
+/* Sealed segments come day by day, and after the inbox (reader_scan()): before the day of
+ * this one nothing comes any more. False when that is not so: kernels would miss it. */
+static bool settle(struct scan *s, const struct evseg *seg, struct frame *f)
+{
+	enum { DAY_MS = 86400000 };
+	int64_t rest;
+
+	/* the newest first have no such order */
+	if (seg->id == 0 || seg->n == 0 || s->enough)
+		return true;
+	rest = f->batch->times[0] % DAY_MS;
+	f->settled_ms = f->batch->times[0] - (rest < 0 ? rest + DAY_MS : rest);
+	if (f->settled_ms < s->settled_ms) {
+		log_err("segments are out of order project=%d id=%lld", s->project,
+			(long long)seg->id);
+		return false;
+	}
+	s->settled_ms = f->settled_ms;
+	return true;
+}
+
 static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
 {
 	struct scan *s = ((struct run *)r)->scan;
@@ -50,7 +71,15 @@ static enum stream_next on_segment(struct reader *r, const struct evseg *seg, st
 		r->error = a->over ? READER_MEMORY : READER_BROKEN;
 		return STREAM_FAIL;
 	}
-	if (!frame_make(&frame, s->plan, &batch, &s->people, a) || !s->fold(s, &frame, seg)) {
+	if (!frame_make(&frame, s->plan, &batch, &s->people, a)) {
+		r->error = READER_MEMORY;
+		return STREAM_FAIL;
+	}
+	if (!settle(s, seg, &frame)) {
+		r->error = READER_BROKEN;
+		return STREAM_FAIL;
+	}
+	if (!s->fold(s, &frame, seg)) {
 		r->error = READER_MEMORY;
 		return STREAM_FAIL;
 	}
@@ -333,7 +362,7 @@ void scan_init(struct scan *s, struct call *c)
 	uint64_t budget = (uint64_t)o->insight_timeout, left = call_time_left(c);
 	size_t memory = (size_t)o->insight_memory;
 
-	*s = (struct scan){.project = c->who.project};
+	*s = (struct scan){.project = c->who.project, .settled_ms = INT64_MIN};
 	s->home_url = s->url = o->analytics_url[0] ? o->analytics_url : o->database_url;
 	s->primary_url = o->ingest_url[0] ? o->ingest_url : o->database_url;
 	s->deadline_ms = clock_mono_ms() + (left < budget ? left : budget);

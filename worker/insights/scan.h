@@ -48,6 +48,7 @@ struct scan {
 	const char *url, *home_url, *primary_url;
 	struct str position; /* WAL that the answer must include; p == NULL: any */
 	uint64_t deadline_ms;
+	int64_t settled_ms; /* of the frame before */
 	size_t segment_memory;
 	_Atomic int asked_to_stop;
 	enum scan_end end;

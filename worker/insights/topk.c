@@ -5,6 +5,7 @@
  */
 #include "worker/insights/chunks.h"
 #include "worker/insights/country.h"
+#include "worker/insights/personset.h"
 #include "worker/insights/tally.h"
 #include "worker/insights/topk.h"
 #include "worker/store/intern.h"
@@ -23,7 +24,7 @@ struct topk {
 	struct chunks rows;   /* struct row */
 	struct chunks row_of; /* DIMENSION_USER: uint32_t row + 1, by person */
 	uint32_t n_rows;
-	struct pairs users; /* (row, person) */
+	struct chunks users; /* struct personset, by row; for metrics of users */
 };
 
 /* What an entry of the dictionary is: a row, or one of these. */
@@ -49,7 +50,7 @@ struct topk *topk_new(const struct plan *plan)
 	intern_init(&t->texts, plan->a);
 	chunks_init(&t->rows, plan->a, sizeof(struct row));
 	chunks_init(&t->row_of, plan->a, sizeof(uint32_t));
-	t->users.a = plan->a;
+	chunks_init(&t->users, plan->a, sizeof(struct personset));
 	return t;
 }
 
@@ -127,8 +128,10 @@ static bool add(struct pass *p, uint32_t i, uint32_t no)
 
 	t->count++;
 	if (tally_needs_users(p->t->plan->events[0].agg)) {
-		int fresh =
-			pairs_add(&p->t->users, no, p->f->persons[p->f->batch->distinct.codes[i]]);
+		struct personset *users = chunks_make(&p->t->users, no);
+		int fresh = users ? personset_add(users, p->t->plan->a,
+					    p->f->persons[p->f->batch->distinct.codes[i]])
+				  : -1;
 
 		t->users += fresh > 0;
 		return fresh >= 0;
@@ -212,23 +215,18 @@ static uint32_t select_rows(const struct topk *t, uint32_t *best, uint32_t most)
 /* False at the arena's cap. */
 static bool fold_others(struct topk *t, struct tally *out)
 {
-	struct pairs seen = {.a = t->plan->a};
+	bool users = tally_needs_users(t->plan->events[0].agg);
+	struct personset seen = {0};
 
-	for (uint32_t no = 0; no < t->n_rows; no++)
-		if (!row_get(t, no)->kept)
-			tally_merge(out, &row_get(t, no)->t);
-	/* persons are a union: who is behind two folded values counts once */
-	for (uint64_t i = 0; t->users.v && i <= t->users.mask; i++) {
-		uint64_t pair = t->users.v[i] - 1;
-		int fresh;
-
-		if (!t->users.v[i] || row_get(t, (uint32_t)(pair >> 32))->kept)
+	for (uint32_t no = 0; no < t->n_rows; no++) {
+		if (row_get(t, no)->kept)
 			continue;
-		fresh = pairs_add(&seen, 0, (uint32_t)pair);
-		if (fresh < 0)
+		tally_merge(out, &row_get(t, no)->t);
+		/* persons are a union: who is behind two folded values counts once */
+		if (users && !personset_join(&seen, t->plan->a, chunks_at(&t->users, no)))
 			return false;
-		out->users += (uint64_t)fresh;
 	}
+	out->users = seen.n;
 	return true;
 }
 

@@ -14,6 +14,7 @@ struct pass {
 	const uint32_t *kind_no;                      /* by code of the kind column */
 	const uint32_t *text_no[PLAN_BREAKDOWNS_MAX]; /* by code of each breakdown */
 	struct numbers numbers;
+	struct bucket_stretch stretch;
 	/* the line of the event before: runs are common */
 	uint32_t key[2 + PLAN_BREAKDOWNS_MAX];
 	uint32_t line;
@@ -31,7 +32,7 @@ struct trends *trends_new(const struct plan *plan)
 	intern_init(&t->tuples, plan->a);
 	intern_init(&t->lines_by_key, plan->a);
 	intern_init(&t->cells_by_key, plan->a);
-	t->users.a = plan->a;
+	chunks_init(&t->users, plan->a, sizeof(struct personset));
 	t->exists = arena_zalloc(plan->a, plan->buckets.n + 1);
 	return t->exists ? t : NULL;
 }
@@ -139,7 +140,10 @@ static bool add_event(struct pass *p, uint32_t row, uint32_t bucket)
 	tally = &p->t->cells[cell].t;
 	tally->count++;
 	if (tally_needs_users(p->ev->agg)) {
-		int fresh = pairs_add(&p->t->users, cell, p->f->persons[b->distinct.codes[row]]);
+		struct personset *users = chunks_make(&p->t->users, cell);
+		int fresh = users ? personset_add(users, p->t->plan->a,
+					    p->f->persons[b->distinct.codes[row]])
+				  : -1;
 
 		tally->users += fresh > 0;
 		return fresh >= 0;
@@ -159,12 +163,13 @@ static bool fold_event(struct pass *p)
 						  plan->need.props[p->ev->number].class, p->f->a))
 		return false;
 	p->line = INTERN_FULL;
+	p->stretch = (struct bucket_stretch){0};
 	for (uint32_t i = 0; i < b->n; i++) {
 		uint32_t bucket;
 
 		if (!match[i])
 			continue;
-		bucket = buckets_find(&plan->buckets, b->times[i]);
+		bucket = buckets_near(&plan->buckets, &p->stretch, b->times[i]);
 		p->t->exists[bucket] = 1;
 		if (p->ev->consented && !frame_consented(p->f, i))
 			continue;

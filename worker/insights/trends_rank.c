@@ -12,8 +12,9 @@ struct out {
 	uint32_t tuple;
 	bool others;
 	double total;
-	struct tally *cells; /* per bucket */
-	uint8_t *has;        /* per bucket: the cell is real */
+	struct tally *cells;     /* per bucket */
+	uint8_t *has;            /* per bucket: the cell is real */
+	struct personset *users; /* of $others, per bucket */
 };
 
 /* A line with what it is ranked by. */
@@ -246,27 +247,19 @@ static void fill_cells(struct rank *r)
 static void fold_users(struct rank *r)
 {
 	struct trends *t = r->t;
-	struct pairs seen = {.a = r->a};
 
-	for (uint64_t i = 0; t->users.v && i <= t->users.mask; i++) {
-		uint64_t pair = t->users.v[i] - 1;
-		const struct cell *c;
-		struct out *o;
-		int fresh;
+	for (uint32_t i = 0; !r->failed && i < t->n_cells; i++) {
+		const struct cell *c = &t->cells[i];
+		struct out *o = r->out_of[c->line];
 
-		if (!t->users.v[i])
+		if (!o->others || !tally_needs_users(r->plan->events[t->lines[c->line].event].agg))
 			continue;
-		c = &t->cells[pair >> 32];
-		o = r->out_of[c->line];
-		if (!o->others)
-			continue;
-		fresh = pairs_add(
-			&seen, r->unit_of[c->line] * r->n_buckets + c->bucket, (uint32_t)pair);
-		if (fresh < 0) {
-			r->failed = true;
-			return;
-		}
-		o->cells[c->bucket].users += (uint64_t)fresh;
+		if (!o->users)
+			o->users = need(r, r->n_buckets, sizeof(*o->users));
+		r->failed |= !o->users ||
+			     !personset_join(&o->users[c->bucket], r->a, chunks_at(&t->users, i));
+		if (!r->failed)
+			o->cells[c->bucket].users = o->users[c->bucket].n;
 	}
 }
 

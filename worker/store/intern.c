@@ -56,9 +56,8 @@ static bool grow(struct intern *t)
 	return true;
 }
 
-uint32_t intern_add(struct intern *t, struct str s)
+static uint32_t add(struct intern *t, struct str s, uint64_t hash)
 {
-	uint64_t hash = hash_64(s.p, s.n);
 	uint32_t k;
 	char *copy;
 
@@ -74,6 +73,53 @@ uint32_t intern_add(struct intern *t, struct str s)
 	t->hashes[t->n] = hash;
 	t->slots[k] = ++t->n;
 	return t->n - 1;
+}
+
+uint32_t intern_add(struct intern *t, struct str s)
+{
+	return add(t, s, hash_64(s.p, s.n));
+}
+
+/* Ids have about the size of a cache line, and seldom begin with one. */
+static void prefetch_text(struct str s)
+{
+	__builtin_prefetch(s.p);
+	__builtin_prefetch(s.p + s.n);
+}
+
+/* Each round asks for what the next one reads. */
+static void fetch(const struct intern *t, const struct str *s, uint32_t n, uint64_t *hashes)
+{
+	uint32_t at[INTERN_SOME];
+
+	for (uint32_t i = 0; i < n; i++) {
+		hashes[i] = hash_64(s[i].p, s[i].n);
+		if (t->slots)
+			__builtin_prefetch(&t->slots[(uint32_t)hashes[i] & t->mask]);
+	}
+	for (uint32_t i = 0; t->slots && i < n; i++) {
+		at[i] = t->slots[(uint32_t)hashes[i] & t->mask];
+		if (!at[i])
+			continue;
+		__builtin_prefetch(&t->hashes[at[i] - 1]);
+		__builtin_prefetch(&t->strings[at[i] - 1]);
+	}
+	for (uint32_t i = 0; t->slots && i < n; i++)
+		if (at[i] && t->hashes[at[i] - 1] == hashes[i])
+			prefetch_text(t->strings[at[i] - 1]);
+}
+
+bool intern_add_some(struct intern *t, const struct str *s, uint32_t n, uint32_t *no)
+{
+	uint64_t hashes[INTERN_SOME];
+
+	fetch(t, s, n, hashes);
+	for (uint32_t i = 0; i < n; i++) {
+		no[i] = add(t, s[i], hashes[i]);
+		if (no[i] == INTERN_FULL)
+			return false;
+	}
+	return true;
 }
 
 uint32_t intern_find(const struct intern *t, struct str s)

@@ -56,7 +56,8 @@ int reader_people(
 int reader_properties(struct reader *r);
 /* Gives one trait of every live profile that has it to r->trait. */
 int reader_trait(struct reader *r, struct str path);
-/* All segments that may hold events of [from_ms, to_ms). 0, or -1 with r->error. */
+/* All segments that may hold events of [from_ms, to_ms): the inbox, then what is sealed, day by
+ * day. 0, or -1 with r->error. */
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms);
 /* The same, those with the latest events first. */
 int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms);
