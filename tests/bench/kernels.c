@@ -36,8 +36,8 @@
 enum { DAYS = 90, DAY_MS = 86400000, KINDS = 8, PATHS = 60, PER_PERSON = 50, PER_SESSION = 5 };
 
 static const int64_t begin_ms = 1735689600000; /* 2025-01-01 */
-static const char *const kinds[KINDS] = {
-	"page_view", "click", "search", "view_item", "add_to_cart", "checkout", "purchase", "refund"};
+static const char *const kinds[KINDS] = {"page_view", "click", "search", "view_item", "add_to_cart",
+	"checkout", "purchase", "refund"};
 static const unsigned shares[KINDS] = {35, 20, 15, 10, 8, 6, 4, 2};
 static const char *const countries[] = {"DE", "FR", "US", "GB", "JP", "BR", "IN", "SE"};
 
@@ -142,15 +142,15 @@ static void fill(struct event *ev, const struct one *o, struct prop *props, char
 	put_uuid(ev->id, (uint64_t)o->ms << 16 | o->tie >> 16, (uint64_t)o->tie << 32);
 	put_uuid(ev->session, next(&seed), next(&seed));
 	seed = o->person;
-	ev->distinct_id.n = (size_t)sprintf(text, "%016llx%08x", (unsigned long long)next(&seed),
-		(unsigned)o->person);
+	ev->distinct_id.n = (size_t)sprintf(
+		text, "%016llx%08x", (unsigned long long)next(&seed), (unsigned)o->person);
 	sprintf(text + 32, "/path/%u", (unsigned)o->path);
 	props[0] = (struct prop){
 		STR("$pathname"), SCOPE_AUTO, {.type = VALUE_STR, .s = str_of(text + 32)}};
 	props[1] = (struct prop){STR("$country"), SCOPE_AUTO,
 		{.type = VALUE_STR, .s = str_of(countries[o->country])}};
-	props[2] = (struct prop){
-		STR("amount"), SCOPE_CUSTOM, {.type = VALUE_INT, .i = o->tie % 1000}};
+	props[2] =
+		(struct prop){STR("amount"), SCOPE_CUSTOM, {.type = VALUE_INT, .i = o->tie % 1000}};
 }
 
 static void put_segment(FILE *out, const struct one *v, uint32_t n)
@@ -469,8 +469,8 @@ static void compile(struct run *r, const char *name, const char *json)
 					: STR("insights.v1.QueryRequest")),
 		    str_of(json), &r->a, &msg, &err))
 		die(name, err.reason);
-	if ((users ? compile_segment_users(&r->plan,
-			     (const Insights__V1__SegmentUsersRequest *)msg, &r->a, &why)
+	if ((users ? compile_segment_users(
+			     &r->plan, (const Insights__V1__SegmentUsersRequest *)msg, &r->a, &why)
 		   : compile_query(&r->plan, (const Insights__V1__QueryRequest *)msg, STR("UTC"),
 			     &r->a, &why)) < 0)
 		die(name, why ? why : "no memory");

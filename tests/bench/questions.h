@@ -2,15 +2,16 @@
 #ifndef BENCH_QUESTIONS_H
 #define BENCH_QUESTIONS_H
 
-#define WINDOW                                                                                     \
-	"\"timeRange\": {\"from\": \"2025-01-01T00:00:00Z\", \"to\": \"2025-04-01T00:00:00Z\"}, "  \
+#define WINDOW                                                                                    \
+	"\"timeRange\": {\"from\": \"2025-01-01T00:00:00Z\", \"to\": \"2025-04-01T00:00:00Z\"}, " \
 	"\"granularity\": \"GRANULARITY_"
-#define EVENT(kind)  "{\"event\": {\"kind\": \"" kind "\"}}"
-#define UNIQUE(kind) "{\"event\": {\"kind\": \"" kind "\"}, \"aggregation\": \"AGGREGATION_TYPE_UNIQUE_USERS\"}"
-#define ANY                                                                                        \
-	"{\"event\": {\"filters\": [{\"property\": \"$pathname\", \"operator\": "                  \
+#define EVENT(kind) "{\"event\": {\"kind\": \"" kind "\"}}"
+#define UNIQUE(kind) \
+	"{\"event\": {\"kind\": \"" kind "\"}, \"aggregation\": \"AGGREGATION_TYPE_UNIQUE_USERS\"}"
+#define ANY                                                                       \
+	"{\"event\": {\"filters\": [{\"property\": \"$pathname\", \"operator\": " \
 	"\"FILTER_OPERATOR_IS_SET\", \"source\": \"PROPERTY_SOURCE_AUTO\"}]}}"
-#define ASK(type, rest, unit)                                                                      \
+#define ASK(type, rest, unit) \
 	"{\"spec\": {\"insightType\": \"INSIGHT_TYPE_" type "\", " rest "}, " WINDOW unit "\"}"
 
 static const struct {
@@ -30,23 +31,20 @@ static const struct {
 							    "\"$pathname\"}]",
 			"DAY")},
 	{"segmentation", ASK("SEGMENTATION", "\"events\": [" UNIQUE("page_view") "]", "DAY")},
-	{"topk",
-		ASK("TOP_K",
-			"\"topK\": {\"dimension\": \"DIMENSION_PROPERTY\", \"property\": "
-			"\"$pathname\", \"scope\": {\"kind\": \"page_view\"}}",
-			"DAY")},
-	{"topk-users",
-		ASK("TOP_K",
-			"\"topK\": {\"dimension\": \"DIMENSION_PROPERTY\", \"property\": "
-			"\"$pathname\", \"scope\": {\"kind\": \"page_view\"}, "
-			"\"metric\": \"AGGREGATION_TYPE_UNIQUE_USERS\"}",
-			"DAY")},
+	{"topk", ASK("TOP_K",
+			 "\"topK\": {\"dimension\": \"DIMENSION_PROPERTY\", \"property\": "
+			 "\"$pathname\", \"scope\": {\"kind\": \"page_view\"}}",
+			 "DAY")},
+	{"topk-users", ASK("TOP_K",
+			       "\"topK\": {\"dimension\": \"DIMENSION_PROPERTY\", \"property\": "
+			       "\"$pathname\", \"scope\": {\"kind\": \"page_view\"}, "
+			       "\"metric\": \"AGGREGATION_TYPE_UNIQUE_USERS\"}",
+			       "DAY")},
 	{"topk-who", ASK("TOP_K", "\"topK\": {\"dimension\": \"DIMENSION_USER\"}", "DAY")},
-	{"funnel",
-		ASK("FUNNEL",
-			"\"events\": [" EVENT("page_view") ", " EVENT("add_to_cart") ", " EVENT(
-				"purchase") "], \"conversionWindow\": \"604800s\"",
-			"DAY")},
+	{"funnel", ASK("FUNNEL",
+			   "\"events\": [" EVENT("page_view") ", " EVENT("add_to_cart") ", " EVENT(
+				   "purchase") "], \"conversionWindow\": \"604800s\"",
+			   "DAY")},
 	{"funnel-timing",
 		ASK("FUNNEL",
 			"\"events\": [" EVENT("page_view") ", " EVENT("add_to_cart") ", " EVENT(

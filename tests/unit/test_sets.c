@@ -126,8 +126,7 @@ static struct batch_column column_of(const uint32_t *ids, uint32_t n)
 
 	for (uint32_t i = 0; i < n; i++) {
 		memcpy(bytes + (size_t)i * 16 + 9, &ids[i], sizeof(ids[i]));
-		v[i] = (struct value){
-			.type = VALUE_UUID, .s = {bytes + (size_t)i * 16, 16}};
+		v[i] = (struct value){.type = VALUE_UUID, .s = {bytes + (size_t)i * 16, 16}};
 	}
 	return (struct batch_column){.entries = v, .n_entries = n};
 }

@@ -46,7 +46,8 @@ static int by_owner_and_time(const void *x, const void *y)
 
 static int by_day(const void *x, const void *y)
 {
-	int64_t a = ((const struct fact *)x)->ms / DAY_MS, b = ((const struct fact *)y)->ms / DAY_MS;
+	int64_t a = ((const struct fact *)x)->ms / DAY_MS,
+		b = ((const struct fact *)y)->ms / DAY_MS;
 
 	return a < b ? -1 : a > b;
 }

@@ -93,7 +93,8 @@ bool funnel_fold(struct funnel *f, const struct frame *frame)
 		/* who is through is so by earlier events */
 		if (!is_done(f, person) && !trail_add(&f->trails, person, b->times[i], id, sets[i]))
 			return false;
-		if (f->plan->n_breakdowns && !split_see(&f->split, frame, i, person, id))
+		if (f->plan->n_breakdowns && split_may_see(&f->split, person, b->times[i]) &&
+			!split_see(&f->split, frame, i, person, id))
 			return false;
 	}
 	return true;

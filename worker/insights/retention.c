@@ -7,23 +7,29 @@
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
 
-/* The latest return of one person in each bucket: time since the window's begin <<
- * TRAIL_VALUE_BITS | bucket, because there are many. The bucket seen last is at hand, the
- * n - 1 others are in v. */
+/* The latest returns of one person in lower buckets than the last one. A return is the time
+ * since the window's begin << TRAIL_VALUE_BITS | bucket, because there are many. */
 struct visits {
-	uint64_t last;
 	uint64_t *v;
 	uint32_t n, cap;
 };
 
-enum { AHEAD = 12 };
+enum { AHEAD = 32, NEAR = 12 };
+#define NEVER UINT64_MAX
 
 _Static_assert((int)BUCKET_MAX <= (int)TRAIL_VALUE_MAX, "a bucket fits into the key");
 
+struct brief {
+	int64_t start_ms; /* as of split.times */
+	uint64_t last;    /* latest return in the highest bucket so far, or NEVER */
+};
+
 struct retention {
 	const struct plan *plan;
-	struct split split;    /* first start events */
-	struct visits *visits; /* by person */
+	struct split split; /* first start events */
+	/* by person; what nearly all events look no further than is apart */
+	struct brief *briefs;
+	struct visits *visits;
 	uint32_t n;
 	struct bucket_stretch stretch; /* of the event before */
 	/* at the end */
@@ -53,27 +59,25 @@ static bool make_room(struct retention *r, uint32_t person)
 {
 	uint32_t n = r->n * 2 > person ? r->n * 2 : person + 64;
 	struct visits *v = arena_grow(r->plan->a, r->visits, r->n * sizeof(*v), n * sizeof(*v));
+	struct brief *briefs;
 
 	if (!v)
 		return false;
-	memset(v + r->n, 0, (n - r->n) * sizeof(*v));
 	r->visits = v;
+	memset(v + r->n, 0, (n - r->n) * sizeof(*v));
+	briefs = arena_grow(r->plan->a, r->briefs, r->n * sizeof(*briefs), n * sizeof(*briefs));
+	if (!briefs)
+		return false;
+	r->briefs = briefs;
+	for (uint32_t i = r->n; i < n; i++)
+		briefs[i] = (struct brief){INT64_MAX, NEVER};
 	r->n = n;
 	return true;
 }
 
-/* The latest return in another bucket than the last one; NULL when there is none yet. */
-static uint64_t *visit_in(const struct visits *of, uint32_t bucket)
+static bool put_aside(struct retention *r, struct visits *of, uint64_t visit)
 {
-	for (uint32_t i = of->n ? of->n - 1 : 0; i-- > 0;)
-		if (bucket_of(of->v[i]) == bucket)
-			return &of->v[i];
-	return NULL;
-}
-
-static bool add_bucket(struct retention *r, struct visits *of, uint64_t visit)
-{
-	if (of->n > 0 && of->n - 1 == of->cap) {
+	if (of->n == of->cap) {
 		uint32_t cap = of->cap ? of->cap * 2 : 4;
 
 		of->v = arena_grow(
@@ -82,44 +86,81 @@ static bool add_bucket(struct retention *r, struct visits *of, uint64_t visit)
 			return false;
 		of->cap = cap;
 	}
-	if (of->n > 0)
-		of->v[of->n - 1] = of->last;
-	of->last = visit;
-	of->n++;
+	of->v[of->n++] = visit;
 	return true;
 }
 
-/* Segments come roughly in the order of time, so that the first look mostly hits; and no
- * window has more than some hundreds of buckets (0.6). */
+/* The bucket has its return: which is later? */
+static void keep_later(uint64_t *known, uint64_t visit)
+{
+	/* the bucket is the same, so this compares times */
+	if (visit > *known)
+		*known = visit;
+}
+
+/* A return in another bucket than the last one: an earlier one hardly ever, because segments
+ * come roughly in the order of time. */
+static bool change_bucket(struct retention *r, uint32_t person, uint64_t visit)
+{
+	struct visits *of = &r->visits[person];
+	uint64_t *last = &r->briefs[person].last, before = *last;
+	uint32_t i = 0;
+
+	if (before == NEVER || bucket_of(before) < bucket_of(visit)) {
+		*last = visit;
+		return before == NEVER || put_aside(r, of, before);
+	}
+	while (i < of->n && bucket_of(of->v[i]) != bucket_of(visit))
+		i++;
+	if (i == of->n)
+		return put_aside(r, of, visit);
+	keep_later(&of->v[i], visit);
+	return true;
+}
+
+/* No window has more than some hundreds of buckets (0.6). */
 static bool came_back(struct retention *r, uint32_t person, int64_t time_ms)
 {
 	uint32_t bucket = buckets_near(&r->plan->buckets, &r->stretch, time_ms);
 	uint64_t visit = (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket;
-	struct visits *of;
-	uint64_t *known;
 
-	if (person >= r->n && !make_room(r, person))
-		return false;
-	of = &r->visits[person];
-	known = of->n && bucket_of(of->last) == bucket ? &of->last : visit_in(of, bucket);
-	if (!known)
-		return add_bucket(r, of, visit);
-	/* the bucket is the same, so this compares times */
-	if (visit > *known)
-		*known = visit;
+	uint64_t *last = &r->briefs[person].last;
+
+	if (*last == NEVER || bucket_of(*last) != bucket)
+		return change_bucket(r, person, visit);
+	keep_later(last, visit);
 	return true;
+}
+
+/* A start event: the first one makes the cohort. */
+static bool started(struct retention *r, const struct frame *f, uint32_t row, uint32_t person)
+{
+	uint64_t id[2];
+
+	if (f->batch->times[row] > r->briefs[person].start_ms)
+		return true;
+	trail_id(id, f->batch->ids, row);
+	if (!split_see(&r->split, f, row, person, id))
+		return false;
+	r->briefs[person].start_ms = r->split.times[person];
+	return true;
+}
+
+static uint32_t person_at(const struct frame *f, uint32_t row)
+{
+	return row < f->batch->n ? f->persons[f->batch->distinct.codes[row]] : UINT32_MAX;
 }
 
 /* Asks for what retention_fold() needs in some rounds. */
 static void fetch(const struct retention *r, const struct frame *f, uint32_t row)
 {
-	uint32_t person =
-		row < f->batch->n ? f->persons[f->batch->distinct.codes[row]] : UINT32_MAX;
+	uint32_t person = person_at(f, row + AHEAD);
 
 	if (person < r->n)
+		__builtin_prefetch(&r->briefs[person]);
+	person = person_at(f, row + NEAR);
+	if (person < r->n && bucket_of(r->briefs[person].last) != r->stretch.bucket)
 		__builtin_prefetch(&r->visits[person]);
-	if (person < r->split.n)
-		__builtin_prefetch(&r->split.firsts[person]);
 }
 
 bool retention_fold(struct retention *r, const struct frame *f)
@@ -132,13 +173,13 @@ bool retention_fold(struct retention *r, const struct frame *f)
 		return false;
 	for (uint32_t i = 0; i < b->n; i++) {
 		uint32_t person = f->persons[b->distinct.codes[i]];
-		uint64_t id[2];
 
-		fetch(r, f, i + AHEAD);
+		fetch(r, f, i);
 		if (!(start[i] | back[i]) || (consented && !frame_consented(f, i)))
 			continue;
-		trail_id(id, b->ids, i);
-		if (start[i] && !split_see(&r->split, f, i, person, id))
+		if (person >= r->n && !make_room(r, person))
+			return false;
+		if (start[i] && !started(r, f, i, person))
 			return false;
 		if (back[i] && !came_back(r, person, b->times[i]))
 			return false;
@@ -165,7 +206,7 @@ static int64_t cell_of(const struct retention *r, uint32_t person, uint32_t *coh
 
 	if (tuple == PLAN_NONE)
 		return -1;
-	*cohort = buckets_find(&r->plan->buckets, r->split.firsts[person].time_ms);
+	*cohort = buckets_find(&r->plan->buckets, r->split.times[person]);
 	return (int64_t)r->series.of[tuple] * r->plan->buckets.n + *cohort;
 }
 
@@ -198,12 +239,12 @@ static void count_visits(struct retention *r)
 		uint32_t cohort;
 		int64_t at = cell_of(r, i, &cohort), start;
 
-		if (at < 0)
+		if (at < 0 || r->briefs[i].last == NEVER)
 			continue;
-		start = r->split.firsts[i].time_ms - r->plan->from_ms;
+		start = r->split.times[i] - r->plan->from_ms;
 		/* where clocks go back over midnight, a later time may lie in an earlier bucket */
-		for (uint32_t k = 0; k < r->visits[i].n; k++) {
-			uint64_t visit = k ? r->visits[i].v[k - 1] : r->visits[i].last;
+		for (uint32_t k = 0; k <= r->visits[i].n; k++) {
+			uint64_t visit = k ? r->visits[i].v[k - 1] : r->briefs[i].last;
 
 			if ((int64_t)(visit >> TRAIL_VALUE_BITS) >= start &&
 				bucket_of(visit) >= cohort)

@@ -5,6 +5,13 @@
  */
 #include "worker/insights/trends_internal.h"
 
+enum { KNOWN_BITS = 8, KNOWN = 1 << KNOWN_BITS };
+
+/* The kind and the texts of an event, and its line; INTERN_FULL: nothing yet. */
+struct known {
+	uint32_t key[1 + PLAN_BREAKDOWNS_MAX], line;
+};
+
 /* One plan event over one frame. */
 struct pass {
 	struct trends *t;
@@ -15,9 +22,7 @@ struct pass {
 	const uint32_t *text_no[PLAN_BREAKDOWNS_MAX]; /* by code of each breakdown */
 	struct numbers numbers;
 	struct bucket_stretch stretch;
-	/* the line of the event before: runs are common */
-	uint32_t key[2 + PLAN_BREAKDOWNS_MAX];
-	uint32_t line;
+	struct known *known; /* KNOWN of them: lines that were found before */
 };
 
 struct trends *trends_new(const struct plan *plan)
@@ -107,23 +112,37 @@ static uint32_t cell_add(struct trends *t, uint32_t line, uint32_t bucket)
 	return no;
 }
 
+static uint32_t find_line(struct pass *p, const uint32_t *key)
+{
+	uint32_t n = p->t->plan->n_breakdowns;
+	uint32_t tuple = intern_add(&p->t->tuples, key_of(key + 1, n * sizeof(*key)));
+
+	return tuple == INTERN_FULL ? tuple : line_add(p->t, p->event, key[0], tuple);
+}
+
 /* The line of one event. */
 static uint32_t line_of(struct pass *p, uint32_t row)
 {
 	const struct plan *plan = p->t->plan;
-	uint32_t key[2 + PLAN_BREAKDOWNS_MAX] = {p->event}, tuple;
+	uint32_t key[1 + PLAN_BREAKDOWNS_MAX], hash;
+	struct known *known;
+	bool same;
 
-	key[1] = p->kind_no[p->f->batch->kind.codes[row]];
-	for (uint32_t k = 0; k < plan->n_breakdowns; k++)
-		key[2 + k] = p->text_no[k][p->f->batch->props[plan->breakdowns[k]].codes[row]];
-	if (p->line != INTERN_FULL && memcmp(key, p->key, sizeof(key)) == 0)
-		return p->line;
-	tuple = intern_add(&p->t->tuples, key_of(key + 2, plan->n_breakdowns * sizeof(*key)));
-	if (tuple == INTERN_FULL)
-		return tuple;
-	memcpy(p->key, key, sizeof(key));
-	p->line = line_add(p->t, p->event, key[1], tuple);
-	return p->line;
+	key[0] = p->kind_no[p->f->batch->kind.codes[row]];
+	hash = key[0];
+	for (uint32_t k = 0; k < plan->n_breakdowns; k++) {
+		key[1 + k] = p->text_no[k][p->f->batch->props[plan->breakdowns[k]].codes[row]];
+		hash = hash * 31 + key[1 + k];
+	}
+	known = &p->known[hash * 0x9e3779b9u >> (32 - KNOWN_BITS)];
+	same = known->line != INTERN_FULL;
+	for (uint32_t k = 0; k <= plan->n_breakdowns; k++)
+		same &= known->key[k] == key[k];
+	if (!same) {
+		known->line = find_line(p, key);
+		memcpy(known->key, key, (1 + plan->n_breakdowns) * sizeof(*key));
+	}
+	return known->line;
 }
 
 static bool add_event(struct pass *p, uint32_t row, uint32_t bucket)
@@ -162,7 +181,7 @@ static bool fold_event(struct pass *p)
 	if (p->ev->number != PLAN_NONE && !numbers_make(&p->numbers, &b->props[p->ev->number],
 						  plan->need.props[p->ev->number].class, p->f->a))
 		return false;
-	p->line = INTERN_FULL;
+	memset(p->known, 0xff, KNOWN * sizeof(*p->known));
 	p->stretch = (struct bucket_stretch){0};
 	for (uint32_t i = 0; i < b->n; i++) {
 		uint32_t bucket;
@@ -193,7 +212,8 @@ bool trends_fold(struct trends *t, const struct frame *f)
 	const struct plan *plan = t->plan;
 
 	p.kind_no = intern_column(&t->kinds, &f->batch->kind, KEY_PLAIN, f->a);
-	if (!p.kind_no)
+	p.known = arena_alloc(f->a, KNOWN * sizeof(*p.known));
+	if (!p.kind_no || !p.known)
 		return false;
 	for (uint32_t k = 0; k < plan->n_breakdowns; k++) {
 		uint32_t prop = plan->breakdowns[k];

@@ -1,6 +1,6 @@
 /*
  * UUIDs as small dense numbers of a query: 0, 1, 2, ... in order of appearance. What the
- * sessions of a project are counted by; 24 to 32 bytes each.
+ * sessions of a project are counted by; some 40 bytes each.
  */
 #ifndef INSIGHTS_UUIDS_H
 #define INSIGHTS_UUIDS_H
@@ -12,7 +12,7 @@ struct uuids {
 	struct arena *a;
 	struct chunks v; /* the 16 bytes of each */
 	uint32_t n;
-	uint32_t *slots; /* number + 1, 0 = free */
+	uint64_t *slots; /* half of the hash << 32 | number + 1; 0 = free */
 	uint32_t mask;
 	uint64_t key[2]; /* clients choose ids: this keeps them from choosing collisions */
 };

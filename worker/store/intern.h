@@ -9,12 +9,13 @@
 
 enum { INTERN_FULL = UINT32_MAX, INTERN_SOME = 32 };
 
+struct intern_slot;
+
 struct intern {
 	struct arena *a;
 	struct str *strings; /* by number */
-	uint64_t *hashes;
 	uint32_t n, cap;
-	uint32_t *slots; /* number + 1, 0 = free */
+	struct intern_slot *slots;
 	uint32_t mask;
 };
 
