@@ -45,6 +45,7 @@ struct scan {
 	uint64_t bytes, segments, events;
 
 	/* below: scan.c's own */
+	struct offload *offload;
 	const char *url, *home_url, *primary_url;
 	struct str position; /* WAL that the answer must include; p == NULL: any */
 	uint64_t deadline_ms;
