@@ -14,6 +14,7 @@
 #include "shm/segment.h"
 #include "worker/db/blocking.h"
 #include "worker/insights/scan.h"
+#include "worker/insights/watch.h"
 #include "worker/loop.h"
 #include "worker/offload.h"
 #include "worker/store/reader.h"
@@ -32,6 +33,7 @@ enum {
 struct run {
 	struct reader reader;
 	struct scan *scan;
+	bool unwanted; /* noticed by the kernel */
 };
 
 static bool should_stop(struct db_stream *st)
@@ -248,15 +250,30 @@ static int fold_all(struct scan *s, struct reader *r)
 	return n == 0 && s->missing ? read_missing(s, r, &mark) : n;
 }
 
+static bool unwanted(void *arg)
+{
+	struct run *run = arg;
+
+	run->unwanted |= should_stop(&run->reader.stream);
+	return run->unwanted;
+}
+
 static int read_segments(struct scan *s, struct reader *r)
 {
+	struct run *run = (struct run *)r;
+	bool done;
+
 	if (s->fold && fold_all(s, r) < 0)
 		return -1;
-	if (s->finish && !s->finish(s)) {
-		r->error = READER_MEMORY;
-		return -1;
-	}
-	return 0;
+	if (!s->finish)
+		return 0;
+	watch_begin(unwanted, run);
+	done = s->finish(s);
+	watch_end();
+	r->error = run->unwanted ? READER_DB : done ? READER_OK : READER_MEMORY;
+	if (run->unwanted)
+		r->stream.db.err.kind = DB_TIMEOUT;
+	return r->error == READER_OK ? 0 : -1;
 }
 
 static int read_all(struct scan *s, struct run *run)
