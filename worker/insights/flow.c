@@ -2,10 +2,10 @@
  * See flow.h. The fold keeps the labels of each session; at the end sessions are
  * walked into links between nodes, light nodes become buckets, and links are merged.
  */
-#include <stdlib.h>
 #include "worker/insights/codes.h"
 #include "worker/insights/flow.h"
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
 /* A label at a depth. */
 struct node {
@@ -169,11 +169,13 @@ static bool walk(struct flow *f, uint32_t session)
 static bool walk_all(struct flow *f)
 {
 	for (uint32_t i = 0; i < f->trails.n; i++)
-		if (f->trails.v[i].n && !walk(f, i))
+		if (watch_due(i) || (f->trails.v[i].n && !walk(f, i)))
 			return false;
 	for (uint32_t i = 0; i < f->hops.pairs.n; i++) {
 		uint32_t pair[2];
 
+		if (watch_due(i))
+			return false;
 		pair_of(&f->hops, i, pair);
 		f->nodes[pair[0]].weight += f->hops.v[i];
 		f->nodes[pair[1]].weight += f->hops.v[i];
@@ -209,7 +211,8 @@ static bool place_nodes(struct flow *f)
 	for (uint32_t i = 0; i < f->n_nodes; i++)
 		if (f->nodes[i].weight > 0)
 			order[n++] = i;
-	qsort_r(order, n, sizeof(*order), by_weight, f);
+	if (!watch_sort(f->plan->a, order, n, sizeof(*order), by_weight, f))
+		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		struct node *node = &f->nodes[order[i]];
 
@@ -233,6 +236,8 @@ static bool merge_links(struct flow *f)
 		uint32_t pair[2];
 
 		pair_of(&f->hops, i, pair);
+		if (watch_due(i))
+			return false;
 		if (!add(&f->links, f->nodes[pair[0]].place, f->nodes[pair[1]].place, f->hops.v[i]))
 			return false;
 	}
@@ -276,8 +281,8 @@ static struct flow_link *list_links(struct flow *f, uint32_t *n)
 		pair_of(&f->links, i, pair);
 		links[i] = (struct flow_link){pair[0], pair[1], f->links.v[i]};
 	}
-	if (links)
-		qsort_r(links, all, sizeof(*links), by_value, f);
+	if (links && !watch_sort(f->plan->a, links, all, sizeof(*links), by_value, f))
+		return NULL;
 	*n = all < f->plan->max_links ? all : f->plan->max_links;
 	for (uint32_t i = 0; links && i < *n; i++)
 		f->places[links[i].source].used = f->places[links[i].target].used = true;

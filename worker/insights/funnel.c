@@ -5,6 +5,7 @@
 #include "worker/insights/funnel.h"
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
 _Static_assert((int)FUNNEL_STEPS <= (int)TRAIL_VALUE_BITS, "a trail's value is the set of steps");
 
@@ -115,6 +116,8 @@ static bool find_levels(struct funnel *f)
 		struct chain best;
 		uint32_t n;
 
+		if (watch_due(i))
+			return false;
 		if (!f->trails.v[i].n)
 			continue;
 		v = trail_sorted(&f->trails, i, &n);
@@ -178,6 +181,8 @@ static int64_t smallest(const int64_t *v, uint64_t n, uint64_t k)
 	for (int shift = (TRAIL_TIME_BITS + 7) / 8 * 8 - 8; shift >= 0; shift -= 8) {
 		uint64_t counts[256] = {0}, digit = 0;
 
+		if (watch_over())
+			return 0; /* the caller asks, too */
 		for (uint64_t i = 0; i < n; i++)
 			if (((uint64_t)v[i] & mask) == found)
 				counts[(uint64_t)v[i] >> shift & 255]++;
@@ -223,6 +228,8 @@ static bool place_deltas(struct funnel *f, int64_t **next)
 		int64_t **to;
 		uint32_t n;
 
+		if (watch_due(i))
+			return false;
 		if (f->level[i] < 2)
 			continue;
 		to = next + (size_t)f->series_of[i] * f->plan->n_events;
@@ -255,7 +262,9 @@ static struct funnel_timing *make_timing(struct funnel *f)
 	if (!place_deltas(f, next))
 		return NULL;
 	for (size_t i = 0; i < cells; i++)
-		if (i % f->plan->n_events)
+		if (watch_over())
+			return NULL;
+		else if (i % f->plan->n_events)
 			describe(&timing[i], next[i] - f->totals[i], f->totals[i]);
 	return timing;
 }

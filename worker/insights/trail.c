@@ -5,6 +5,7 @@
  */
 #include <endian.h>
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
 enum { BLOCK_MIN = 2, BLOCK_MAX = 512, SHORT = 16 };
 
@@ -112,6 +113,8 @@ static struct trail_event *sort(struct trail_event *v, struct trail_event *spare
 	for (; run < n; run *= 2) {
 		struct trail_event *to = spare;
 
+		if (n > WATCH_EVERY && watch_over())
+			return NULL;
 		for (uint64_t i = 0; i < n; i += run * 2) {
 			uint64_t a = n - i < run ? n - i : run;
 			uint64_t b = n - i - a < run ? n - i - a : run;

@@ -52,8 +52,8 @@ void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row);
  * arena's cap, or when the value is above TRAIL_VALUE_MAX. */
 bool trail_add(
 	struct trails *t, uint32_t owner, int64_t since_ms, const uint64_t id[2], uint32_t value);
-/* The owner's events in order, until the next call; NULL at the arena's cap. Nothing
- * may be added any more. */
+/* The owner's events in order, until the next call; NULL at the arena's cap, or when
+ * nobody waits (watch.h). Nothing may be added any more. */
 const struct trail_event *trail_sorted(struct trails *t, uint32_t owner, uint32_t *n);
 
 #endif
