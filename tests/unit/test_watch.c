@@ -158,7 +158,7 @@ static bool run_arm(const struct arm *arm, int64_t after_us, int64_t *took)
 		arm->spec);
 	why = kit_compile(&plan, json, "UTC");
 	cr_assert_null(why, "%s: %s", arm->name, why);
-	kernel = arm->new(&plan);
+	kernel = arm->new (&plan);
 	fold_many(&plan, arm->fold, kernel);
 	start = cpu_us();
 	end.at_us = start + after_us;
@@ -187,21 +187,21 @@ static void check_arm(const struct arm *arm)
 	}
 }
 
-#define SERIES(kernel, type, member)                                                               \
-	static void *kernel##_make(const struct plan *plan)                                        \
-	{                                                                                          \
-		return kernel##_new(plan);                                                         \
-	}                                                                                          \
-	static bool kernel##_take(void *k, const struct frame *f)                                  \
-	{                                                                                          \
-		return kernel##_fold(k, f);                                                        \
-	}                                                                                          \
-	static bool kernel##_end(void *k)                                                          \
-	{                                                                                          \
-		const struct type *v;                                                              \
-		uint32_t n;                                                                        \
-                                                                                                   \
-		return kernel##_finish(k, &v, &n);                                                 \
+#define SERIES(kernel, type, member)                              \
+	static void *kernel##_make(const struct plan *plan)       \
+	{                                                         \
+		return kernel##_new(plan);                        \
+	}                                                         \
+	static bool kernel##_take(void *k, const struct frame *f) \
+	{                                                         \
+		return kernel##_fold(k, f);                       \
+	}                                                         \
+	static bool kernel##_end(void *k)                         \
+	{                                                         \
+		const struct type *v;                             \
+		uint32_t n;                                       \
+                                                                  \
+		return kernel##_finish(k, &v, &n);                \
 	}
 
 SERIES(trends, trend_series, )
@@ -239,8 +239,8 @@ static const struct arm arms[] = {
 		"\"DIMENSION_PROPERTY\",\"property\":\"x\",\"k\":100}",
 		topk_make, topk_take, topk_end},
 	{"funnel",
-		"\"insightType\":\"INSIGHT_TYPE_FUNNEL\",\"includeStepTiming\":true,\"events\":["
-		EVENT("a") "," EVENT("b") "]",
+		"\"insightType\":\"INSIGHT_TYPE_FUNNEL\",\"includeStepTiming\":true,\"events\":[" EVENT(
+			"a") "," EVENT("b") "]",
 		funnel_make, funnel_take, funnel_end},
 	{"retention", "\"insightType\":\"INSIGHT_TYPE_RETENTION\",\"events\":[" EVENT("a") "]",
 		retention_make, retention_take, retention_end},

@@ -30,6 +30,9 @@ enum {
 	FREE_HERE = 1 << 20 /* bytes whose release takes the loop no longer than 0.2 ms */
 };
 
+/* In until_ms: the snapshot is being taken. */
+#define SCAN_FIXED ((uint64_t)1 << 63)
+
 struct run {
 	struct reader reader;
 	struct scan *scan;
@@ -306,11 +309,12 @@ static void run_scan(void *arg)
 	struct db db;
 	int n;
 
-	/* the client may have left while no thread was free */
-	s->end = atomic_load(&s->asked_to_stop) ? SCAN_GONE : SCAN_DB;
-	if (s->end == SCAN_GONE)
-		return;
-	if (!begin(s, &db))
+	s->deadline_ms = atomic_fetch_or(&s->until_ms, SCAN_FIXED) & ~SCAN_FIXED;
+	/* the client may have left while no thread was free, or its time is over */
+	s->end = atomic_load(&s->asked_to_stop)      ? SCAN_GONE
+		 : clock_mono_ms() >= s->deadline_ms ? SCAN_TIME
+						     : SCAN_DB;
+	if (s->end != SCAN_DB || !begin(s, &db))
 		return;
 	reader_init(&run.reader, db_kept(), s->project, &s->a, s->segment_memory, should_stop);
 	n = read_all(s, &run);
@@ -341,7 +345,7 @@ static void look_after_client(struct loop_timer *t)
 	struct look *look = (struct look *)t;
 
 	if (http_gone(look->c->rq))
-		atomic_store(&look->scan->asked_to_stop, 1);
+		scan_stop(look->scan);
 	else
 		loop_timer_set(look->c->w->loop, t, LOOK_MS);
 }
@@ -350,12 +354,14 @@ void scan_init(struct scan *s, struct call *c)
 {
 	const struct options *o = c->w->opt;
 	uint64_t budget = (uint64_t)o->insight_timeout, left = call_time_left(c);
+	uint64_t now = clock_mono_ms();
 	size_t memory = (size_t)o->insight_memory;
 
 	*s = (struct scan){.project = c->who.project, .offload = c->w->offload};
 	s->home_url = s->url = o->analytics_url[0] ? o->analytics_url : o->database_url;
 	s->primary_url = o->ingest_url[0] ? o->ingest_url : o->database_url;
-	s->deadline_ms = clock_mono_ms() + (left < budget ? left : budget);
+	s->budget_ms = now + budget;
+	s->until_ms = s->deadline_ms = now + (left < budget ? left : budget);
 	s->segment_memory = memory / SEGMENT_SHARE;
 	arena_init(&s->a, memory - s->segment_memory);
 }
@@ -382,6 +388,24 @@ void scan_free(struct scan *s)
 		free(away);
 	}
 	arena_free(&s->a);
+}
+
+bool scan_join(struct scan *s, uint64_t deadline_ms)
+{
+	uint64_t was = atomic_load(&s->until_ms), want = deadline_ms;
+
+	if (want > s->budget_ms)
+		want = s->budget_ms;
+	do
+		if (was & SCAN_FIXED)
+			return false;
+	while (want > was && !atomic_compare_exchange_weak(&s->until_ms, &was, want));
+	return true;
+}
+
+void scan_stop(struct scan *s)
+{
+	atomic_store(&s->asked_to_stop, 1);
 }
 
 int scan_no_memory(struct call *c)
@@ -414,18 +438,24 @@ int scan_run(struct scan *s, struct call *c)
 {
 	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
 	struct q_wal_position_row row;
-	int refused;
+	int refused = 0;
 
 	if (strcmp(s->url, s->primary_url) != 0) {
+		/* whoever comes after this may know of later commits */
+		atomic_fetch_or(&s->until_ms, SCAN_FIXED);
 		if (q_wal_position(&c->db, &row) != 1)
 			return call_fail_db(c, &c->db);
 		s->position = row.position;
 	}
-	loop_timer_set(c->w->loop, &look.timer, LOOK_MS);
-	refused = offload_run(c->w->offload, OFFLOAD_SCAN, s->deadline_ms, run_scan, s);
-	loop_timer_stop(c->w->loop, &look.timer);
-	if (refused == -ETIME)
-		return fail(c, SCAN_TIME);
+	if (c->rq)
+		loop_timer_set(c->w->loop, &look.timer, LOOK_MS);
+	/* the deadline may still rise while it waits, so run_scan() looks at it */
+	if (c->w->offload)
+		refused = offload_run(c->w->offload, OFFLOAD_SCAN, 0, run_scan, s);
+	else
+		run_scan(s);
+	if (c->rq)
+		loop_timer_stop(c->w->loop, &look.timer);
 	if (refused)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
 	if (c->w->seg) {

@@ -47,8 +47,11 @@ struct scan {
 	/* below: scan.c's own */
 	struct offload *offload;
 	const char *url, *home_url, *primary_url;
-	struct str position; /* WAL that the answer must include; p == NULL: any */
-	uint64_t deadline_ms;
+	struct str position;  /* WAL that the answer must include; p == NULL: any */
+	uint64_t deadline_ms; /* of the thread */
+	/* the loop's, which may still rise; from SCAN_FIXED on both are the same */
+	_Atomic uint64_t until_ms;
+	uint64_t budget_ms; /* the latest that until_ms can be */
 	size_t segment_memory;
 	_Atomic int asked_to_stop;
 	enum scan_end end;
@@ -57,7 +60,14 @@ struct scan {
 /* Sets up s->a with the query's memory; release with scan_free(). */
 void scan_init(struct scan *s, struct call *c);
 void scan_free(struct scan *s);
-/* Runs it on a thread while the call is parked. 0, or -1 after call_fail(). */
+/* For whoever arrived just now and wants to share the answer: true when the snapshot will be
+ * taken from now on, so that what they know to be committed is in it (D21); the scan then
+ * runs until deadline_ms at least, within its own budget. */
+bool scan_join(struct scan *s, uint64_t deadline_ms);
+/* Nobody waits for it any more. */
+void scan_stop(struct scan *s);
+/* Runs it on a thread while the call is parked, or here where there are none (commands).
+ * 0, or -1 after call_fail(). */
 int scan_run(struct scan *s, struct call *c);
 /* The failure of a query whose arena is full; returns -1. */
 int scan_no_memory(struct call *c);

@@ -25,11 +25,19 @@ static const struct {
 	{TYPE(MAP), false, insight_top_k},
 };
 
-static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
-	struct str zone, Insights__V1__QueryResponse *out, size_t kind)
+int insight_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
+	struct str zone, Insights__V1__QueryResponse *out)
 {
+	size_t kind = 0, n = sizeof(insights) / sizeof(insights[0]);
 	struct plan plan;
 	const char *why;
+
+	while (kind < n && (insights[kind].type != in->spec->insight_type ||
+				   insights[kind].session != (in->spec->session != NULL)))
+		kind++;
+	if (kind == n)
+		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
+			"spec.insight_type is not known, or has no session metrics");
 
 	if (compile_query(&plan, in, zone, &s->a, &why) < 0) {
 		if (!why)
@@ -38,25 +46,6 @@ static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__Q
 	}
 	s->plan = &plan;
 	return insights[kind].run(c, s, out);
-}
-
-int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
-	Insights__V1__QueryResponse *out)
-{
-	size_t kind = 0, n = sizeof(insights) / sizeof(insights[0]);
-	struct scan scan;
-	int result;
-
-	while (kind < n && (insights[kind].type != in->spec->insight_type ||
-				   insights[kind].session != (in->spec->session != NULL)))
-		kind++;
-	if (kind == n)
-		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
-			"spec.insight_type is not known, or has no session metrics");
-	scan_init(&scan, c);
-	result = compile_and_run(c, &scan, in, zone, out, kind);
-	scan_free(&scan);
-	return result;
 }
 
 int rpc_insights_query(
