@@ -13,6 +13,7 @@
 #include "shm/options.h"
 #include "shm/segment.h"
 #include "worker/db/blocking.h"
+#include "worker/insights/explain.h"
 #include "worker/insights/scan.h"
 #include "worker/insights/watch.h"
 #include "worker/loop.h"
@@ -47,9 +48,27 @@ static bool should_stop(struct db_stream *st)
 	       clock_mono_ms() >= run->scan->deadline_ms;
 }
 
+/* Books the time since *at. */
+static void lap(struct scan *s, enum scan_stage stage, uint64_t *at)
+{
+	uint64_t now = clock_mono_ns();
+
+	s->ns[stage] += now - *at;
+	*at = now;
+}
+
+static void note_memory(struct scan *s, const struct reader *r)
+{
+	size_t held = s->a.held + r->scratch.held;
+
+	if (held > s->peak)
+		s->peak = held;
+}
+
 static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
 {
 	struct scan *s = ((struct run *)r)->scan;
+	uint64_t at = clock_mono_ns();
 	struct frame frame;
 	struct batch batch;
 
@@ -57,10 +76,21 @@ static enum stream_next on_segment(struct reader *r, const struct evseg *seg, st
 		r->error = a->over ? READER_MEMORY : READER_BROKEN;
 		return STREAM_FAIL;
 	}
-	if (!frame_make(&frame, s->plan, &batch, &s->people, a) || !s->fold(s, &frame, seg)) {
+	if (!frame_make(&frame, s->plan, &batch, &s->people, a)) {
 		r->error = READER_MEMORY;
 		return STREAM_FAIL;
 	}
+	lap(s, STAGE_DECODE, &at);
+	if (s->explain) {
+		explain_segment(s->explain, &frame, seg);
+		at = clock_mono_ns();
+	}
+	if (!s->fold(s, &frame, seg)) {
+		r->error = READER_MEMORY;
+		return STREAM_FAIL;
+	}
+	lap(s, STAGE_FOLD, &at);
+	note_memory(s, r);
 	return STREAM_MORE;
 }
 
@@ -264,15 +294,21 @@ static bool unwanted(void *arg)
 static int read_segments(struct scan *s, struct reader *r)
 {
 	struct run *run = (struct run *)r;
+	uint64_t at = clock_mono_ns();
 	bool done;
 
 	if (s->fold && fold_all(s, r) < 0)
 		return -1;
+	lap(s, STAGE_READ, &at);
+	/* all of it happened between rows */
+	s->ns[STAGE_READ] -= s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD];
 	if (!s->finish)
 		return 0;
 	watch_begin(unwanted, run);
 	done = s->finish(s);
 	watch_end();
+	lap(s, STAGE_FINISH, &at);
+	note_memory(s, r);
 	r->error = run->unwanted ? READER_DB : done ? READER_OK : READER_MEMORY;
 	if (run->unwanted)
 		r->stream.db.err.kind = DB_TIMEOUT;
@@ -283,6 +319,7 @@ static int read_all(struct scan *s, struct run *run)
 {
 	const struct plan *p = s->plan;
 	struct reader *r = &run->reader;
+	uint64_t at = clock_mono_ns();
 
 	if (!people_init(&s->people, &s->a, p->n_paths)) {
 		r->error = READER_MEMORY;
@@ -293,6 +330,8 @@ static int read_all(struct scan *s, struct run *run)
 		return -1;
 	if (read_profiles(s, r) < 0)
 		return -1;
+	lap(s, STAGE_PEOPLE, &at);
+	note_memory(s, r);
 	r->segment = on_segment;
 	r->enough = on_enough;
 	r->need = p->lean && (p->kind != PLAN_LIST || s->missing) ? &p->need : NULL;
@@ -306,6 +345,7 @@ static void run_scan(void *arg)
 {
 	struct scan *s = arg;
 	struct run run = {.scan = s};
+	uint64_t at = clock_mono_ns();
 	struct db db;
 	int n;
 
@@ -316,6 +356,11 @@ static void run_scan(void *arg)
 						     : SCAN_DB;
 	if (s->end != SCAN_DB || !begin(s, &db))
 		return;
+	lap(s, STAGE_CONNECT, &at);
+	if (s->explain && !explain_count(s->explain, &db, s->project, s->plan)) {
+		db_kept_end();
+		return;
+	}
 	reader_init(&run.reader, db_kept(), s->project, &s->a, s->segment_memory, should_stop);
 	n = read_all(s, &run);
 	s->end = outcome(s, &run.reader, n);
@@ -330,6 +375,7 @@ static void run_scan(void *arg)
 		s->url != s->home_url)
 		db_kept_end();
 	reader_free(&run.reader);
+	s->ended_ns = clock_mono_ns();
 }
 
 /* ---- on the loop ---- */

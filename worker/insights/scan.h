@@ -17,6 +17,21 @@ enum scan_end {
 	SCAN_BROKEN /* a bug, or stored bytes are damaged */
 };
 
+/* Where a query's time goes. */
+enum scan_stage {
+	STAGE_COMPILE,
+	STAGE_CONNECT, /* a connection, inside a snapshot */
+	STAGE_PEOPLE,
+	STAGE_READ,   /* waiting for rows, and taking them over */
+	STAGE_DECODE, /* unpacking columns, and the plan's conditions */
+	STAGE_FOLD,
+	STAGE_FINISH,
+	STAGE_ANSWER, /* the message */
+	SCAN_STAGES
+};
+
+struct explain;
+
 struct scan {
 	const struct plan *plan;
 	int32_t project;
@@ -41,8 +56,12 @@ struct scan {
 	void *kernel;
 	struct arena a; /* of the query: plan, people, kernel, results */
 	struct people people;
-	/* what was read: bytes go to a counter, the rest is for tests */
+	/* what was read: bytes go to a counter, the rest is for tests and pugd explain */
 	uint64_t bytes, segments, events;
+	uint64_t ns[SCAN_STAGES];
+	uint64_t ended_ns;       /* CLOCK_MONOTONIC when the thread was done */
+	size_t peak;             /* most bytes of memory held at a time */
+	struct explain *explain; /* counts more (explain.h); or NULL */
 
 	/* below: scan.c's own */
 	struct offload *offload;

@@ -69,8 +69,8 @@ struct waiter {
 
 /* ---- the question ---- */
 
-static bool pose(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
-	struct question *q)
+static bool pose(
+	struct call *c, const Insights__V1__QueryRequest *in, struct str zone, struct question *q)
 {
 	struct buf b;
 
@@ -197,13 +197,12 @@ static int run(struct insight_flight *f)
 	ProtobufCMessage *in;
 	int result;
 
-	if (pb_unpack(&pb_msg_insights_v1_query_request, f->question.request, c->arena, &in,
-		    &err) < 0)
-		return call_fail(c,
-			err.memory ? CODE_RESOURCE_EXHAUSTED : CODE_INTERNAL, NULL,
+	if (pb_unpack(&pb_msg_insights_v1_query_request, f->question.request, c->arena, &in, &err) <
+		0)
+		return call_fail(c, err.memory ? CODE_RESOURCE_EXHAUSTED : CODE_INTERNAL, NULL,
 			err.memory ? "the call needs too much memory" : "internal error");
 	c->deadline_ms = 0;
-	list_each(node, &f->waiters) {
+	list_each (node, &f->waiters) {
 		uint64_t until = deadline(list_item(node, struct waiter, node)->c);
 
 		c->deadline_ms = until > c->deadline_ms ? until : c->deadline_ms;
@@ -211,8 +210,8 @@ static int run(struct insight_flight *f)
 	scan_init(&f->scan, c);
 	c->db.deadline_ms = f->scan.budget_ms;
 	f->started = true;
-	result = insight_run(c, &f->scan, (const Insights__V1__QueryRequest *)in,
-		f->question.zone, &f->answer);
+	result = insight_run(
+		c, &f->scan, (const Insights__V1__QueryRequest *)in, f->question.zone, &f->answer);
 	scan_free(&f->scan);
 	return result;
 }
@@ -383,8 +382,8 @@ static bool take_off(struct insight_flight *f, struct call *c)
 enum { NO_FLIGHT = 1 };
 
 /* 0, or -1 after call_fail(), or NO_FLIGHT. */
-static int wait_for(struct call *c, struct insight_flight *f, bool mine,
-	Insights__V1__QueryResponse *out)
+static int wait_for(
+	struct call *c, struct insight_flight *f, bool mine, Insights__V1__QueryResponse *out)
 {
 	struct waiter me = {.chore = {.run = landed},
 		.timer = {.fire = look},

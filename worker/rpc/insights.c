@@ -4,6 +4,7 @@
  */
 #include "q.h"
 #include "rpc.h"
+#include "shm/base/clock.h"
 #include "worker/insights/compile.h"
 #include "worker/rpc/insight.h"
 
@@ -29,8 +30,10 @@ int insight_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest
 	struct str zone, Insights__V1__QueryResponse *out)
 {
 	size_t kind = 0, n = sizeof(insights) / sizeof(insights[0]);
+	uint64_t start = clock_mono_ns();
 	struct plan plan;
 	const char *why;
+	int result;
 
 	while (kind < n && (insights[kind].type != in->spec->insight_type ||
 				   insights[kind].session != (in->spec->session != NULL)))
@@ -45,7 +48,10 @@ int insight_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
 	}
 	s->plan = &plan;
-	return insights[kind].run(c, s, out);
+	s->ns[STAGE_COMPILE] = clock_mono_ns() - start;
+	result = insights[kind].run(c, s, out);
+	s->ns[STAGE_ANSWER] = clock_mono_ns() - s->ended_ns;
+	return result;
 }
 
 int rpc_insights_query(
