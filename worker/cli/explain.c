@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "proto/json.h"
-#include "proto/validate.h"
 #include "proto/wkt.h"
 #include "q.h"
 #include "shm/base/clock.h"
@@ -87,8 +86,8 @@ static void print_level(const char *name, const struct explain_level *l, bool ki
 
 	if (kinds)
 		snprintf(kind, sizeof(kind), "%" PRIu64, l->by_kind);
-	printf("%-10s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12s %12" PRIu64 "\n", name,
-		l->all, l->by_time, l->by_retention, kind, l->read);
+	printf("%-10s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 " %12s %12" PRIu64 "\n", name, l->all,
+		l->by_time, l->by_retention, kind, l->read);
 }
 
 static void print_columns(const struct explain *e)
@@ -160,8 +159,9 @@ static void print_table(const struct explained *x, const char *kind)
 
 static void put_level(struct buf *b, const char *name, const struct explain_level *l, bool kinds)
 {
-	buf_printf(b, ",\"%s\":{\"stored\":%" PRIu64 ",\"pruned\":{\"time\":%" PRIu64
-		      ",\"retention\":%" PRIu64,
+	buf_printf(b,
+		",\"%s\":{\"stored\":%" PRIu64 ",\"pruned\":{\"time\":%" PRIu64
+		",\"retention\":%" PRIu64,
 		name, l->all, l->by_time, l->by_retention);
 	if (kinds)
 		buf_printf(b, ",\"kind\":%" PRIu64, l->by_kind);
@@ -188,8 +188,9 @@ static void put_columns(struct buf *b, const struct explain *e)
 			continue;
 		buf_printf(b, "%s{\"name\":", any ? "," : "");
 		json_write_string(b, c->name);
-		buf_printf(b, ",\"property\":%s,\"pieces\":%" PRIu64 ",\"stored\":%" PRIu64
-			      ",\"decoded\":%" PRIu64 "}",
+		buf_printf(b,
+			",\"property\":%s,\"pieces\":%" PRIu64 ",\"stored\":%" PRIu64
+			",\"decoded\":%" PRIu64 "}",
 			c->property ? "true" : "false", c->segments, c->stored, c->decoded);
 		any = true;
 	}
@@ -210,11 +211,13 @@ static int print_json(struct explained *x, const char *kind)
 	put_time(&b, "to_ms", e->to_ms);
 	put_level(&b, "segments", &e->segments, true);
 	put_level(&b, "inbox", &e->inbox, false);
-	buf_printf(&b, ",\"events\":{\"scanned\":%" PRIu64 ",\"hidden\":%" PRIu64
-		       ",\"matched\":%" PRIu64 "}",
+	buf_printf(&b,
+		",\"events\":{\"scanned\":%" PRIu64 ",\"hidden\":%" PRIu64 ",\"matched\":%" PRIu64
+		"}",
 		e->scanned, e->hidden, e->matched);
-	buf_printf(&b, ",\"bytes\":{\"received\":%" PRIu64 ",\"columns\":%" PRIu64
-		       ",\"decoded\":%" PRIu64 "}",
+	buf_printf(&b,
+		",\"bytes\":{\"received\":%" PRIu64 ",\"columns\":%" PRIu64 ",\"decoded\":%" PRIu64
+		"}",
 		x->scan.bytes, stored, decoded);
 	buf_printf(&b, ",\"memory\":{\"peak\":%zu,\"budget\":%" PRIu64 "}", x->scan.peak,
 		(uint64_t)x->w.opt->insight_memory);
@@ -241,46 +244,30 @@ static int tell(struct call *c)
 	return 1;
 }
 
-/* The request, checked as the server checks it; NULL after call_fail(). */
-static const Insights__V1__QueryRequest *parse(struct call *c, struct str text)
+/* The request as the server reads and checks it. 0, or -1 after call_fail(). */
+static int parse(struct call *c, struct str text)
 {
-	struct json_error err = {.memory = false};
-	ProtobufCMessage *in;
-	struct pb_check check;
-	struct buf why;
+	const struct pb_methods *all = &pb_product_methods;
 
-	if (json_read(&pb_msg_insights_v1_query_request, text, c->arena, &in, &err) < 0) {
-		if (err.memory)
-			call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL,
-				"the message needs too much memory");
-		else if (err.path[0])
-			call_fail(c, CODE_INVALID_ARGUMENT, NULL, "invalid JSON: %s: %s", err.path,
-				err.reason);
-		else
-			call_fail(c, CODE_INVALID_ARGUMENT, NULL, "invalid JSON at byte %zu: %s",
-				err.offset, err.reason);
-		return NULL;
-	}
-	pb_check_init(&check, c->arena);
-	validate_message(&check, &pb_msg_insights_v1_query_request, in);
-	if (check.n == 0 && !check.memory)
-		return (const Insights__V1__QueryRequest *)in;
-	buf_init(&why, c->arena);
-	pb_check_text(&check, &why);
-	call_fail(c, CODE_INVALID_ARGUMENT, NULL, "%.*s", (int)why.n, why.p ? why.p : "");
-	return NULL;
+	for (size_t i = 0; i < all->n; i++)
+		if (strcmp(all->v[i].path, "/insights.v1.InsightsService/Query") == 0)
+			c->method = &all->v[i];
+	c->codec = CODEC_JSON;
+	c->message = text;
+	return call_unpack(c) < 0 ? -1 : call_validate(c);
 }
 
 static int ask(struct explained *x, struct str text)
 {
-	const Insights__V1__QueryRequest *in = parse(&x->c, text);
+	const Insights__V1__QueryRequest *in;
 	Insights__V1__QueryResponse out = INSIGHTS__V1__QUERY_RESPONSE__INIT;
 	const char *kind;
 	uint64_t start;
 	int result;
 
-	if (!in)
+	if (parse(&x->c, text) < 0)
 		return tell(&x->c);
+	in = (const Insights__V1__QueryRequest *)x->c.in;
 	kind = in->spec->session ? "sessions" : insights[in->spec->insight_type];
 	scan_init(&x->scan, &x->c);
 	x->scan.explain = &x->explain;
@@ -365,8 +352,7 @@ static int run(struct explained *x, PGconn *conn)
 
 	buf_init(&text, &x->a);
 	db_blocking(&x->c.db, conn, &x->a);
-	if (find_project(x) == 0 &&
-		read_all(x->wanted->file, &text, (size_t)x->w.opt->max_body))
+	if (find_project(x) == 0 && read_all(x->wanted->file, &text, (size_t)x->w.opt->max_body))
 		code = ask(x, (struct str){text.p ? text.p : "", text.n});
 	if (db_kept())
 		db_kept_end();

@@ -41,8 +41,8 @@ static bool make_columns(struct explain *e, const struct batch_need *need)
 	for (uint32_t i = 0; i < COLUMNS_FIXED; i++)
 		e->columns[i].name = str_of(names[i]);
 	for (uint32_t i = 0; i < need->n_props; i++)
-		e->columns[COLUMNS_FIXED + i] = (struct explain_column){
-			.name = need->props[i].key, .property = true};
+		e->columns[COLUMNS_FIXED + i] =
+			(struct explain_column){.name = need->props[i].key, .property = true};
 	e->n_columns = COLUMNS_FIXED + need->n_props + 1;
 	e->columns[e->n_columns - 1].name = STR("(not decoded)");
 	return true;

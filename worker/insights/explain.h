@@ -20,7 +20,7 @@ struct explain_level {
 };
 
 struct explain {
-	struct arena *a; /* set by the caller */
+	struct arena *a;        /* set by the caller */
 	int64_t from_ms, to_ms; /* that the plan reads */
 	struct explain_level segments, inbox;
 	uint64_t scanned, hidden /* of these: retention, erasure, doubles */, matched;
