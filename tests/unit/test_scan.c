@@ -85,7 +85,7 @@ static void wait_for(void *gate)
 /* With the queue full it is slow, but nothing is lost (the sanitizers would say so). */
 Test(scan, memory_is_freed_even_with_a_full_queue, .init = setup, .fini = teardown)
 {
-	pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+	static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* the last ones wait after this */
 	int taken = 0;
 
 	pthread_mutex_lock(&gate);

@@ -15,6 +15,7 @@
 #include "shm/base/clock.h"
 #include "tables.h"
 #include "worker/call/error.h"
+#include "worker/call/route.h"
 #include "worker/cli/cli.h"
 #include "worker/db/blocking.h"
 #include "worker/insights/explain.h"
@@ -247,11 +248,7 @@ static int tell(struct call *c)
 /* The request as the server reads and checks it. 0, or -1 after call_fail(). */
 static int parse(struct call *c, struct str text)
 {
-	const struct pb_methods *all = &pb_product_methods;
-
-	for (size_t i = 0; i < all->n; i++)
-		if (strcmp(all->v[i].path, "/insights.v1.InsightsService/Query") == 0)
-			c->method = &all->v[i];
+	c->method = route_find(&pb_product_methods, STR("/insights.v1.InsightsService/Query"));
 	c->codec = CODEC_JSON;
 	c->message = text;
 	return call_unpack(c) < 0 ? -1 : call_validate(c);
