@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <time.h>
+#include "shm/base/clock.h"
 #include "shm/options.h"
 #include "worker/coro.h"
 #include "worker/insights/scan.h"
@@ -101,4 +102,28 @@ Test(scan, memory_is_freed_even_with_a_full_queue, .init = setup, .fini = teardo
 		cr_assert_eq(s.a.held, 0);
 	}
 	pthread_mutex_unlock(&gate);
+}
+
+/* Whoever joins may have more time than who asked first, but not more than the budget; and
+ * nobody joins once the snapshot is being taken. */
+Test(scan, joining, .init = setup, .fini = teardown)
+{
+	uint64_t now = clock_mono_ms();
+	struct scan s;
+
+	c.deadline_ms = now + 5000;
+	scan_init(&s, &c);
+	cr_assert(s.until_ms >= now + 5000 && s.until_ms < now + 5100);
+	cr_assert(scan_join(&s, now + 2000));
+	cr_assert_lt(s.until_ms, now + 5100);
+	cr_assert(scan_join(&s, now + 9000));
+	cr_assert_eq(s.until_ms, now + 9000);
+	cr_assert(scan_join(&s, UINT64_MAX / 2));
+	cr_assert_eq(s.until_ms, s.budget_ms);
+	cr_assert(s.budget_ms >= now + 30000 && s.budget_ms < now + 40000);
+	s.until_ms |= (uint64_t)1 << 63;
+	cr_assert_not(scan_join(&s, now + 1000));
+	cr_assert_eq(s.until_ms & (UINT64_MAX >> 1), s.budget_ms);
+	scan_free(&s);
+	c.deadline_ms = 0;
 }
