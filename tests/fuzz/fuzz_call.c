@@ -187,6 +187,12 @@ void scan_free(struct scan *s)
 	arena_free(&s->a);
 }
 
+void scan_release(struct scan *s, struct arena *a)
+{
+	(void)s;
+	arena_free(a);
+}
+
 bool scan_join(struct scan *s, uint64_t deadline_ms)
 {
 	(void)s;

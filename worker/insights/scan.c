@@ -421,19 +421,24 @@ static void free_away(void *arg)
 }
 
 /* Giving 200 MB back to the kernel takes tens of milliseconds: not on the loop. */
-void scan_free(struct scan *s)
+void scan_release(struct scan *s, struct arena *a)
 {
-	struct arena *away = s->a.held > FREE_HERE && s->offload ? malloc(sizeof(*away)) : NULL;
+	struct arena *away = a->held > FREE_HERE && s->offload ? malloc(sizeof(*away)) : NULL;
 
 	if (away) {
-		*away = s->a;
-		arena_init(&s->a, away->cap);
+		*away = *a;
+		arena_init(a, away->cap);
 		if (offload_give(s->offload, OFFLOAD_FREE, free_away, away))
 			return;
-		s->a = *away;
+		*a = *away;
 		free(away);
 	}
-	arena_free(&s->a);
+	arena_free(a);
+}
+
+void scan_free(struct scan *s)
+{
+	scan_release(s, &s->a);
 }
 
 bool scan_join(struct scan *s, uint64_t deadline_ms)

@@ -79,6 +79,8 @@ struct scan {
 /* Sets up s->a with the query's memory; release with scan_free(). */
 void scan_init(struct scan *s, struct call *c);
 void scan_free(struct scan *s);
+/* arena_free() for memory that a kernel had besides: what is much is freed on a thread. */
+void scan_release(struct scan *s, struct arena *a);
 /* For whoever arrived just now and wants to share the answer: true when the snapshot will be
  * taken from now on, so that what they know to be committed is in it (D21); the scan then
  * runs until deadline_ms at least, within its own budget. */
