@@ -331,7 +331,7 @@ def test_the_next_one_waits_with_measure(variant):
                 lock.held(1)
                 asked += [Asked(mine, count()) for _ in range(2)]
                 lock.held(2)
-                assert 1.8 < time.monotonic() - start < 6
+                assert time.monotonic() - start > 1.8
                 asked += [Asked(mine, count()) for _ in range(2)]
                 time.sleep(2.5)
                 lock.held(2)

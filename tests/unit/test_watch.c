@@ -86,7 +86,7 @@ static bool is_over(void *arg)
 	return cpu_us() >= end.at_us;
 }
 
-enum { SEGMENTS = 10, ROWS = 65536 };
+enum { SEGMENTS = 6, ROWS = 65536 };
 
 static struct arena blob_a;
 static struct str blobs[SEGMENTS];
@@ -254,7 +254,7 @@ static const struct arm arms[] = {
 		sessions_make, sessions_take, sessions_end},
 };
 
-Test(watch, kernels_end_soon, .timeout = 120)
+Test(watch, kernels_end_soon, .timeout = 280)
 {
 	arena_init(&blob_a, (size_t)1 << 30);
 	for (uint32_t i = 0; i < SEGMENTS; i++)
