@@ -65,6 +65,15 @@ static void note_memory(struct scan *s, const struct reader *r)
 		s->peak = held;
 }
 
+/* Sets why a kernel gave up: nobody waits for it, or its memory is full. */
+static enum stream_next kernel_failed(struct run *run)
+{
+	run->reader.error = run->unwanted ? READER_DB : READER_MEMORY;
+	if (run->unwanted)
+		run->reader.stream.db.err.kind = DB_TIMEOUT;
+	return STREAM_FAIL;
+}
+
 static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
 {
 	struct scan *s = ((struct run *)r)->scan;
@@ -85,10 +94,8 @@ static enum stream_next on_segment(struct reader *r, const struct evseg *seg, st
 		explain_segment(s->explain, &frame, seg);
 		at = clock_mono_ns();
 	}
-	if (!s->fold(s, &frame, seg)) {
-		r->error = READER_MEMORY;
-		return STREAM_FAIL;
-	}
+	if (!s->fold(s, &frame, seg))
+		return kernel_failed((struct run *)r);
 	lap(s, STAGE_FOLD, &at);
 	note_memory(s, r);
 	return STREAM_MORE;
@@ -295,24 +302,20 @@ static int read_segments(struct scan *s, struct reader *r)
 {
 	struct run *run = (struct run *)r;
 	uint64_t at = clock_mono_ns();
-	bool done;
 
 	if (s->fold && fold_all(s, r) < 0)
 		return -1;
 	lap(s, STAGE_READ, &at);
 	/* all of it happened between rows */
 	s->ns[STAGE_READ] -= s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD];
-	if (!s->finish)
-		return 0;
-	watch_begin(unwanted, run);
-	done = s->finish(s);
-	watch_end();
+	/* a kernel that cannot say so may have stopped halfway */
+	if (s->finish && (!s->finish(s) || run->unwanted)) {
+		kernel_failed(run);
+		return -1;
+	}
 	lap(s, STAGE_FINISH, &at);
 	note_memory(s, r);
-	r->error = run->unwanted ? READER_DB : done ? READER_OK : READER_MEMORY;
-	if (run->unwanted)
-		r->stream.db.err.kind = DB_TIMEOUT;
-	return r->error == READER_OK ? 0 : -1;
+	return 0;
 }
 
 static int read_all(struct scan *s, struct run *run)
@@ -362,7 +365,9 @@ static void run_scan(void *arg)
 		return;
 	}
 	reader_init(&run.reader, db_kept(), s->project, &s->a, s->segment_memory, should_stop);
+	watch_begin(unwanted, &run);
 	n = read_all(s, &run);
+	watch_end();
 	s->end = outcome(s, &run.reader, n);
 	s->bytes = run.reader.stream.bytes;
 	s->segments = run.reader.n_segments;
