@@ -16,6 +16,23 @@ SELECT pg_catalog.pg_current_wal_insert_lsn()::text;
 SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
   THEN coalesce(pg_catalog.pg_last_wal_replay_lsn() >= $1::pg_lsn, false) ELSE true END;
 
+-- name: explain_segments :one
+-- lane: slow
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?
+-- columns: segments int8, by_time int8, by_retention int8, by_kind int8, inbox int8, inbox_by_time int8, inbox_by_retention int8
+-- What the statements below leave out, each thing for the first reason that applies; for
+-- pugd explain, which holds the sum against what was really read.
+WITH f AS (SELECT coalesce(pugd.retention_floor($1), -9223372036854775808) AS floor),
+s AS (SELECT day BETWEEN $4 AND $5 AND tmin < $3 AND tmax >= $2 AS timely, tmax >= f.floor AS kept,
+             $6 IS NULL OR kind = '' OR kind = ANY ($6) AS wanted
+      FROM pugd.segment, f WHERE project = $1),
+i AS (SELECT tmin < $3 AND tmax >= $2 AS timely, tmax >= f.floor AS kept FROM pugd.inbox, f WHERE project = $1)
+SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM s WHERE NOT timely),
+       (SELECT count(*) FROM s WHERE timely AND NOT kept),
+       (SELECT count(*) FROM s WHERE timely AND kept AND NOT wanted),
+       (SELECT count(*) FROM i), (SELECT count(*) FROM i WHERE NOT timely),
+       (SELECT count(*) FROM i WHERE timely AND NOT kept);
+
 -- name: scan_inbox :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8

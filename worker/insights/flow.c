@@ -2,12 +2,12 @@
  * See flow.h. Sessions are walked in order, a day at a time: of each only its last step is
  * kept. At the end light nodes become buckets, and links are merged.
  */
-#include <stdlib.h>
 #include "worker/insights/codes.h"
 #include "worker/insights/flow.h"
 #include "worker/insights/pairs.h"
 #include "worker/insights/trail.h"
 #include "worker/insights/uuids.h"
+#include "worker/insights/watch.h"
 
 /* A label at a depth. */
 struct node {
@@ -198,7 +198,7 @@ static bool visit(void *kernel, uint32_t session, const struct trail_event *v, u
 
 static void weigh(struct flow *f)
 {
-	for (uint32_t i = 0; i < f->hops.pairs.n; i++) {
+	for (uint32_t i = 0; i < f->hops.pairs.n && !watch_due(i); i++) {
 		f->nodes[f->hops.pairs.v[i].a].weight += f->hops.v[i];
 		f->nodes[f->hops.pairs.v[i].b].weight += f->hops.v[i];
 	}
@@ -232,7 +232,8 @@ static bool place_nodes(struct flow *f)
 	for (uint32_t i = 0; i < f->n_nodes; i++)
 		if (f->nodes[i].weight > 0)
 			order[n++] = i;
-	qsort_r(order, n, sizeof(*order), by_weight, f);
+	if (!watch_sort(f->plan->a, order, n, sizeof(*order), by_weight, f))
+		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		struct node *node = &f->nodes[order[i]];
 
@@ -255,6 +256,8 @@ static bool merge_links(struct flow *f)
 	for (uint32_t i = 0; i < f->hops.pairs.n; i++) {
 		const struct pair *hop = &f->hops.pairs.v[i];
 
+		if (watch_due(i))
+			return false;
 		if (!add(&f->links, f->nodes[hop->a].place, f->nodes[hop->b].place, f->hops.v[i]))
 			return false;
 	}
@@ -297,8 +300,8 @@ static struct flow_link *list_links(struct flow *f, uint32_t *n)
 
 		links[i] = (struct flow_link){link->a, link->b, f->links.v[i]};
 	}
-	if (links)
-		qsort_r(links, all, sizeof(*links), by_value, f);
+	if (links && !watch_sort(f->plan->a, links, all, sizeof(*links), by_value, f))
+		return NULL;
 	*n = all < f->plan->max_links ? all : f->plan->max_links;
 	for (uint32_t i = 0; links && i < *n; i++)
 		f->places[links[i].source].used = f->places[links[i].target].used = true;

@@ -6,6 +6,7 @@
 #include "worker/insights/funnel.h"
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
 _Static_assert((int)FUNNEL_STEPS <= (int)TRAIL_VALUE_BITS, "a trail's value is the set of steps");
 
@@ -251,6 +252,8 @@ static int64_t smallest(const int64_t *v, uint64_t n, uint64_t k)
 	for (int shift = (TRAIL_TIME_BITS + 7) / 8 * 8 - 8; shift >= 0; shift -= 8) {
 		uint64_t counts[256] = {0}, digit = 0;
 
+		if (watch_over())
+			return 0; /* the caller asks, too */
 		for (uint64_t i = 0; i < n; i++)
 			if (((uint64_t)v[i] & mask) == found)
 				counts[(uint64_t)v[i] >> shift & 255]++;
@@ -292,6 +295,8 @@ static void place_deltas(const struct funnel *f, int64_t **next)
 		const struct walker *w;
 		int64_t **to;
 
+		if (watch_due(i))
+			return; /* the caller asks, too */
 		if (f->reached[i] < 3)
 			continue;
 		w = chunks_at(&f->walkers, i);
@@ -319,7 +324,9 @@ static struct funnel_timing *make_timing(struct funnel *f)
 	}
 	place_deltas(f, next);
 	for (size_t i = 0; i < cells; i++)
-		if (i % f->plan->n_events)
+		if (watch_over())
+			return NULL;
+		else if (i % f->plan->n_events)
 			describe(&timing[i], next[i] - f->totals[i], f->totals[i]);
 	return timing;
 }

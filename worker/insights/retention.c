@@ -6,6 +6,7 @@
 #include "worker/insights/retention.h"
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
 /* The latest returns of one person in lower buckets than the last one. A return is the time
  * since the window's begin << TRAIL_VALUE_BITS | bucket, because there are many. */
@@ -222,6 +223,8 @@ static bool make_cohorts(struct retention *r)
 		uint32_t cohort;
 		int64_t at = cell_of(r, i, &cohort);
 
+		if (watch_due(i))
+			return false;
 		if (at < 0)
 			continue;
 		if (r->sizes[at]++ == 0)
@@ -233,12 +236,14 @@ static bool make_cohorts(struct retention *r)
 	return true;
 }
 
-static void count_visits(struct retention *r)
+static bool count_visits(struct retention *r)
 {
 	for (uint32_t i = 0; i < r->n; i++) {
 		uint32_t cohort;
 		int64_t at = cell_of(r, i, &cohort), start;
 
+		if (watch_due(i))
+			return false;
 		if (at < 0 || r->briefs[i].last == NEVER)
 			continue;
 		start = r->split.times[i] - r->plan->from_ms;
@@ -251,6 +256,7 @@ static void count_visits(struct retention *r)
 				r->rows[at][bucket_of(visit) - cohort]++;
 		}
 	}
+	return true;
 }
 
 /* The cohort's own bucket always, others where somebody came back (D33). */
@@ -302,12 +308,11 @@ bool retention_finish(struct retention *r, const struct retention_series **serie
 {
 	struct retention_series *out;
 
-	if (!find_series(r) || !make_cohorts(r))
+	if (!find_series(r) || !make_cohorts(r) || !count_visits(r))
 		return false;
-	count_visits(r);
 	out = arena_array(r->plan->a, r->series.n + 1, sizeof(*out));
 	for (uint32_t i = 0; out && i < r->series.n; i++)
-		if (!put_cohorts(r, i, &out[i]))
+		if (watch_over() || !put_cohorts(r, i, &out[i]))
 			return false;
 	*series = out;
 	*n = r->series.n;

@@ -7,6 +7,7 @@
 #include "worker/insights/sessions.h"
 #include "worker/insights/trends_internal.h"
 #include "worker/insights/uuids.h"
+#include "worker/insights/watch.h"
 
 /* One session; with breakdowns an edge of the same number goes with it. */
 struct session {
@@ -199,6 +200,8 @@ bool sessions_finish(struct sessions *s, const struct trend_series **series, uin
 		const struct session *one = session_at(s, i);
 		struct tally *t;
 
+		if (watch_due(i))
+			return false;
 		if (!is_counted(s, one))
 			continue;
 		t = trends_cell(s->trends, no, s->plan->n_breakdowns ? one->tuple : none,
@@ -214,7 +217,7 @@ double sessions_total(const struct sessions *s)
 {
 	struct tally t = {0};
 
-	for (uint32_t i = 0; i < s->ids.n; i++)
+	for (uint32_t i = 0; i < s->ids.n && !watch_due(i); i++)
 		if (is_counted(s, session_at(s, i)))
 			count(s, session_at(s, i), &t);
 	return tally_value(&t, s->plan->events[0].agg);

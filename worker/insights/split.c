@@ -1,7 +1,7 @@
 /* See split.h. */
-#include <stdlib.h>
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
 void split_init(struct split *s, const struct plan *plan)
 {
@@ -141,8 +141,9 @@ bool split_rank(
 			list[found++] = i;
 	}
 	kept = found < s->plan->limit ? found : s->plan->limit;
-	qsort_r(list, found, sizeof(*list), by_weight, &order);
-	qsort_r(list, kept, sizeof(*list), by_tuple, &order);
+	if (!watch_sort(s->plan->a, list, found, sizeof(*list), by_weight, &order) ||
+		!watch_sort(s->plan->a, list, kept, sizeof(*list), by_tuple, &order))
+		return false;
 	for (uint32_t i = 0; i < found; i++)
 		of[list[i]] = i < kept ? i : kept;
 	for (uint32_t i = 0; i <= kept && i < found; i++) {

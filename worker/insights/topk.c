@@ -8,6 +8,7 @@
 #include "worker/insights/personset.h"
 #include "worker/insights/tally.h"
 #include "worker/insights/topk.h"
+#include "worker/insights/watch.h"
 #include "worker/store/intern.h"
 
 /* One value. */
@@ -194,14 +195,17 @@ static bool is_before(const struct topk *t, uint32_t a, uint32_t b)
 	return str_cmp(value_of(t, a), value_of(t, b)) < 0;
 }
 
-/* The first rows in order, by insertion: few are kept of very many. */
-static uint32_t select_rows(const struct topk *t, uint32_t *best, uint32_t most)
+/* The first rows in order, by insertion: few are kept of very many. False when nobody waits
+ * for them any more. */
+static bool select_rows(const struct topk *t, uint32_t *best, uint32_t most, uint32_t *kept)
 {
 	uint32_t n = 0;
 
 	for (uint32_t no = 0; no < t->n_rows; no++) {
 		uint32_t k;
 
+		if (watch_due(no))
+			return false;
 		if (n == most && !is_before(t, no, best[n - 1]))
 			continue;
 		k = n < most ? n++ : n - 1;
@@ -209,16 +213,19 @@ static uint32_t select_rows(const struct topk *t, uint32_t *best, uint32_t most)
 			best[k] = best[k - 1];
 		best[k] = no;
 	}
-	return n;
+	*kept = n;
+	return true;
 }
 
-/* False at the arena's cap. */
+/* False at the arena's cap, or when nobody waits. */
 static bool fold_others(struct topk *t, struct tally *out)
 {
 	bool users = tally_needs_users(t->plan->events[0].agg);
 	struct personset seen = {0};
 
 	for (uint32_t no = 0; no < t->n_rows; no++) {
+		if (watch_due(no))
+			return false;
 		if (row_get(t, no)->kept)
 			continue;
 		tally_merge(out, &row_get(t, no)->t);
@@ -238,9 +245,8 @@ bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 	struct topk_row *out = arena_array(t->plan->a, most + 1, sizeof(*out));
 	struct tally others = {0};
 
-	if (!best || !out)
+	if (!best || !out || !select_rows(t, best, most, &kept))
 		return false;
-	kept = select_rows(t, best, most);
 	for (uint32_t i = 0; i < kept; i++) {
 		struct row *row = row_get(t, best[i]);
 

@@ -5,6 +5,7 @@
  */
 #include <endian.h>
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
 enum { BLOCK = 128, SHORT = 16, DAY_MS = 86400000 };
 
@@ -132,6 +133,8 @@ static struct trail_event *sort(struct trail_event *v, struct trail_event *spare
 	for (; run < n; run *= 2) {
 		struct trail_event *to = spare;
 
+		if (n > WATCH_EVERY && watch_over())
+			return NULL;
 		for (uint64_t i = 0; i < n; i += run * 2) {
 			uint64_t a = n - i < run ? n - i : run;
 			uint64_t b = n - i - a < run ? n - i - a : run;
@@ -236,7 +239,7 @@ static bool visit_day(struct trails *t, struct trail_day *day)
 		memset(t->group_of, 0, t->n_owners * sizeof(*t->group_of));
 		t->base = 1;
 	}
-	if (!make_room(t, day->n) || !make_groups(t, day, &n))
+	if (watch_over() || !make_room(t, day->n) || !make_groups(t, day, &n) || watch_over())
 		return false;
 	scatter(t, day);
 	t->base += n;
@@ -244,7 +247,7 @@ static bool visit_day(struct trails *t, struct trail_day *day)
 		const struct trail_group *g = &t->groups[i];
 		const struct trail_event *v = in_order(t, t->sorted + g->at - g->n, g->n);
 
-		if (!v || !t->visit(t->kernel, g->owner, v, g->n))
+		if (watch_due(i) || !v || !t->visit(t->kernel, g->owner, v, g->n))
 			return false;
 	}
 	return true;

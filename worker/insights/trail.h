@@ -72,7 +72,7 @@ bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_
 bool trail_add(
 	struct trails *t, uint32_t owner, int64_t time_ms, const uint64_t id[2], uint32_t value);
 /* Visits the days before settled_ms: no event before it may be added any more. False when a
- * visit failed, or at the arena's cap. */
+ * visit failed, at the arena's cap, or when nobody waits (watch.h). */
 bool trails_settle(struct trails *t, int64_t settled_ms);
 
 #endif

@@ -45,6 +45,9 @@ struct reader {
 	uint64_t n_segments, n_events;
 };
 
+/* The UTC day of an instant, days since the epoch. Events lie between 2000 and tomorrow
+ * (D23): days beyond what a date can be do not matter, and are the nearest one that can. */
+int32_t reader_day(int64_t ms);
 /* scratch_cap bounds one segment's decoding. `stop` as in db_stream, may be NULL. */
 void reader_init(struct reader *r, PGconn *conn, int32_t project, struct arena *a,
 	size_t scratch_cap, bool (*stop)(struct db_stream *st));
