@@ -269,7 +269,7 @@ static int ask(struct explained *x, struct str text)
 	scan_init(&x->scan, &x->c);
 	x->scan.explain = &x->explain;
 	start = clock_mono_ns();
-	result = insight_run(&x->c, &x->scan, in, x->zone, &out);
+	result = insight_ask(&x->c, &x->scan, in, x->zone, &out);
 	x->total_ns = clock_mono_ns() - start;
 	if (result < 0) {
 		scan_free(&x->scan);

@@ -210,7 +210,7 @@ static int run(struct insight_flight *f)
 	scan_init(&f->scan, c);
 	c->db.deadline_ms = f->scan.budget_ms;
 	f->started = true;
-	result = insight_run(
+	result = insight_ask(
 		c, &f->scan, (const Insights__V1__QueryRequest *)in, f->question.zone, &f->answer);
 	scan_free(&f->scan);
 	return result;
@@ -412,7 +412,7 @@ static int ask_alone(struct call *c, const Insights__V1__QueryRequest *in, struc
 	int result;
 
 	scan_init(&scan, c);
-	result = insight_run(c, &scan, in, zone, out);
+	result = insight_ask(c, &scan, in, zone, out);
 	scan_free(&scan);
 	return result;
 }

@@ -26,7 +26,7 @@ static const struct {
 	{TYPE(MAP), false, insight_top_k},
 };
 
-int insight_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
+int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
 	struct str zone, Insights__V1__QueryResponse *out)
 {
 	size_t kind = 0, n = sizeof(insights) / sizeof(insights[0]);
@@ -40,7 +40,7 @@ int insight_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest
 		kind++;
 	if (kind == n)
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
-			"spec.insight_type is not known, or has no session metrics");
+			"spec.insight_type: insight_type is not known, or has no session metrics");
 
 	if (compile_query(&plan, in, zone, &s->a, &why) < 0) {
 		if (!why)
