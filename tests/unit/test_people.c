@@ -69,9 +69,9 @@ Test(people, many)
 
 Test(people, some_at_once_are_the_same_as_one_by_one)
 {
-	char texts[INTERN_SOME][16];
-	struct str ids[INTERN_SOME];
-	uint32_t persons[INTERN_SOME];
+	char texts[INTERN_BATCH][16];
+	struct str ids[INTERN_BATCH];
+	uint32_t persons[INTERN_BATCH];
 	struct people p;
 
 	cr_assert(people_init(&p, &a, 0));
@@ -79,11 +79,11 @@ Test(people, some_at_once_are_the_same_as_one_by_one)
 	cr_assert(people_alias(&p, STR("u3"), STR("prof")));
 	for (uint32_t round = 0; round < 3000; round++) {
 		/* some of them twice, some new, some known */
-		for (uint32_t i = 0; i < INTERN_SOME; i++)
+		for (uint32_t i = 0; i < INTERN_BATCH; i++)
 			ids[i] = (struct str){texts[i],
 				(size_t)sprintf(texts[i], "u%u", (round * 7 + i / 2 * 3) % 9001)};
-		cr_assert(people_find_some(&p, ids, INTERN_SOME, persons));
-		for (uint32_t i = 0; i < INTERN_SOME; i++)
+		cr_assert(people_find_all(&p, ids, INTERN_BATCH, persons));
+		for (uint32_t i = 0; i < INTERN_BATCH; i++)
 			cr_assert_eq(persons[i], people_find(&p, ids[i]));
 	}
 	cr_assert_eq(people_find(&p, STR("u3")), people_find(&p, STR("ext")));

@@ -142,12 +142,10 @@ uint32_t buckets_find(const struct buckets *b, int64_t ms)
 	return b->bucket[stretch_of(b, ms)];
 }
 
-uint32_t buckets_seek(const struct buckets *b, struct bucket_stretch *s, int64_t ms)
+void buckets_move(const struct buckets *b, struct buckets_near *near, int64_t ms)
 {
 	uint32_t at = stretch_of(b, ms);
 
-	/* the first and the last one hold whatever is before and after */
-	*s = (struct bucket_stretch){at ? b->from[at] : INT64_MIN,
-		at + 1 < b->n_stretches ? b->from[at + 1] : INT64_MAX, b->bucket[at]};
-	return s->bucket;
+	*near = (struct buckets_near){
+		b->from[at], at + 1 < b->n_stretches ? b->from[at + 1] : INT64_MAX, b->bucket[at]};
 }

@@ -25,21 +25,22 @@ struct buckets {
  * BUCKET_MAX stretches or the arena is full. */
 bool buckets_make(struct buckets *b, const struct tz *z, enum bucket_unit unit, int64_t from_ms,
 	int64_t to_ms, struct arena *a);
-/* The stretch that was found last: times come roughly in order. */
-struct bucket_stretch {
-	int64_t from, to; /* empty at first */
+/* The bucket of a time inside the window. */
+uint32_t buckets_find(const struct buckets *b, int64_t ms);
+
+/* The stretch that the last time lay in: events come in order. All zero: none. */
+struct buckets_near {
+	int64_t from, to;
 	uint32_t bucket;
 };
 
-/* The bucket of a time inside the window. */
-uint32_t buckets_find(const struct buckets *b, int64_t ms);
-/* Of a time that the stretch does not hold. */
-uint32_t buckets_seek(const struct buckets *b, struct bucket_stretch *s, int64_t ms);
-
-/* The same as buckets_find(), quick when the time is near the one before. */
-static inline uint32_t buckets_near(const struct buckets *b, struct bucket_stretch *s, int64_t ms)
+void buckets_move(const struct buckets *b, struct buckets_near *near, int64_t ms);
+static inline uint32_t buckets_find_near(
+	const struct buckets *b, struct buckets_near *near, int64_t ms)
 {
-	return ms >= s->from && ms < s->to ? s->bucket : buckets_seek(b, s, ms);
+	if (ms < near->from || ms >= near->to)
+		buckets_move(b, near, ms);
+	return near->bucket;
 }
 
 #endif

@@ -32,7 +32,7 @@ struct retention {
 	struct brief *briefs;
 	struct visits *visits;
 	uint32_t n;
-	struct bucket_stretch stretch; /* of the event before */
+	struct buckets_near near; /* of the event before */
 	/* at the end */
 	struct split_series series;
 	uint64_t *sizes; /* [series][cohort] */
@@ -122,7 +122,7 @@ static bool change_bucket(struct retention *r, uint32_t person, uint64_t visit)
 /* No window has more than some hundreds of buckets (0.6). */
 static bool came_back(struct retention *r, uint32_t person, int64_t time_ms)
 {
-	uint32_t bucket = buckets_near(&r->plan->buckets, &r->stretch, time_ms);
+	uint32_t bucket = buckets_find_near(&r->plan->buckets, &r->near, time_ms);
 	uint64_t visit = (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket;
 
 	uint64_t *last = &r->briefs[person].last;
@@ -160,7 +160,7 @@ static void fetch(const struct retention *r, const struct frame *f, uint32_t row
 	if (person < r->n)
 		__builtin_prefetch(&r->briefs[person]);
 	person = person_at(f, row + NEAR);
-	if (person < r->n && bucket_of(r->briefs[person].last) != r->stretch.bucket)
+	if (person < r->n && bucket_of(r->briefs[person].last) != r->near.bucket)
 		__builtin_prefetch(&r->visits[person]);
 }
 

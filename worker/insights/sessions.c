@@ -4,6 +4,7 @@
  * last event only the breakdown values are kept, as a tuple of the trend to come.
  */
 #include "worker/insights/chunks.h"
+#include "worker/insights/codes.h"
 #include "worker/insights/sessions.h"
 #include "worker/insights/trends_internal.h"
 #include "worker/insights/uuids.h"
@@ -24,8 +25,9 @@ struct edge {
 struct sessions {
 	const struct plan *plan;
 	struct uuids ids;
-	struct chunks v, edges; /* by number of the id */
-	struct trends *trends;  /* where texts and tuples live */
+	struct chunks v, edges;                    /* by number of the id */
+	struct trends *trends;                     /* where texts and tuples live */
+	struct codes columns[PLAN_BREAKDOWNS_MAX]; /* of the frame at hand */
 };
 
 /* What one frame says of one session. */
@@ -86,24 +88,28 @@ static void add(const struct sessions *s, const struct frame *f, struct part *pa
 }
 
 /* The tuple of the event at row; INTERN_FULL at the arena's cap. */
-static uint32_t tuple_of(struct sessions *s, const struct frame *f, uint32_t row)
+static uint32_t tuple_of(struct sessions *s, uint32_t row)
 {
-	static const struct value missing = {.type = VALUE_NONE};
 	uint32_t key[PLAN_BREAKDOWNS_MAX], n = s->plan->n_breakdowns;
-	char scratch[VALUE_TEXT_MAX];
 
 	for (uint32_t k = 0; k < n; k++) {
-		uint32_t prop = s->plan->breakdowns[k];
-		const struct batch_column *c = &f->batch->props[prop];
-		uint32_t code = c->codes[row];
-		const struct value *v = code ? &c->entries[code - 1] : &missing;
-
-		key[k] = intern_add(
-			&s->trends->texts, value_text(v, s->plan->need.props[prop].class, scratch));
+		key[k] = codes_at(&s->columns[k], row);
 		if (key[k] == INTERN_FULL)
 			return INTERN_FULL;
 	}
 	return intern_add(&s->trends->tuples, (struct str){(const char *)key, n * sizeof(key[0])});
+}
+
+static bool begin_frame(struct sessions *s, const struct frame *f)
+{
+	for (uint32_t k = 0; k < s->plan->n_breakdowns; k++) {
+		uint32_t prop = s->plan->breakdowns[k];
+
+		if (!codes_init(&s->columns[k], &s->trends->texts, &f->batch->props[prop],
+			    s->plan->need.props[prop].class, f->a))
+			return false;
+	}
+	return true;
 }
 
 /* Takes over the edge of a part if it is nearer than what is known. */
@@ -118,7 +124,7 @@ static bool merge_edge(
 				  s->plan->exits ? one->last_ms : one->first_ms, edge->id))
 		return true;
 	memcpy(edge->id, id, sizeof(edge->id));
-	one->tuple = tuple_of(s, f, part->edge);
+	one->tuple = tuple_of(s, part->edge);
 	return one->tuple != INTERN_FULL;
 }
 
@@ -145,7 +151,7 @@ bool sessions_fold(struct sessions *s, const struct frame *f)
 	uint8_t *wanted = arena_zalloc(f->a, (size_t)c->n_entries + 1);
 	uint32_t *no = arena_alloc(f->a, ((size_t)c->n_entries + 1) * sizeof(*no));
 
-	if (!parts || !wanted || !no)
+	if (!parts || !wanted || !no || !begin_frame(s, f))
 		return false;
 	/* code 0: events without a session are nobody's (D36) */
 	for (uint32_t i = 0; i < f->batch->n; i++)
@@ -192,7 +198,7 @@ bool sessions_finish(struct sessions *s, const struct trend_series **series, uin
 	struct str kind = s->plan->events[0].kind;
 	uint32_t no = intern_add(&s->trends->kinds, kind.n ? kind : STR("$session"));
 	uint32_t none = intern_add(&s->trends->tuples, STR(""));
-	struct bucket_stretch stretch = {0};
+	struct buckets_near near = {0};
 
 	if (no == INTERN_FULL || none == INTERN_FULL)
 		return false;
@@ -205,7 +211,7 @@ bool sessions_finish(struct sessions *s, const struct trend_series **series, uin
 		if (!is_counted(s, one))
 			continue;
 		t = trends_cell(s->trends, no, s->plan->n_breakdowns ? one->tuple : none,
-			buckets_near(&s->plan->buckets, &stretch, one->first_ms));
+			buckets_find_near(&s->plan->buckets, &near, one->first_ms));
 		if (!t)
 			return false;
 		count(s, one, t);

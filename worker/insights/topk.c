@@ -91,11 +91,9 @@ static uint32_t row_of_text(struct pass *p, uint32_t code)
 	return row_add(p->t, intern_add(&p->t->texts, text), PERSON_FULL);
 }
 
-/* Row + 1 of the event at i, or NO_ROW; 0 at the arena's cap. */
-static uint32_t row_at(struct pass *p, uint32_t i)
+/* Row + 1 of a code, or NO_ROW; 0 at the arena's cap. */
+static uint32_t row_of_code(struct pass *p, uint32_t code)
 {
-	uint32_t code = p->column->codes[i];
-
 	if (p->row[code] == UNSEEN)
 		p->row[code] = p->t->plan->dimension == DIMENSION_USER
 				       ? row_of_person(p->t, p->f->persons[code])
@@ -142,20 +140,53 @@ static bool add(struct pass *p, uint32_t i, uint32_t no)
 	return true;
 }
 
+static bool is_counted(const struct pass *p, uint32_t i)
+{
+	return p->f->match[0][i] && (!p->t->plan->events[0].consented || frame_consented(p->f, i));
+}
+
+/* Where only their number matters, events are counted by code: rows, which may be as many as
+ * persons, are looked for once a code. */
+static bool fold_counts(struct pass *p)
+{
+	enum { AHEAD = 16 };
+	uint32_t n = p->column->n_entries + 1;
+	uint32_t *counts = arena_array(p->f->a, n, sizeof(*counts));
+
+	if (!counts)
+		return false;
+	for (uint32_t i = 0; i < p->f->batch->n; i++)
+		counts[p->column->codes[i]] += is_counted(p, i);
+	for (uint32_t code = 0; code < n; code++)
+		if (counts[code] && row_of_code(p, code) == 0)
+			return false;
+	for (uint32_t code = 0; code < n; code++) {
+		uint32_t ahead = code + AHEAD < n ? p->row[code + AHEAD] : UNSEEN;
+
+		if (ahead != UNSEEN && ahead != NO_ROW)
+			__builtin_prefetch(chunks_at(&p->t->rows, ahead - 1));
+		if (counts[code] && p->row[code] != NO_ROW)
+			((struct row *)chunks_at(&p->t->rows, p->row[code] - 1))->t.count +=
+				counts[code];
+	}
+	return true;
+}
+
 bool topk_fold(struct topk *t, const struct frame *f)
 {
 	struct pass p = {.t = t, .f = f};
-	bool consented = t->plan->events[0].consented;
 
 	t->people = f->people;
 	if (!begin(&p))
 		return false;
+	if (!p.numbers.codes && !tally_needs_users(t->plan->events[0].agg))
+		return fold_counts(&p);
 	for (uint32_t i = 0; i < f->batch->n; i++) {
 		uint32_t row;
 
-		if (!f->match[0][i] || (consented && !frame_consented(f, i)))
+		if (!is_counted(&p, i))
 			continue;
-		row = row_at(&p, i);
+		row = row_of_code(&p, p.column->codes[i]);
 		if (row == 0 || (row != NO_ROW && !add(&p, i, row - 1)))
 			return false;
 	}

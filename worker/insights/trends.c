@@ -21,7 +21,7 @@ struct pass {
 	const uint32_t *kind_no;                      /* by code of the kind column */
 	const uint32_t *text_no[PLAN_BREAKDOWNS_MAX]; /* by code of each breakdown */
 	struct numbers numbers;
-	struct bucket_stretch stretch;
+	struct buckets_near near;
 	struct known *known; /* KNOWN of them: lines that were found before */
 };
 
@@ -182,13 +182,13 @@ static bool fold_event(struct pass *p)
 						  plan->need.props[p->ev->number].class, p->f->a))
 		return false;
 	memset(p->known, 0xff, KNOWN * sizeof(*p->known));
-	p->stretch = (struct bucket_stretch){0};
+	p->near = (struct buckets_near){0};
 	for (uint32_t i = 0; i < b->n; i++) {
 		uint32_t bucket;
 
 		if (!match[i])
 			continue;
-		bucket = buckets_near(&plan->buckets, &p->stretch, b->times[i]);
+		bucket = buckets_find_near(&plan->buckets, &p->near, b->times[i]);
 		p->t->exists[bucket] = 1;
 		if (p->ev->consented && !frame_consented(p->f, i))
 			continue;

@@ -113,9 +113,9 @@ static void fetch(const struct intern *t, const struct str *s, uint32_t n, uint6
 	}
 }
 
-bool intern_add_some(struct intern *t, const struct str *s, uint32_t n, uint32_t *no)
+bool intern_add_all(struct intern *t, const struct str *s, uint32_t n, uint32_t *no)
 {
-	uint64_t hashes[INTERN_SOME];
+	uint64_t hashes[INTERN_BATCH];
 
 	fetch(t, s, n, hashes);
 	for (uint32_t i = 0; i < n; i++) {

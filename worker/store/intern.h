@@ -7,7 +7,7 @@
 
 #include "shm/base/arena.h"
 
-enum { INTERN_FULL = UINT32_MAX, INTERN_SOME = 32 };
+enum { INTERN_FULL = UINT32_MAX, INTERN_BATCH = 32 };
 
 struct intern_slot;
 
@@ -22,9 +22,9 @@ struct intern {
 void intern_init(struct intern *t, struct arena *a);
 /* Number of s, which is copied when new. INTERN_FULL at the arena's cap. */
 uint32_t intern_add(struct intern *t, struct str s);
-/* The same of up to INTERN_SOME strings, whose places in memory are fetched side by side: in
- * a large table waiting for them is nearly all that it costs. False at the arena's cap. */
-bool intern_add_some(struct intern *t, const struct str *s, uint32_t n, uint32_t *no);
+/* The same for many, which costs much less each: while one is compared, memory fetches what
+ * the next ones need. At most INTERN_BATCH. False at the arena's cap. */
+bool intern_add_all(struct intern *t, const struct str *s, uint32_t n, uint32_t *no);
 /* INTERN_FULL when it was never added. */
 uint32_t intern_find(const struct intern *t, struct str s);
 

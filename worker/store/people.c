@@ -33,24 +33,23 @@ static bool grow(struct people *p)
 	return true;
 }
 
-/* Ids that are new are their own persons. */
-static bool take_new(struct people *p)
+/* A number that was just given out: a new id is its own person. */
+static uint32_t known(struct people *p, uint32_t no)
 {
-	while (p->n < p->ids.n) {
-		if (p->n >= p->cap && !grow(p))
-			return false;
-		p->person[p->n] = p->n;
-		p->rank[p->n] = RANK_ITSELF;
-		p->external[p->n++] = 0;
-	}
-	return true;
+	if (no == INTERN_FULL || no < p->n)
+		return no;
+	if (no >= p->cap && !grow(p))
+		return INTERN_FULL;
+	p->person[no] = no;
+	p->rank[no] = RANK_ITSELF;
+	p->external[no] = 0;
+	p->n = no + 1;
+	return no;
 }
 
 static uint32_t id_number(struct people *p, struct str id)
 {
-	uint32_t no = intern_add(&p->ids, id);
-
-	return no == INTERN_FULL || !take_new(p) ? INTERN_FULL : no;
+	return known(p, intern_add(&p->ids, id));
 }
 
 static bool claim(struct people *p, struct str id, uint32_t person, enum people_rank rank)
@@ -152,12 +151,17 @@ uint32_t people_find(struct people *p, struct str id)
 	return no == INTERN_FULL ? PERSON_FULL : p->person[no];
 }
 
-bool people_find_some(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons)
+bool people_find_all(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons)
 {
-	if (!intern_add_some(&p->ids, ids, n, persons) || !take_new(p))
+	if (!intern_add_all(&p->ids, ids, n, persons))
 		return false;
-	for (uint32_t i = 0; i < n; i++)
-		persons[i] = p->person[persons[i]];
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t no = known(p, persons[i]);
+
+		if (no == INTERN_FULL)
+			return false;
+		persons[i] = p->person[no];
+	}
 	return true;
 }
 
