@@ -3,6 +3,7 @@
 was acknowledged before it was asked for (D21). A lock that no scan gets past stands in for a
 heavy question, so that what shares a scan is known and not a matter of luck."""
 import json
+import random
 import re
 import socket
 import sys
@@ -340,6 +341,44 @@ def test_the_next_one_waits_with_measure(variant):
             assert spent.scans == 3 and spent.joined == 2, vars(spent)
         finally:
             P = outer
+
+
+def test_coming_and_going(_):
+    """Clients that leave and that run out of time at any moment do no harm to those who stay."""
+    p = Project()
+    for _ in range(5):
+        p.event(1000)
+    end, wrong, answered = time.monotonic() + 5, [], [0]
+
+    def stay(seed):
+        pick, conn = random.Random(seed), P.connect()
+        while time.monotonic() < end and not wrong:
+            status, answer, _ = P.call(QUERY, count(pick.choice(("view", "x"))), key=p.key, conn=conn)
+            answered[0] += status == 200
+            if status != 200 or total(answer) not in (0, 5000):
+                wrong.append(answer)
+
+    def leave(seed):
+        pick = random.Random(seed)
+        while time.monotonic() < end and not wrong:
+            if pick.random() < 0.5:
+                s = hang_up(p, count(pick.choice(("view", "x"))))
+                time.sleep(pick.random() * 0.02)
+                s.close()
+            else:
+                status, answer, _ = P.call(QUERY, count(pick.choice(("view", "x"))), key=p.key,
+                                           headers={"connect-timeout-ms": str(pick.randint(1, 20))})
+                if status not in (200, 504):
+                    wrong.append(answer)
+    threads = [threading.Thread(target=f, args=(n,), daemon=True) for f in (stay, leave) for n in range(8)]
+    pids = {w["pid"] for w in P.admin()["workers"]}
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(30)
+    assert not wrong and answered[0] > 20, (wrong[:1], answered)
+    until(lambda: sum(w["in_flight"] for w in P.admin()["workers"]) == 0)
+    assert {w["pid"] for w in P.admin()["workers"]} == pids, "nobody died"
 
 
 def test_tiles(_):
