@@ -50,7 +50,9 @@ enum {
 	MALLOC_ARENAS = 4,
 	/* Calls that may wait for another server, per worker. */
 	OUTBOUND_QUEUE = 64,
-	/* crumbs[1..16], one for each thread of all pools. */
+	/* Queries whose memory waits to be given back: far more than can end at once. */
+	FREE_QUEUE = 256,
+	/* crumbs[1..16], one for each thread of the pools that run code for calls. */
 	THREADS_MAX = CRUMBS_PER_SLOT - 1
 };
 
@@ -351,7 +353,8 @@ static bool build_offload(struct worker *w)
 	const int64_t out = w->opt->outbound_threads, rest = THREADS_MAX - out;
 	const int queues[OFFLOAD_POOLS] = {[OFFLOAD_FAST] = (int)w->opt->hash_queue,
 		[OFFLOAD_SCAN] = (int)w->opt->insight_queue,
-		[OFFLOAD_OUT] = OUTBOUND_QUEUE};
+		[OFFLOAD_OUT] = OUTBOUND_QUEUE,
+		[OFFLOAD_FREE] = FREE_QUEUE};
 	int threads[OFFLOAD_POOLS];
 
 	fast = fast > rest / 2 ? rest / 2 : fast;
@@ -359,6 +362,7 @@ static bool build_offload(struct worker *w)
 	threads[OFFLOAD_FAST] = (int)fast;
 	threads[OFFLOAD_SCAN] = (int)scan;
 	threads[OFFLOAD_OUT] = (int)out;
+	threads[OFFLOAD_FREE] = 1; /* leaves no crumb: it runs no code of a call's */
 	w->offload = offload_new(w->loop, threads, queues);
 	if (w->offload)
 		offload_set_crumbs(w->offload, w->slot->crumbs);

@@ -1,7 +1,8 @@
 /*
  * Pools of threads for what must block. A job lives on the stack of the
- * coroutine that waits for it. Threads start with the first job, block every
- * signal (the loop's thread handles them) and tell the loop by loop_post().
+ * coroutine that waits for it; one that was given away is freed by its thread. Threads start with
+ * the first job, block every signal (the loop's thread handles them) and tell the loop by
+ * loop_post().
  */
 #include "worker/offload.h"
 
@@ -38,6 +39,7 @@ struct job {
 	struct crumb crumb; /* of the call that asked */
 	bool has_crumb;
 	bool done, late;
+	bool given; /* nobody waits */
 };
 
 struct thread_pool {
@@ -122,6 +124,11 @@ static void job_run(struct offload *o, struct job *j)
 {
 	struct crumb *mine = NULL;
 
+	if (j->given) {
+		j->fn(j->arg);
+		free(j);
+		return;
+	}
 	if (o->crumbs && j->has_crumb && crumb_index < CRUMBS_PER_SLOT)
 		mine = &o->crumbs[crumb_index];
 	if (mine)
@@ -221,28 +228,48 @@ static bool pool_has_hands(struct thread_pool *p)
 	return p->started > 0;
 }
 
+/* False when the queue is full. */
+static bool job_put(struct offload *o, enum offload_pool pool, struct job *j)
+{
+	struct thread_pool *p = &o->pools[pool];
+	bool taken;
+
+	pthread_mutex_lock(&o->lock);
+	taken = p->queued < p->queue_max && pool_has_hands(p);
+	if (taken) {
+		*p->tail = j;
+		p->tail = &j->next;
+		p->queued++;
+		pthread_cond_signal(&p->more);
+	}
+	pthread_mutex_unlock(&o->lock);
+	return taken;
+}
+
+bool offload_give(struct offload *o, enum offload_pool pool, void (*fn)(void *arg), void *arg)
+{
+	struct job *j = malloc(sizeof(*j));
+
+	if (!j)
+		return false;
+	*j = (struct job){.fn = fn, .arg = arg, .given = true};
+	if (job_put(o, pool, j))
+		return true;
+	free(j);
+	return false;
+}
+
 int offload_run(struct offload *o, enum offload_pool pool, uint64_t deadline_ms,
 	void (*fn)(void *arg), void *arg)
 {
-	struct thread_pool *p = &o->pools[pool];
 	struct job j = {.fn = fn, .arg = arg, .waiter = coro_self(), .deadline_ms = deadline_ms};
-	bool taken;
 
 	must(j.waiter != NULL);
 	if (o->crumbs && atomic_load_explicit(&o->crumbs[0].busy, memory_order_relaxed)) {
 		crumb_copy(&j.crumb, &o->crumbs[0]);
 		j.has_crumb = true;
 	}
-	pthread_mutex_lock(&o->lock);
-	taken = p->queued < p->queue_max && pool_has_hands(p);
-	if (taken) {
-		*p->tail = &j;
-		p->tail = &j.next;
-		p->queued++;
-		pthread_cond_signal(&p->more);
-	}
-	pthread_mutex_unlock(&o->lock);
-	if (!taken)
+	if (!job_put(o, pool, &j))
 		return -EBUSY;
 	while (!j.done)
 		crumb_park(o->crumbs);

@@ -24,6 +24,7 @@ struct identity;
 struct mailer;
 struct pb_methods;
 struct key_flight;
+struct insight_flight;
 
 struct worker {
 	int slot_no; /* 0..; the keeper has its own slot */
@@ -49,6 +50,7 @@ struct worker {
 	const struct pb_methods *methods;
 	int ctl_fd;                     /* to the master; EOF means the master died */
 	struct key_flight *key_flights; /* API keys being looked up (worker/call/apikey.c) */
+	struct insight_flight *insight_flights; /* being answered (worker/rpc/insight_flight.c) */
 	int16_t stat_index[160]; /* per method: segment_method_index() + 2, 0 = not asked yet */
 	struct {
 		bool asking, writer, reader;

@@ -16,6 +16,23 @@ SELECT pg_catalog.pg_current_wal_insert_lsn()::text;
 SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
   THEN coalesce(pg_catalog.pg_last_wal_replay_lsn() >= $1::pg_lsn, false) ELSE true END;
 
+-- name: explain_segments :one
+-- lane: slow
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?
+-- columns: segments int8, by_time int8, by_retention int8, by_kind int8, inbox int8, inbox_by_time int8, inbox_by_retention int8
+-- What the statements below leave out, each thing for the first reason that applies; for
+-- pugd explain, which holds the sum against what was really read.
+WITH f AS (SELECT coalesce(pugd.retention_floor($1), -9223372036854775808) AS floor),
+s AS (SELECT day BETWEEN $4 AND $5 AND tmin < $3 AND tmax >= $2 AS timely, tmax >= f.floor AS kept,
+             $6 IS NULL OR kind = '' OR kind = ANY ($6) AS wanted
+      FROM pugd.segment, f WHERE project = $1),
+i AS (SELECT tmin < $3 AND tmax >= $2 AS timely, tmax >= f.floor AS kept FROM pugd.inbox, f WHERE project = $1)
+SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM s WHERE NOT timely),
+       (SELECT count(*) FROM s WHERE timely AND NOT kept),
+       (SELECT count(*) FROM s WHERE timely AND kept AND NOT wanted),
+       (SELECT count(*) FROM i), (SELECT count(*) FROM i WHERE NOT timely),
+       (SELECT count(*) FROM i WHERE timely AND NOT kept);
+
 -- name: scan_inbox :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8
@@ -35,21 +52,26 @@ WHERE project = $1 AND tmin < $3
 -- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, part int4[], scope int4[], key text[]
 -- columns: id int8, place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
 -- unbounded: streamed; bounded by time and memory of the query
--- Level 1 of a window, with the columns that are wanted only: a row a segment. Within the
--- aggregate all lists are in one order. A segment of kind '' holds several.
+-- Level 1 of a window, with the columns that are wanted only: a row a segment, day by day.
+-- What is sorted are the segments, never their bytes. Within the aggregate all lists are
+-- in one order. A segment of kind '' holds several.
 SELECT s.id, s.place,
        CASE WHEN s.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
        s.n, s.columns, c.*
-FROM pugd.segment s CROSS JOIN LATERAL (
+FROM (
+  SELECT id, place, tmin, n, columns, day FROM pugd.segment
+  WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmin < $3
+    AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
+    AND ($6 IS NULL OR kind = '' OR kind = ANY ($6))
+  ORDER BY day OFFSET 0
+) s CROSS JOIN LATERAL (
   SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
          array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)
   FROM unnest($7, $8, $9) w (part, scope, key)
   JOIN pugd.segment_column c ON c.project = $1 AND c.segment = s.id
    AND c.part = w.part::int2 AND c.scope = w.scope::int2 AND c.key = w.key
 ) c
-WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmin < $3
-  AND s.tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
-  AND ($6 IS NULL OR s.kind = '' OR s.kind = ANY ($6));
+ORDER BY s.day;
 
 -- name: scan_segments_whole :many
 -- lane: slow
@@ -60,14 +82,18 @@ WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmin < $3
 SELECT s.id, s.place,
        CASE WHEN s.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
        s.n, s.columns, c.*
-FROM pugd.segment s CROSS JOIN LATERAL (
+FROM (
+  SELECT id, place, tmin, n, columns, day FROM pugd.segment
+  WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmin < $3
+    AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
+    AND ($6 IS NULL OR kind = '' OR kind = ANY ($6))
+  ORDER BY day OFFSET 0
+) s CROSS JOIN LATERAL (
   SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
          array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)
   FROM pugd.segment_column c WHERE c.project = $1 AND c.segment = s.id
 ) c
-WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmin < $3
-  AND s.tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
-  AND ($6 IS NULL OR s.kind = '' OR s.kind = ANY ($6));
+ORDER BY s.day;
 
 -- name: scan_segments_of :many
 -- lane: slow

@@ -128,7 +128,7 @@ def test_the_call_ends_its_tiles(_):
     """Out of time or without a client the whole call is over, and nothing goes on behind it."""
     p = project().events(("view", "u", "2026-05-01T20:00:00Z"))
     board = p.make()
-    board.put(*[count() for _ in range(20)], text())
+    board.put(count(), *[count(f"k{i}") for i in range(19)], text())  # equal ones would share a scan
     body = {"dashboardId": board.id, "timeRange": MAY}
     who = {"token": team().viewer.token, "project": p.id}
     queue = lambda: sum(w["in_flight"] for w in P.admin()["workers"] if w["role"] == "worker")

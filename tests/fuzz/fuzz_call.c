@@ -201,6 +201,24 @@ void scan_free(struct scan *s)
 	arena_free(&s->a);
 }
 
+void scan_release(struct scan *s, struct arena *a)
+{
+	(void)s;
+	arena_free(a);
+}
+
+bool scan_join(struct scan *s, uint64_t deadline_ms)
+{
+	(void)s;
+	(void)deadline_ms;
+	return false;
+}
+
+void scan_stop(struct scan *s)
+{
+	(void)s;
+}
+
 int scan_no_memory(struct call *c)
 {
 	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "no memory");

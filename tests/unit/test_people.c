@@ -1,4 +1,4 @@
-/* Who an id is (D60), interned strings, sets and sums. */
+/* Who an id is (D60), interned strings, and sums. */
 #include <float.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -68,15 +68,26 @@ Test(people, many)
 		}
 }
 
-Test(people, pairs)
+Test(people, some_at_once_are_the_same_as_one_by_one)
 {
-	struct pairs set = {.a = &a};
+	char texts[INTERN_BATCH][16];
+	struct str ids[INTERN_BATCH];
+	uint32_t persons[INTERN_BATCH];
+	struct people p;
 
-	for (uint32_t i = 0; i < 50000; i++)
-		cr_assert_eq(pairs_add(&set, i % 7, i / 7), 1);
-	for (uint32_t i = 0; i < 50000; i++)
-		cr_assert_eq(pairs_add(&set, i % 7, i / 7), 0);
-	cr_assert_eq(set.n, 50000);
+	cr_assert(people_init(&p, &a, 0));
+	cr_assert(people_profile(&p, STR("prof"), STR("ext")));
+	cr_assert(people_alias(&p, STR("u3"), STR("prof")));
+	for (uint32_t round = 0; round < 3000; round++) {
+		/* some of them twice, some new, some known */
+		for (uint32_t i = 0; i < INTERN_BATCH; i++)
+			ids[i] = (struct str){texts[i],
+				(size_t)sprintf(texts[i], "u%u", (round * 7 + i / 2 * 3) % 9001)};
+		cr_assert(people_find_all(&p, ids, INTERN_BATCH, persons));
+		for (uint32_t i = 0; i < INTERN_BATCH; i++)
+			cr_assert_eq(persons[i], people_find(&p, ids[i]));
+	}
+	cr_assert_eq(people_find(&p, STR("u3")), people_find(&p, STR("ext")));
 }
 
 Test(people, sums_do_not_depend_on_the_order)

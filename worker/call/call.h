@@ -153,6 +153,8 @@ int call_route(struct call *c);
 int call_authn(struct call *c);
 int call_limit(struct call *c);
 int call_decode(struct call *c);
+/* The last part of decoding: c->message into c->in, by method and codec. */
+int call_unpack(struct call *c);
 int call_validate(struct call *c);
 int call_authz(struct call *c);
 int call_handle(struct call *c);

@@ -39,7 +39,7 @@ void crumb_fill(const struct call *c)
 	k->method = method_number(c);
 	k->principal = principal(c);
 	k->body = body(c);
-	k->start_ms = c->rq->start_ns / 1000000;
+	k->start_ms = c->rq ? c->rq->start_ns / 1000000 : clock_mono_ms();
 	snprintf(k->call_id, sizeof(k->call_id), "%.39s", c->id);
 	snprintf(k->method_name, sizeof(k->method_name), "%.63s",
 		c->method ? c->method->path + 1 : "");

@@ -218,6 +218,13 @@ static int from_query(struct call *c)
 	return -1;
 }
 
+int call_unpack(struct call *c)
+{
+	if (c->message.n == 0)
+		c->message = STR(""); /* the codecs do arithmetic on the pointer */
+	return c->codec == CODEC_JSON ? unpack_json(c) : unpack_proto(c);
+}
+
 int call_decode(struct call *c)
 {
 	if (!c->method->handler)
@@ -225,7 +232,5 @@ int call_decode(struct call *c)
 			"this method is not implemented by this server");
 	if ((c->get ? from_query(c) : c->streaming ? from_stream(c) : from_body(c)) < 0)
 		return -1;
-	if (c->message.n == 0)
-		c->message = STR(""); /* the codecs do arithmetic on the pointer */
-	return c->codec == CODEC_JSON ? unpack_json(c) : unpack_proto(c);
+	return call_unpack(c);
 }

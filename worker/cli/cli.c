@@ -15,6 +15,7 @@ static const struct {
 } commands[] = {
 	{"admin", cli_admin},
 	{"check", cli_check_worker},
+	{"explain", cli_explain},
 	{"export", cli_export},
 	{"import", cli_import},
 	{"mail", cli_mail},

@@ -12,6 +12,7 @@ typedef int cli_fn(const struct options *opt, int argc, char **argv);
 
 cli_fn cli_admin;        /* account.c */
 cli_fn cli_check_worker; /* check.c: the worker's half of pugd check */
+cli_fn cli_explain;      /* explain.c: what an insight reads, and where its time goes */
 cli_fn cli_export;       /* export.c: events as JSON Lines */
 cli_fn cli_import;       /* import.c: and back */
 cli_fn cli_mail;         /* mail.c: the outbox */

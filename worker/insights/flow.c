@@ -1,11 +1,13 @@
 /*
- * See flow.h. The fold keeps the labels of each session; at the end sessions are
- * walked into links between nodes, light nodes become buckets, and links are merged.
+ * See flow.h. Sessions are walked in order, a day at a time: of each only its last step is
+ * kept. At the end light nodes become buckets, and links are merged.
  */
-#include <stdlib.h>
 #include "worker/insights/codes.h"
 #include "worker/insights/flow.h"
+#include "worker/insights/pairs.h"
 #include "worker/insights/trail.h"
+#include "worker/insights/uuids.h"
+#include "worker/insights/watch.h"
 
 /* A label at a depth. */
 struct node {
@@ -23,68 +25,107 @@ struct place {
 
 /* Pairs of numbers, each with a sum. */
 struct sums {
-	struct intern pairs;
+	struct pairs pairs;
 	uint64_t *v;
 	uint32_t cap;
 };
 
+/* Where a session is. */
+struct at {
+	uint32_t depth; /* of its next step; 0 before the first one */
+	uint32_t label, node;
+};
+
 struct flow {
 	const struct plan *plan;
-	struct intern sessions, labels;
+	struct uuids sessions;
+	struct intern labels;
 	struct trails trails; /* by session; values are labels */
-	/* at the end */
-	struct intern node_keys;
+	struct chunks ats;    /* struct at, by session */
+	struct pairs node_keys;
 	struct node *nodes;
 	uint32_t n_nodes, cap_nodes;
 	struct sums hops, links; /* between nodes, between places */
+	/* at the end */
 	struct place *places;
 	uint32_t n_places;
 };
+
+static bool visit(void *kernel, uint32_t session, const struct trail_event *v, uint32_t n);
 
 struct flow *flow_new(const struct plan *plan)
 {
 	struct flow *f = arena_zalloc(plan->a, sizeof(*f));
 
-	if (!f)
+	if (!f || !trails_init(&f->trails, plan->a, plan->from_ms, plan->to_ms))
 		return NULL;
 	f->plan = plan;
-	intern_init(&f->sessions, plan->a);
+	f->trails.visit = visit;
+	f->trails.kernel = f;
+	uuids_init(&f->sessions, plan->a);
 	intern_init(&f->labels, plan->a);
-	intern_init(&f->node_keys, plan->a);
-	intern_init(&f->hops.pairs, plan->a);
-	intern_init(&f->links.pairs, plan->a);
-	f->trails.a = plan->a;
+	chunks_init(&f->ats, plan->a, sizeof(struct at));
+	f->node_keys.a = f->hops.pairs.a = f->links.pairs.a = plan->a;
 	return f;
 }
 
-bool flow_fold(struct flow *f, const struct frame *frame)
+/* ---- events into sessions ---- */
+
+/* What one frame says: labels by row, numbers of sessions by code. */
+struct seen {
+	uint32_t *labels; /* PLAN_NONE: no step */
+	uint8_t *wanted;  /* by code of the session column: it has a step */
+	uint32_t *sessions;
+};
+
+/* False at an arena's cap. */
+static bool find_steps(struct flow *f, const struct frame *frame, struct seen *seen)
 {
 	const struct plan *p = f->plan;
 	const struct batch *b = frame->batch;
 	bool by_kind = p->node == PLAN_NONE, consented = p->events[0].consented;
-	struct codes sessions, labels;
+	struct codes labels;
 
-	if (!codes_init(&sessions, &f->sessions, &b->session, KEY_PLAIN, frame->a) ||
-		!codes_init(&labels, &f->labels, by_kind ? &b->kind : &b->props[p->node],
-			by_kind ? KEY_PLAIN : p->need.props[p->node].class, frame->a))
+	if (!codes_init(&labels, &f->labels, by_kind ? &b->kind : &b->props[p->node],
+		    by_kind ? KEY_PLAIN : p->need.props[p->node].class, frame->a))
 		return false;
 	for (uint32_t i = 0; i < b->n; i++) {
-		uint32_t session, label;
-		uint64_t id[2];
-
+		seen->labels[i] = PLAN_NONE;
 		if (!frame->match[0][i] || !b->session.codes[i] ||
 			(consented && !frame_consented(frame, i)))
 			continue;
-		label = codes_at(&labels, i);
-		if (label == INTERN_FULL)
+		seen->labels[i] = codes_at(&labels, i);
+		if (seen->labels[i] == INTERN_FULL)
 			return false;
 		/* blank ones are no steps, whatever comes before and after (D34) */
-		if (f->labels.strings[label].n == 0)
+		if (f->labels.strings[seen->labels[i]].n == 0)
+			seen->labels[i] = PLAN_NONE;
+		else
+			seen->wanted[b->session.codes[i]] = 1;
+	}
+	return true;
+}
+
+bool flow_fold(struct flow *f, const struct frame *frame)
+{
+	const struct batch *b = frame->batch;
+	const struct batch_column *c = &b->session;
+	struct seen seen = {arena_alloc(frame->a, ((size_t)b->n + 1) * sizeof(uint32_t)),
+		arena_zalloc(frame->a, (size_t)c->n_entries + 1),
+		arena_alloc(frame->a, ((size_t)c->n_entries + 1) * sizeof(uint32_t))};
+
+	if (!seen.labels || !seen.wanted || !seen.sessions || !find_steps(f, frame, &seen) ||
+		!uuids_add(&f->sessions, c, seen.wanted, seen.sessions) ||
+		!trails_settle(&f->trails, frame->settled_ms))
+		return false;
+	for (uint32_t i = 0; i < b->n; i++) {
+		uint64_t id[2];
+
+		if (seen.labels[i] == PLAN_NONE)
 			continue;
-		session = codes_at(&sessions, i);
 		trail_id(id, b->ids, i);
-		if (session == INTERN_FULL ||
-			!trail_add(&f->trails, session, b->times[i] - p->from_ms, id, label))
+		if (!trail_add(&f->trails, seen.sessions[c->codes[i]], b->times[i], id,
+			    seen.labels[i]))
 			return false;
 	}
 	return true;
@@ -92,16 +133,11 @@ bool flow_fold(struct flow *f, const struct frame *frame)
 
 /* ---- sessions into links between nodes ---- */
 
-static struct str key_of(const uint32_t key[2])
-{
-	return (struct str){(const char *)key, 2 * sizeof(key[0])};
-}
-
 static bool add(struct sums *s, uint32_t a, uint32_t b, uint64_t value)
 {
-	uint32_t key[2] = {a, b}, no = intern_add(&s->pairs, key_of(key));
+	uint32_t no = pairs_add(&s->pairs, a, b);
 
-	if (no == INTERN_FULL)
+	if (no == PAIRS_FULL)
 		return false;
 	if (no >= s->cap) {
 		uint32_t cap = s->cap ? s->cap * 2 : 64;
@@ -116,16 +152,12 @@ static bool add(struct sums *s, uint32_t a, uint32_t b, uint64_t value)
 	return true;
 }
 
-static void pair_of(const struct sums *s, uint32_t no, uint32_t pair[2])
-{
-	memcpy(pair, s->pairs.strings[no].p, 2 * sizeof(pair[0]));
-}
-
+/* PAIRS_FULL at the arena's cap. */
 static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
 {
-	uint32_t key[2] = {depth, label}, no = intern_add(&f->node_keys, key_of(key));
+	uint32_t no = pairs_add(&f->node_keys, depth, label);
 
-	if (no == INTERN_FULL || no < f->n_nodes)
+	if (no == PAIRS_FULL || no < f->n_nodes)
 		return no;
 	if (no >= f->cap_nodes) {
 		uint32_t cap = f->cap_nodes ? f->cap_nodes * 2 : 64;
@@ -133,7 +165,7 @@ static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
 			f->plan->a, f->nodes, f->cap_nodes * sizeof(*v), cap * sizeof(*v));
 
 		if (!v)
-			return INTERN_FULL;
+			return PAIRS_FULL;
 		f->nodes = v;
 		f->cap_nodes = cap;
 	}
@@ -144,41 +176,32 @@ static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
 
 /* Its labels without repeats in a row, as far as they are looked at. A link joins two
  * depths, so one session makes it once at most. */
-static bool walk(struct flow *f, uint32_t session)
+static bool visit(void *kernel, uint32_t session, const struct trail_event *v, uint32_t n)
 {
-	uint32_t n, depth = 0, label = 0, node = PLAN_NONE;
-	const struct trail_event *v = trail_sorted(&f->trails, session, &n);
+	struct flow *f = kernel;
+	struct at *at = chunks_make(&f->ats, session);
 
-	if (!v)
-		return false;
-	for (uint32_t i = 0; i < n && depth <= f->plan->max_hops; i++) {
-		uint32_t before = node;
+	for (uint32_t i = 0; at && i < n && at->depth <= f->plan->max_hops; i++) {
+		uint32_t before = at->node;
 
-		if (i > 0 && trail_value(&v[i]) == label)
+		if (at->depth > 0 && trail_value(&v[i]) == at->label)
 			continue;
-		label = trail_value(&v[i]);
-		node = node_number(f, depth++, label);
-		if (node == INTERN_FULL)
+		at->label = trail_value(&v[i]);
+		at->node = node_number(f, at->depth, at->label);
+		if (at->node == PAIRS_FULL)
 			return false;
-		if (before != PLAN_NONE && !add(&f->hops, before, node, 1))
+		if (at->depth++ > 0 && !add(&f->hops, before, at->node, 1))
 			return false;
 	}
-	return true;
+	return at != NULL;
 }
 
-static bool walk_all(struct flow *f)
+static void weigh(struct flow *f)
 {
-	for (uint32_t i = 0; i < f->trails.n; i++)
-		if (f->trails.v[i].n && !walk(f, i))
-			return false;
-	for (uint32_t i = 0; i < f->hops.pairs.n; i++) {
-		uint32_t pair[2];
-
-		pair_of(&f->hops, i, pair);
-		f->nodes[pair[0]].weight += f->hops.v[i];
-		f->nodes[pair[1]].weight += f->hops.v[i];
+	for (uint32_t i = 0; i < f->hops.pairs.n && !watch_due(i); i++) {
+		f->nodes[f->hops.pairs.v[i].a].weight += f->hops.v[i];
+		f->nodes[f->hops.pairs.v[i].b].weight += f->hops.v[i];
 	}
-	return true;
 }
 
 /* ---- nodes into places ---- */
@@ -209,7 +232,8 @@ static bool place_nodes(struct flow *f)
 	for (uint32_t i = 0; i < f->n_nodes; i++)
 		if (f->nodes[i].weight > 0)
 			order[n++] = i;
-	qsort_r(order, n, sizeof(*order), by_weight, f);
+	if (!watch_sort(f->plan->a, order, n, sizeof(*order), by_weight, f))
+		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		struct node *node = &f->nodes[order[i]];
 
@@ -230,10 +254,11 @@ static bool place_nodes(struct flow *f)
 static bool merge_links(struct flow *f)
 {
 	for (uint32_t i = 0; i < f->hops.pairs.n; i++) {
-		uint32_t pair[2];
+		const struct pair *hop = &f->hops.pairs.v[i];
 
-		pair_of(&f->hops, i, pair);
-		if (!add(&f->links, f->nodes[pair[0]].place, f->nodes[pair[1]].place, f->hops.v[i]))
+		if (watch_due(i))
+			return false;
+		if (!add(&f->links, f->nodes[hop->a].place, f->nodes[hop->b].place, f->hops.v[i]))
 			return false;
 	}
 	return true;
@@ -271,13 +296,12 @@ static struct flow_link *list_links(struct flow *f, uint32_t *n)
 	struct flow_link *links = arena_array(f->plan->a, (size_t)all + 1, sizeof(*links));
 
 	for (uint32_t i = 0; links && i < all; i++) {
-		uint32_t pair[2];
+		const struct pair *link = &f->links.pairs.v[i];
 
-		pair_of(&f->links, i, pair);
-		links[i] = (struct flow_link){pair[0], pair[1], f->links.v[i]};
+		links[i] = (struct flow_link){link->a, link->b, f->links.v[i]};
 	}
-	if (links)
-		qsort_r(links, all, sizeof(*links), by_value, f);
+	if (links && !watch_sort(f->plan->a, links, all, sizeof(*links), by_value, f))
+		return NULL;
 	*n = all < f->plan->max_links ? all : f->plan->max_links;
 	for (uint32_t i = 0; links && i < *n; i++)
 		f->places[links[i].source].used = f->places[links[i].target].used = true;
@@ -327,7 +351,10 @@ bool flow_finish(struct flow *f, struct flow_answer *out)
 	struct flow_node *nodes;
 
 	*out = (struct flow_answer){0};
-	if (!walk_all(f) || !place_nodes(f) || !merge_links(f))
+	if (!trails_settle(&f->trails, INT64_MAX))
+		return false;
+	weigh(f);
+	if (!place_nodes(f) || !merge_links(f))
 		return false;
 	links = list_links(f, &out->n_links);
 	nodes = arena_array(f->plan->a, (size_t)f->n_places + 1, sizeof(*nodes));

@@ -1,10 +1,12 @@
 /*
- * See funnel.h. The fold keeps what matches a step; persons are walked at the end,
- * because their events come in any order.
+ * See funnel.h. What matches a step is brought into order, and somebody's walk goes on a
+ * day at a time: what is kept of it does not grow with events.
  */
+#include "worker/insights/chunks.h"
 #include "worker/insights/funnel.h"
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
 _Static_assert((int)FUNNEL_STEPS <= (int)TRAIL_VALUE_BITS, "a trail's value is the set of steps");
 
@@ -14,28 +16,44 @@ const struct funnel_time funnel_times[FUNNEL_TIMES] = {{"0-30s", 30}, {"30s-2m",
 
 struct funnel {
 	const struct plan *plan;
-	struct trails trails; /* by person; values are sets of steps */
-	struct split split;   /* used with breakdowns only */
+	struct trails trails;  /* by person; values are sets of steps */
+	struct chunks walkers; /* by person */
+	uint8_t *reached;      /* by person: 0 did nothing, else steps made + 1 */
+	uint32_t n, cap;       /* persons; those with room */
+	struct split split;    /* used with breakdowns only */
 	/* at the end */
 	struct split_series series;
 	uint32_t *series_of; /* by person, PLAN_NONE for who did nothing */
-	uint8_t *level;      /* by person */
 	uint64_t *totals;    /* [series][step] */
 };
 
-/* Times of the events that somebody's steps were made with. */
-struct chain {
-	int64_t at[FUNNEL_STEPS];
+/* The newest chain of events that makes a step, and those before it: all its times when
+ * timing is wanted, else the first only. Since the window's begin. */
+union chain {
+	int64_t first;
+	int64_t *times;
 };
+
+/* Somebody on the way. */
+struct walker {
+	int64_t *best; /* times of the chain that first got there; with timing, from 2 steps on */
+	uint32_t made; /* set of the steps that were made */
+	union chain chains[];
+};
+
+static bool visit(void *kernel, uint32_t person, const struct trail_event *v, uint32_t n);
 
 struct funnel *funnel_new(const struct plan *plan)
 {
 	struct funnel *f = arena_zalloc(plan->a, sizeof(*f));
 
-	if (!f)
+	if (!f || !trails_init(&f->trails, plan->a, plan->from_ms, plan->to_ms))
 		return NULL;
 	f->plan = plan;
-	f->trails.a = plan->a;
+	f->trails.visit = visit;
+	f->trails.kernel = f;
+	chunks_init(
+		&f->walkers, plan->a, sizeof(struct walker) + plan->n_events * sizeof(union chain));
 	split_init(&f->split, plan);
 	return f;
 }
@@ -52,13 +70,19 @@ static uint32_t *step_sets(const struct frame *frame)
 	return sets;
 }
 
+static bool is_done(const struct funnel *f, uint32_t person)
+{
+	return person < f->n && f->reached[person] == f->plan->n_events + 1;
+}
+
 bool funnel_fold(struct funnel *f, const struct frame *frame)
 {
 	const struct batch *b = frame->batch;
 	const uint32_t *sets = step_sets(frame);
 	bool consented = f->plan->events[0].consented;
 
-	if (!sets || !split_frame(&f->split, frame))
+	if (!sets || !split_frame(&f->split, frame) ||
+		!trails_settle(&f->trails, frame->settled_ms))
 		return false;
 	for (uint32_t i = 0; i < b->n; i++) {
 		uint32_t person = frame->persons[b->distinct.codes[i]];
@@ -67,63 +91,113 @@ bool funnel_fold(struct funnel *f, const struct frame *frame)
 		if (!sets[i] || (consented && !frame_consented(frame, i)))
 			continue;
 		trail_id(id, b->ids, i);
-		if (!trail_add(&f->trails, person, b->times[i] - f->plan->from_ms, id, sets[i]))
+		/* who is through is so by earlier events */
+		if (!is_done(f, person) && !trail_add(&f->trails, person, b->times[i], id, sets[i]))
 			return false;
-		if (f->plan->n_breakdowns && !split_see(&f->split, frame, i, person, id))
+		if (f->plan->n_breakdowns && split_may_see(&f->split, person, b->times[i]) &&
+			!split_see(&f->split, frame, i, person, id))
 			return false;
 	}
 	return true;
 }
 
-/* How far somebody got, and by which chain: the newest of each step is kept, and the one
+/* ---- walking ---- */
+
+static bool make_room(struct funnel *f, uint32_t person)
+{
+	uint32_t cap = f->cap ? f->cap : 1024;
+
+	if (person < f->n)
+		return true;
+	while (cap <= person)
+		cap *= 2;
+	if (cap > f->cap) {
+		f->reached = arena_grow(f->plan->a, f->reached, f->cap, cap);
+		if (!f->reached)
+			return false;
+		memset(f->reached + f->cap, 0, cap - f->cap);
+		f->cap = cap;
+	}
+	f->n = person + 1;
+	return true;
+}
+
+static int64_t *times_new(struct funnel *f, int64_t **times, uint32_t n)
+{
+	if (!*times)
+		*times = arena_alloc(f->plan->a, n * sizeof(**times));
+	return *times;
+}
+
+/* Step k is made at a time, by what made the step before. */
+static bool make_step(struct funnel *f, struct walker *w, uint32_t k, int64_t at)
+{
+	union chain *c = &w->chains[k];
+
+	w->made |= 1u << k;
+	if (!f->plan->timing) {
+		c->first = k ? c[-1].first : at;
+		return true;
+	}
+	if (!times_new(f, &c->times, k + 1))
+		return false;
+	if (k > 0)
+		memcpy(c->times, c[-1].times, k * sizeof(at));
+	c->times[k] = at;
+	return true;
+}
+
+static bool is_next(const struct funnel *f, const struct walker *w, uint32_t k, int64_t at)
+{
+	const union chain *before = &w->chains[k - 1];
+
+	return w->made >> (k - 1) & 1 &&
+	       at - (f->plan->timing ? before->times[0] : before->first) <= f->plan->conversion_ms;
+}
+
+/* How far somebody gets, and by which chain: the newest of each step is kept, and the one
  * that first got there is theirs (D75). Steps are tried from the last to the first, so
  * that one event is never two of them. */
-static uint32_t walk(
-	const struct plan *p, const struct trail_event *v, uint32_t n, struct chain *best)
+static bool walk(struct funnel *f, struct walker *w, uint8_t *reached, const struct trail_event *e)
 {
-	struct chain chains[FUNNEL_STEPS];
-	uint32_t made = 0, level = 0;
+	int64_t at = trail_time(e);
 
-	for (uint32_t i = 0; i < n && level < p->n_events; i++) {
-		uint32_t set = trail_value(&v[i]);
-		int64_t at = trail_time(&v[i]);
-
-		for (uint32_t k = p->n_events; k-- > 0;) {
-			if (!(set >> k & 1))
-				continue;
-			if (k > 0 && (!(made >> (k - 1) & 1) ||
-					     at - chains[k - 1].at[0] > p->conversion_ms))
-				continue;
-			if (k > 0)
-				memcpy(chains[k].at, chains[k - 1].at, k * sizeof(at));
-			chains[k].at[k] = at;
-			made |= 1u << k;
-			if (k < level)
-				continue;
-			level = k + 1;
-			*best = chains[k];
-		}
-	}
-	return level;
-}
-
-static bool find_levels(struct funnel *f)
-{
-	f->level = arena_zalloc(f->plan->a, (size_t)f->trails.n + 1);
-	for (uint32_t i = 0; f->level && i < f->trails.n; i++) {
-		const struct trail_event *v;
-		struct chain best;
-		uint32_t n;
-
-		if (!f->trails.v[i].n)
+	for (uint32_t set = trail_value(e), k; set; set &= ~(1u << k)) {
+		k = 31 - (uint32_t)__builtin_clz(set);
+		if (k > 0 && !is_next(f, w, k, at))
 			continue;
-		v = trail_sorted(&f->trails, i, &n);
-		if (!v)
+		if (!make_step(f, w, k, at))
 			return false;
-		f->level[i] = (uint8_t)walk(f->plan, v, n, &best);
+		if (k + 2 <= *reached)
+			continue;
+		*reached = (uint8_t)(k + 2);
+		if (k == 0 || !f->plan->timing)
+			continue;
+		if (!times_new(f, &w->best, f->plan->n_events))
+			return false;
+		memcpy(w->best, w->chains[k].times, (k + 1) * sizeof(at));
 	}
-	return f->level != NULL;
+	return true;
 }
+
+static bool visit(void *kernel, uint32_t person, const struct trail_event *v, uint32_t n)
+{
+	struct funnel *f = kernel;
+	struct walker *w = chunks_make(&f->walkers, person);
+	uint8_t *reached;
+
+	if (!w || !make_room(f, person))
+		return false;
+	reached = &f->reached[person];
+	if (*reached == 0)
+		*reached = 1;
+	for (uint32_t i = 0; i < n && *reached <= f->plan->n_events; i++)
+		if (!walk(f, w, reached, &v[i]))
+			return false;
+	return true;
+}
+
+/* ---- the answer ---- */
 
 /* Ranks by who made the first step; without breakdowns everybody is one series, which
  * is there even without anybody. */
@@ -136,21 +210,21 @@ static bool find_series(struct funnel *f)
 		return false;
 	weights = arena_array(f->plan->a, f->split.tuples.n + 1, sizeof(*weights));
 	persons = arena_array(f->plan->a, f->split.tuples.n + 1, sizeof(*persons));
-	f->series_of = arena_array(f->plan->a, f->trails.n + 1, sizeof(*f->series_of));
+	f->series_of = arena_array(f->plan->a, f->n + 1, sizeof(*f->series_of));
 	if (!weights || !persons || !f->series_of)
 		return false;
 	persons[0] = whole;
-	for (uint32_t i = 0; i < f->trails.n; i++) {
+	for (uint32_t i = 0; i < f->n; i++) {
 		f->series_of[i] = PLAN_NONE;
-		if (!f->trails.v[i].n)
+		if (!f->reached[i])
 			continue;
 		f->series_of[i] = whole ? 0 : split_tuple(&f->split, i);
 		persons[f->series_of[i]]++;
-		weights[f->series_of[i]] += f->level[i] >= 1;
+		weights[f->series_of[i]] += f->reached[i] > 1;
 	}
 	if (!split_rank(&f->split, weights, persons, &f->series))
 		return false;
-	for (uint32_t i = 0; i < f->trails.n; i++)
+	for (uint32_t i = 0; i < f->n; i++)
 		if (f->series_of[i] != PLAN_NONE)
 			f->series_of[i] = f->series.of[f->series_of[i]];
 	return true;
@@ -161,8 +235,8 @@ static bool count(struct funnel *f)
 	uint32_t n = f->plan->n_events;
 
 	f->totals = arena_array(f->plan->a, (size_t)f->series.n * n + 1, sizeof(*f->totals));
-	for (uint32_t i = 0; f->totals && i < f->trails.n; i++)
-		for (uint32_t k = 0; k < f->level[i]; k++)
+	for (uint32_t i = 0; f->totals && i < f->n; i++)
+		for (uint32_t k = 0; k + 1 < f->reached[i]; k++)
 			f->totals[(size_t)f->series_of[i] * n + k]++;
 	return f->totals != NULL;
 }
@@ -178,6 +252,8 @@ static int64_t smallest(const int64_t *v, uint64_t n, uint64_t k)
 	for (int shift = (TRAIL_TIME_BITS + 7) / 8 * 8 - 8; shift >= 0; shift -= 8) {
 		uint64_t counts[256] = {0}, digit = 0;
 
+		if (watch_over())
+			return 0; /* the caller asks, too */
 		for (uint64_t i = 0; i < n; i++)
 			if (((uint64_t)v[i] & mask) == found)
 				counts[(uint64_t)v[i] >> shift & 255]++;
@@ -213,27 +289,21 @@ static void describe(struct funnel_timing *t, const int64_t *v, uint64_t n)
 	t->p95_ns = smallest(v, n, (n * 95 + 99) / 100 - 1) * ns;
 }
 
-/* Walks everybody again, now that it is known how many deltas each step of a series has:
- * that costs time only where timing is wanted, and never memory for who got nowhere. */
-static bool place_deltas(struct funnel *f, int64_t **next)
+static void place_deltas(const struct funnel *f, int64_t **next)
 {
-	for (uint32_t i = 0; i < f->trails.n; i++) {
-		const struct trail_event *v;
-		struct chain best;
+	for (uint32_t i = 0; i < f->n; i++) {
+		const struct walker *w;
 		int64_t **to;
-		uint32_t n;
 
-		if (f->level[i] < 2)
+		if (watch_due(i))
+			return; /* the caller asks, too */
+		if (f->reached[i] < 3)
 			continue;
+		w = chunks_at(&f->walkers, i);
 		to = next + (size_t)f->series_of[i] * f->plan->n_events;
-		v = trail_sorted(&f->trails, i, &n);
-		if (!v)
-			return false;
-		n = walk(f->plan, v, n, &best);
-		for (uint32_t k = 1; k < n; k++)
-			*to[k]++ = best.at[k] - best.at[k - 1];
+		for (uint32_t k = 1; k + 1 < f->reached[i]; k++)
+			*to[k]++ = w->best[k] - w->best[k - 1];
 	}
-	return true;
 }
 
 static struct funnel_timing *make_timing(struct funnel *f)
@@ -252,10 +322,11 @@ static struct funnel_timing *make_timing(struct funnel *f)
 		next[i] = deltas;
 		deltas += i % f->plan->n_events ? f->totals[i] : 0;
 	}
-	if (!place_deltas(f, next))
-		return NULL;
+	place_deltas(f, next);
 	for (size_t i = 0; i < cells; i++)
-		if (i % f->plan->n_events)
+		if (watch_over())
+			return NULL;
+		else if (i % f->plan->n_events)
 			describe(&timing[i], next[i] - f->totals[i], f->totals[i]);
 	return timing;
 }
@@ -265,7 +336,7 @@ bool funnel_finish(struct funnel *f, const struct funnel_series **series, uint32
 	struct funnel_timing *timing = NULL;
 	struct funnel_series *out;
 
-	if (!find_levels(f) || !find_series(f) || !count(f))
+	if (!trails_settle(&f->trails, INT64_MAX) || !find_series(f) || !count(f))
 		return false;
 	if (f->plan->timing) {
 		timing = make_timing(f);

@@ -90,21 +90,19 @@ static bool look_up(struct persons *p, const struct frame *f, struct lookup *l)
 static bool add_session(
 	struct persons *p, const struct frame *f, struct lookup *l, uint32_t who, uint32_t row)
 {
-	uint32_t code = f->batch->session.codes[row];
-	int added;
+	uint32_t code = f->batch->session.codes[row], known = p->pairs.n, no;
 
 	if (code == 0)
 		return true;
 	if (l->session[code] == 0) {
-		uint32_t no = intern_add(&p->sessions, f->batch->session.entries[code - 1].s);
-
+		no = intern_add(&p->sessions, f->batch->session.entries[code - 1].s);
 		if (no == INTERN_FULL)
 			return false;
 		l->session[code] = no + 1;
 	}
-	added = pairs_add(&p->pairs, who, l->session[code]);
-	p->v[who].sessions += added > 0;
-	return added >= 0;
+	no = pairs_add(&p->pairs, who, l->session[code]);
+	p->v[who].sessions += no == known;
+	return no != PAIRS_FULL;
 }
 
 /* D29: of equal times the greater id is the later one. */

@@ -7,7 +7,7 @@
 #define INSIGHTS_PERSONS_H
 
 #include "worker/insights/frame.h"
-#include "worker/insights/tally.h"
+#include "worker/insights/pairs.h"
 
 struct person {
 	int64_t first_ms, last_ms;

@@ -6,21 +6,33 @@
 #include "worker/insights/retention.h"
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
-/* The latest return of one person in each bucket: time since the window's begin <<
- * TRAIL_VALUE_BITS | bucket, because there are many. */
+/* The latest returns of one person in lower buckets than the last one. A return is the time
+ * since the window's begin << TRAIL_VALUE_BITS | bucket, because there are many. */
 struct visits {
 	uint64_t *v;
 	uint32_t n, cap;
 };
 
+enum { AHEAD = 32, NEAR = 12 };
+#define NEVER UINT64_MAX
+
 _Static_assert((int)BUCKET_MAX <= (int)TRAIL_VALUE_MAX, "a bucket fits into the key");
+
+struct brief {
+	int64_t start_ms; /* as of split.times */
+	uint64_t last;    /* latest return in the highest bucket so far, or NEVER */
+};
 
 struct retention {
 	const struct plan *plan;
-	struct split split;    /* first start events */
-	struct visits *visits; /* by person */
+	struct split split; /* first start events */
+	/* by person; what nearly all events look no further than is apart */
+	struct brief *briefs;
+	struct visits *visits;
 	uint32_t n;
+	struct buckets_near near; /* of the event before */
 	/* at the end */
 	struct split_series series;
 	uint64_t *sizes; /* [series][cohort] */
@@ -48,36 +60,27 @@ static bool make_room(struct retention *r, uint32_t person)
 {
 	uint32_t n = r->n * 2 > person ? r->n * 2 : person + 64;
 	struct visits *v = arena_grow(r->plan->a, r->visits, r->n * sizeof(*v), n * sizeof(*v));
+	struct brief *briefs;
 
 	if (!v)
 		return false;
-	memset(v + r->n, 0, (n - r->n) * sizeof(*v));
 	r->visits = v;
+	memset(v + r->n, 0, (n - r->n) * sizeof(*v));
+	briefs = arena_grow(r->plan->a, r->briefs, r->n * sizeof(*briefs), n * sizeof(*briefs));
+	if (!briefs)
+		return false;
+	r->briefs = briefs;
+	for (uint32_t i = r->n; i < n; i++)
+		briefs[i] = (struct brief){INT64_MAX, NEVER};
 	r->n = n;
 	return true;
 }
 
-/* Segments come roughly in the order of time, so that the first look mostly hits; and no
- * window has more than some hundreds of buckets (0.6). */
-static bool came_back(struct retention *r, uint32_t person, int64_t time_ms)
+static bool put_aside(struct retention *r, struct visits *of, uint64_t visit)
 {
-	uint32_t bucket = buckets_find(&r->plan->buckets, time_ms), cap;
-	uint64_t visit = (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket;
-	struct visits *of;
-
-	if (person >= r->n && !make_room(r, person))
-		return false;
-	of = &r->visits[person];
-	for (uint32_t i = of->n; i-- > 0;) {
-		if (bucket_of(of->v[i]) != bucket)
-			continue;
-		/* the bucket is the same, so this compares times */
-		if (visit > of->v[i])
-			of->v[i] = visit;
-		return true;
-	}
 	if (of->n == of->cap) {
-		cap = of->cap ? of->cap * 2 : 4;
+		uint32_t cap = of->cap ? of->cap * 2 : 4;
+
 		of->v = arena_grow(
 			r->plan->a, of->v, of->cap * sizeof(*of->v), cap * sizeof(*of->v));
 		if (!of->v)
@@ -86,6 +89,79 @@ static bool came_back(struct retention *r, uint32_t person, int64_t time_ms)
 	}
 	of->v[of->n++] = visit;
 	return true;
+}
+
+/* The bucket has its return: which is later? */
+static void keep_later(uint64_t *known, uint64_t visit)
+{
+	/* the bucket is the same, so this compares times */
+	if (visit > *known)
+		*known = visit;
+}
+
+/* A return in another bucket than the last one: an earlier one hardly ever, because segments
+ * come roughly in the order of time. */
+static bool change_bucket(struct retention *r, uint32_t person, uint64_t visit)
+{
+	struct visits *of = &r->visits[person];
+	uint64_t *last = &r->briefs[person].last, before = *last;
+	uint32_t i = 0;
+
+	if (before == NEVER || bucket_of(before) < bucket_of(visit)) {
+		*last = visit;
+		return before == NEVER || put_aside(r, of, before);
+	}
+	while (i < of->n && bucket_of(of->v[i]) != bucket_of(visit))
+		i++;
+	if (i == of->n)
+		return put_aside(r, of, visit);
+	keep_later(&of->v[i], visit);
+	return true;
+}
+
+/* No window has more than some hundreds of buckets (0.6). */
+static bool came_back(struct retention *r, uint32_t person, int64_t time_ms)
+{
+	uint32_t bucket = buckets_find_near(&r->plan->buckets, &r->near, time_ms);
+	uint64_t visit = (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket;
+
+	uint64_t *last = &r->briefs[person].last;
+
+	if (*last == NEVER || bucket_of(*last) != bucket)
+		return change_bucket(r, person, visit);
+	keep_later(last, visit);
+	return true;
+}
+
+/* A start event: the first one makes the cohort. */
+static bool started(struct retention *r, const struct frame *f, uint32_t row, uint32_t person)
+{
+	uint64_t id[2];
+
+	if (f->batch->times[row] > r->briefs[person].start_ms)
+		return true;
+	trail_id(id, f->batch->ids, row);
+	if (!split_see(&r->split, f, row, person, id))
+		return false;
+	r->briefs[person].start_ms = r->split.times[person];
+	return true;
+}
+
+static uint32_t person_at(const struct frame *f, uint32_t row)
+{
+	return row < f->batch->n ? f->persons[f->batch->distinct.codes[row]] : UINT32_MAX;
+}
+
+/* Asks for what retention_fold() needs in some rounds. */
+static void fetch(const struct retention *r, const struct frame *f, uint32_t row)
+{
+	uint32_t person = person_at(f, row + AHEAD);
+
+	if (person < r->n)
+		__builtin_prefetch(&r->briefs[person]);
+	person = person_at(f, row + NEAR);
+	if (person < r->n && bucket_of(r->briefs[person].last) != r->near.bucket)
+		__builtin_prefetch(&r->visits[person]);
 }
 
 bool retention_fold(struct retention *r, const struct frame *f)
@@ -98,12 +174,13 @@ bool retention_fold(struct retention *r, const struct frame *f)
 		return false;
 	for (uint32_t i = 0; i < b->n; i++) {
 		uint32_t person = f->persons[b->distinct.codes[i]];
-		uint64_t id[2];
 
+		fetch(r, f, i);
 		if (!(start[i] | back[i]) || (consented && !frame_consented(f, i)))
 			continue;
-		trail_id(id, b->ids, i);
-		if (start[i] && !split_see(&r->split, f, i, person, id))
+		if (person >= r->n && !make_room(r, person))
+			return false;
+		if (start[i] && !started(r, f, i, person))
 			return false;
 		if (back[i] && !came_back(r, person, b->times[i]))
 			return false;
@@ -130,7 +207,7 @@ static int64_t cell_of(const struct retention *r, uint32_t person, uint32_t *coh
 
 	if (tuple == PLAN_NONE)
 		return -1;
-	*cohort = buckets_find(&r->plan->buckets, r->split.firsts[person].time_ms);
+	*cohort = buckets_find(&r->plan->buckets, r->split.times[person]);
 	return (int64_t)r->series.of[tuple] * r->plan->buckets.n + *cohort;
 }
 
@@ -146,6 +223,8 @@ static bool make_cohorts(struct retention *r)
 		uint32_t cohort;
 		int64_t at = cell_of(r, i, &cohort);
 
+		if (watch_due(i))
+			return false;
 		if (at < 0)
 			continue;
 		if (r->sizes[at]++ == 0)
@@ -157,24 +236,27 @@ static bool make_cohorts(struct retention *r)
 	return true;
 }
 
-static void count_visits(struct retention *r)
+static bool count_visits(struct retention *r)
 {
 	for (uint32_t i = 0; i < r->n; i++) {
 		uint32_t cohort;
 		int64_t at = cell_of(r, i, &cohort), start;
 
-		if (at < 0)
+		if (watch_due(i))
+			return false;
+		if (at < 0 || r->briefs[i].last == NEVER)
 			continue;
-		start = r->split.firsts[i].time_ms - r->plan->from_ms;
+		start = r->split.times[i] - r->plan->from_ms;
 		/* where clocks go back over midnight, a later time may lie in an earlier bucket */
-		for (uint32_t k = 0; k < r->visits[i].n; k++) {
-			uint64_t visit = r->visits[i].v[k];
+		for (uint32_t k = 0; k <= r->visits[i].n; k++) {
+			uint64_t visit = k ? r->visits[i].v[k - 1] : r->briefs[i].last;
 
 			if ((int64_t)(visit >> TRAIL_VALUE_BITS) >= start &&
 				bucket_of(visit) >= cohort)
 				r->rows[at][bucket_of(visit) - cohort]++;
 		}
 	}
+	return true;
 }
 
 /* The cohort's own bucket always, others where somebody came back (D33). */
@@ -226,12 +308,11 @@ bool retention_finish(struct retention *r, const struct retention_series **serie
 {
 	struct retention_series *out;
 
-	if (!find_series(r) || !make_cohorts(r))
+	if (!find_series(r) || !make_cohorts(r) || !count_visits(r))
 		return false;
-	count_visits(r);
 	out = arena_array(r->plan->a, r->series.n + 1, sizeof(*out));
 	for (uint32_t i = 0; out && i < r->series.n; i++)
-		if (!put_cohorts(r, i, &out[i]))
+		if (watch_over() || !put_cohorts(r, i, &out[i]))
 			return false;
 	*series = out;
 	*n = r->series.n;

@@ -1,6 +1,6 @@
 /* See roster.h. */
-#include <stdlib.h>
 #include "worker/insights/roster.h"
+#include "worker/insights/watch.h"
 
 /* The latest event's property, or the trait. */
 static bool passes_filter(const struct roster *r, const struct filter *f, uint32_t person)
@@ -40,10 +40,11 @@ static int order(int64_t a_us, struct str a_key, int64_t b_us, struct str b_key)
 	return str_cmp(b_key, a_key);
 }
 
-static int by_order(const void *x, const void *y)
+static int by_order(const void *x, const void *y, void *arg)
 {
 	const struct roster_entry *a = x, *b = y;
 
+	(void)arg;
 	return order(a->us, a->key, b->us, b->key);
 }
 
@@ -73,6 +74,8 @@ bool roster_finish(struct roster *r)
 	if (!all)
 		return false;
 	for (uint32_t no = 0; no < r->people->n; no++) {
+		if (watch_due(no))
+			return false;
 		if (!is_person(r, no, &e))
 			continue;
 		if (r->has_cursor && order(e.us, e.key, r->cursor_us, r->cursor_key) <= 0)
@@ -80,7 +83,8 @@ bool roster_finish(struct roster *r)
 		if (passes(r, no))
 			all[n++] = e;
 	}
-	qsort(all, n, sizeof(*all), by_order);
+	if (!watch_sort(r->persons.a, all, n, sizeof(*all), by_order, NULL))
+		return false;
 	r->v = all;
 	r->n = n < r->want ? n : r->want;
 	r->more = n > r->want;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include "q.h"
 #include "shm/base/clock.h"
 #include "shm/base/list.h"
@@ -12,7 +13,9 @@
 #include "shm/options.h"
 #include "shm/segment.h"
 #include "worker/db/blocking.h"
+#include "worker/insights/explain.h"
 #include "worker/insights/scan.h"
+#include "worker/insights/watch.h"
 #include "worker/loop.h"
 #include "worker/offload.h"
 #include "worker/store/reader.h"
@@ -24,12 +27,17 @@ enum {
 	SEGMENT_SHARE = 4,        /* one segment's decoding may take a quarter of the memory */
 	REPLAY_MS = 1000, /* how long a standby may take to catch up, before the primary is asked */
 	REPLAY_STEP_MS = 5,
-	ROLLBACK_MS = 500
+	ROLLBACK_MS = 500,
+	FREE_HERE = 1 << 20 /* bytes whose release takes the loop no longer than 0.2 ms */
 };
+
+/* In until_ms: the snapshot is being taken. */
+#define SCAN_FIXED ((uint64_t)1 << 63)
 
 struct run {
 	struct reader reader;
 	struct scan *scan;
+	bool unwanted; /* noticed by the kernel */
 };
 
 static bool should_stop(struct db_stream *st)
@@ -40,9 +48,57 @@ static bool should_stop(struct db_stream *st)
 	       clock_mono_ms() >= run->scan->deadline_ms;
 }
 
+/* Sealed segments come day by day, and after the inbox (reader_scan()): before the day of
+ * this one nothing comes any more. False when that is not so: kernels would miss it. */
+static bool settle(struct scan *s, const struct evseg *seg, struct frame *f)
+{
+	enum { DAY_MS = 86400000 };
+	int64_t rest;
+
+	/* the newest first have no such order */
+	if (seg->id == 0 || seg->n == 0 || s->enough)
+		return true;
+	rest = f->batch->times[0] % DAY_MS;
+	f->settled_ms = f->batch->times[0] - (rest < 0 ? rest + DAY_MS : rest);
+	if (f->settled_ms < s->settled_ms) {
+		log_err("segments are out of order project=%d id=%lld", s->project,
+			(long long)seg->id);
+		return false;
+	}
+	s->settled_ms = f->settled_ms;
+	return true;
+}
+
+/* Books the time since *at. */
+static void lap(struct scan *s, enum scan_stage stage, uint64_t *at)
+{
+	uint64_t now = clock_mono_ns();
+
+	s->ns[stage] += now - *at;
+	*at = now;
+}
+
+static void note_memory(struct scan *s, const struct reader *r)
+{
+	size_t held = s->a.held + r->scratch.held;
+
+	if (held > s->peak)
+		s->peak = held;
+}
+
+/* Sets why a kernel gave up: nobody waits for it, or its memory is full. */
+static enum stream_next kernel_failed(struct run *run)
+{
+	run->reader.error = run->unwanted ? READER_DB : READER_MEMORY;
+	if (run->unwanted)
+		run->reader.stream.db.err.kind = DB_TIMEOUT;
+	return STREAM_FAIL;
+}
+
 static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
 {
 	struct scan *s = ((struct run *)r)->scan;
+	uint64_t at = clock_mono_ns();
 	struct frame frame;
 	struct batch batch;
 
@@ -50,10 +106,23 @@ static enum stream_next on_segment(struct reader *r, const struct evseg *seg, st
 		r->error = a->over ? READER_MEMORY : READER_BROKEN;
 		return STREAM_FAIL;
 	}
-	if (!frame_make(&frame, s->plan, &batch, &s->people, a) || !s->fold(s, &frame, seg)) {
+	if (!frame_make(&frame, s->plan, &batch, &s->people, a)) {
 		r->error = READER_MEMORY;
 		return STREAM_FAIL;
 	}
+	if (!settle(s, seg, &frame)) {
+		r->error = READER_BROKEN;
+		return STREAM_FAIL;
+	}
+	lap(s, STAGE_DECODE, &at);
+	if (s->explain) {
+		explain_segment(s->explain, &frame, seg);
+		at = clock_mono_ns();
+	}
+	if (!s->fold(s, &frame, seg))
+		return kernel_failed((struct run *)r);
+	lap(s, STAGE_FOLD, &at);
+	note_memory(s, r);
 	return STREAM_MORE;
 }
 
@@ -246,14 +315,31 @@ static int fold_all(struct scan *s, struct reader *r)
 	return n == 0 && s->missing ? read_missing(s, r, &mark) : n;
 }
 
+static bool unwanted(void *arg)
+{
+	struct run *run = arg;
+
+	run->unwanted |= should_stop(&run->reader.stream);
+	return run->unwanted;
+}
+
 static int read_segments(struct scan *s, struct reader *r)
 {
+	struct run *run = (struct run *)r;
+	uint64_t at = clock_mono_ns();
+
 	if (s->fold && fold_all(s, r) < 0)
 		return -1;
-	if (s->finish && !s->finish(s)) {
-		r->error = READER_MEMORY;
+	lap(s, STAGE_READ, &at);
+	/* all of it happened between rows */
+	s->ns[STAGE_READ] -= s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD];
+	/* a kernel that cannot say so may have stopped halfway */
+	if (s->finish && (!s->finish(s) || run->unwanted)) {
+		kernel_failed(run);
 		return -1;
 	}
+	lap(s, STAGE_FINISH, &at);
+	note_memory(s, r);
 	return 0;
 }
 
@@ -261,6 +347,7 @@ static int read_all(struct scan *s, struct run *run)
 {
 	const struct plan *p = s->plan;
 	struct reader *r = &run->reader;
+	uint64_t at = clock_mono_ns();
 
 	if (!people_init(&s->people, &s->a, p->n_paths)) {
 		r->error = READER_MEMORY;
@@ -271,6 +358,8 @@ static int read_all(struct scan *s, struct run *run)
 		return -1;
 	if (read_profiles(s, r) < 0)
 		return -1;
+	lap(s, STAGE_PEOPLE, &at);
+	note_memory(s, r);
 	r->segment = on_segment;
 	r->enough = on_enough;
 	r->need = p->lean && (p->kind != PLAN_LIST || s->missing) ? &p->need : NULL;
@@ -284,17 +373,26 @@ static void run_scan(void *arg)
 {
 	struct scan *s = arg;
 	struct run run = {.scan = s};
+	uint64_t at = clock_mono_ns();
 	struct db db;
 	int n;
 
-	/* the client may have left while no thread was free */
-	s->end = atomic_load(&s->asked_to_stop) ? SCAN_GONE : SCAN_DB;
-	if (s->end == SCAN_GONE)
+	s->deadline_ms = atomic_fetch_or(&s->until_ms, SCAN_FIXED) & ~SCAN_FIXED;
+	/* the client may have left while no thread was free, or its time is over */
+	s->end = atomic_load(&s->asked_to_stop)      ? SCAN_GONE
+		 : clock_mono_ms() >= s->deadline_ms ? SCAN_TIME
+						     : SCAN_DB;
+	if (s->end != SCAN_DB || !begin(s, &db))
 		return;
-	if (!begin(s, &db))
+	lap(s, STAGE_CONNECT, &at);
+	if (s->explain && !explain_count(s->explain, &db, s->project, s->plan)) {
+		db_kept_end();
 		return;
+	}
 	reader_init(&run.reader, db_kept(), s->project, &s->a, s->segment_memory, should_stop);
+	watch_begin(unwanted, &run);
 	n = read_all(s, &run);
+	watch_end();
 	s->end = outcome(s, &run.reader, n);
 	s->bytes = run.reader.stream.bytes;
 	s->segments = run.reader.n_segments;
@@ -307,6 +405,7 @@ static void run_scan(void *arg)
 		s->url != s->home_url)
 		db_kept_end();
 	reader_free(&run.reader);
+	s->ended_ns = clock_mono_ns();
 }
 
 /* ---- on the loop ---- */
@@ -322,7 +421,7 @@ static void look_after_client(struct loop_timer *t)
 	struct look *look = (struct look *)t;
 
 	if (http_gone(look->c->rq))
-		atomic_store(&look->scan->asked_to_stop, 1);
+		scan_stop(look->scan);
 	else
 		loop_timer_set(look->c->w->loop, t, LOOK_MS);
 }
@@ -331,19 +430,64 @@ void scan_init(struct scan *s, struct call *c)
 {
 	const struct options *o = c->w->opt;
 	uint64_t budget = (uint64_t)o->insight_timeout, left = call_time_left(c);
+	uint64_t now = clock_mono_ms();
 	size_t memory = (size_t)o->insight_memory;
 
-	*s = (struct scan){.project = c->who.project};
+	*s = (struct scan){
+		.project = c->who.project, .offload = c->w->offload, .settled_ms = INT64_MIN};
 	s->home_url = s->url = o->analytics_url[0] ? o->analytics_url : o->database_url;
 	s->primary_url = o->ingest_url[0] ? o->ingest_url : o->database_url;
-	s->deadline_ms = clock_mono_ms() + (left < budget ? left : budget);
+	s->budget_ms = now + budget;
+	s->until_ms = s->deadline_ms = now + (left < budget ? left : budget);
 	s->segment_memory = memory / SEGMENT_SHARE;
 	arena_init(&s->a, memory - s->segment_memory);
 }
 
+static void free_away(void *arg)
+{
+	struct arena *a = arg;
+
+	arena_free(a);
+	free(a);
+}
+
+/* Giving 200 MB back to the kernel takes tens of milliseconds: not on the loop. */
+void scan_release(struct scan *s, struct arena *a)
+{
+	struct arena *away = a->held > FREE_HERE && s->offload ? malloc(sizeof(*away)) : NULL;
+
+	if (away) {
+		*away = *a;
+		arena_init(a, away->cap);
+		if (offload_give(s->offload, OFFLOAD_FREE, free_away, away))
+			return;
+		*a = *away;
+		free(away);
+	}
+	arena_free(a);
+}
+
 void scan_free(struct scan *s)
 {
-	arena_free(&s->a);
+	scan_release(s, &s->a);
+}
+
+bool scan_join(struct scan *s, uint64_t deadline_ms)
+{
+	uint64_t was = atomic_load(&s->until_ms), want = deadline_ms;
+
+	if (want > s->budget_ms)
+		want = s->budget_ms;
+	do
+		if (was & SCAN_FIXED)
+			return false;
+	while (want > was && !atomic_compare_exchange_weak(&s->until_ms, &was, want));
+	return true;
+}
+
+void scan_stop(struct scan *s)
+{
+	atomic_store(&s->asked_to_stop, 1);
 }
 
 int scan_no_memory(struct call *c)
@@ -376,18 +520,24 @@ int scan_run(struct scan *s, struct call *c)
 {
 	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
 	struct q_wal_position_row row;
-	int refused;
+	int refused = 0;
 
 	if (strcmp(s->url, s->primary_url) != 0) {
+		/* whoever comes after this may know of later commits */
+		atomic_fetch_or(&s->until_ms, SCAN_FIXED);
 		if (q_wal_position(&c->db, &row) != 1)
 			return call_fail_db(c, &c->db);
 		s->position = row.position;
 	}
-	loop_timer_set(c->w->loop, &look.timer, LOOK_MS);
-	refused = offload_run(c->w->offload, OFFLOAD_SCAN, s->deadline_ms, run_scan, s);
-	loop_timer_stop(c->w->loop, &look.timer);
-	if (refused == -ETIME)
-		return fail(c, SCAN_TIME);
+	if (c->rq)
+		loop_timer_set(c->w->loop, &look.timer, LOOK_MS);
+	/* the deadline may still rise while it waits, so run_scan() looks at it */
+	if (c->w->offload)
+		refused = offload_run(c->w->offload, OFFLOAD_SCAN, 0, run_scan, s);
+	else
+		run_scan(s);
+	if (c->rq)
+		loop_timer_stop(c->w->loop, &look.timer);
 	if (refused)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
 	if (c->w->seg) {

@@ -17,6 +17,21 @@ enum scan_end {
 	SCAN_BROKEN /* a bug, or stored bytes are damaged */
 };
 
+/* Where a query's time goes. */
+enum scan_stage {
+	STAGE_COMPILE,
+	STAGE_CONNECT, /* a connection, inside a snapshot */
+	STAGE_PEOPLE,
+	STAGE_READ,   /* waiting for rows, and taking them over */
+	STAGE_DECODE, /* unpacking columns, and the plan's conditions */
+	STAGE_FOLD,
+	STAGE_FINISH,
+	STAGE_ANSWER, /* the message */
+	SCAN_STAGES
+};
+
+struct explain;
+
 struct scan {
 	const struct plan *plan;
 	int32_t project;
@@ -41,13 +56,22 @@ struct scan {
 	void *kernel;
 	struct arena a; /* of the query: plan, people, kernel, results */
 	struct people people;
-	/* what was read: bytes go to a counter, the rest is for tests */
+	/* what was read: bytes go to a counter, the rest is for tests and pugd explain */
 	uint64_t bytes, segments, events;
+	uint64_t ns[SCAN_STAGES];
+	uint64_t ended_ns;       /* CLOCK_MONOTONIC when the thread was done */
+	size_t peak;             /* most bytes of memory held at a time */
+	struct explain *explain; /* counts more (explain.h); or NULL */
 
 	/* below: scan.c's own */
+	struct offload *offload;
 	const char *url, *home_url, *primary_url;
-	struct str position; /* WAL that the answer must include; p == NULL: any */
-	uint64_t deadline_ms;
+	struct str position;  /* WAL that the answer must include; p == NULL: any */
+	uint64_t deadline_ms; /* of the thread */
+	int64_t settled_ms;   /* of the frame before */
+	/* the loop's, which may still rise; from SCAN_FIXED on both are the same */
+	_Atomic uint64_t until_ms;
+	uint64_t budget_ms; /* the latest that until_ms can be */
 	size_t segment_memory;
 	_Atomic int asked_to_stop;
 	enum scan_end end;
@@ -56,7 +80,16 @@ struct scan {
 /* Sets up s->a with the query's memory; release with scan_free(). */
 void scan_init(struct scan *s, struct call *c);
 void scan_free(struct scan *s);
-/* Runs it on a thread while the call is parked. 0, or -1 after call_fail(). */
+/* arena_free() for memory that a kernel had besides: what is much is freed on a thread. */
+void scan_release(struct scan *s, struct arena *a);
+/* For whoever arrived just now and wants to share the answer: true when the snapshot will be
+ * taken from now on, so that what they know to be committed is in it (D21); the scan then
+ * runs until deadline_ms at least, within its own budget. */
+bool scan_join(struct scan *s, uint64_t deadline_ms);
+/* Nobody waits for it any more. */
+void scan_stop(struct scan *s);
+/* Runs it on a thread while the call is parked, or here where there are none (commands).
+ * 0, or -1 after call_fail(). */
 int scan_run(struct scan *s, struct call *c);
 /* The failure of a query whose arena is full; returns -1. */
 int scan_no_memory(struct call *c);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "worker/insights/chunks.h"
 #include "worker/insights/segment_users.h"
+#include "worker/insights/watch.h"
 
 struct segment_users {
 	const struct plan *plan;
@@ -89,6 +90,8 @@ void segment_users_finish(struct segment_users *s, struct segment_page *out)
 		const char *seen = s->seen.v[person >> CHUNK_SHIFT];
 		struct str id;
 
+		if (watch_due(person))
+			break;
 		if (!seen || !seen[person & (CHUNK_ITEMS - 1)])
 			continue;
 		id = people_external(s->people, person);

@@ -5,7 +5,7 @@
 
 void segmentation_init(struct segmentation *s, const struct plan *plan)
 {
-	*s = (struct segmentation){.plan = plan, .users = {.a = plan->a}};
+	*s = (struct segmentation){.plan = plan};
 }
 
 bool segmentation_fold(struct segmentation *s, const struct frame *f)
@@ -22,7 +22,8 @@ bool segmentation_fold(struct segmentation *s, const struct frame *f)
 			continue;
 		s->tally.count++;
 		if (tally_needs_users(first->agg)) {
-			int fresh = pairs_add(&s->users, 0, f->persons[b->distinct.codes[i]]);
+			int fresh = personset_add(
+				&s->users, s->plan->a, f->persons[b->distinct.codes[i]]);
 
 			if (fresh < 0)
 				return false;

@@ -5,13 +5,14 @@
 #ifndef INSIGHTS_SEGMENTATION_H
 #define INSIGHTS_SEGMENTATION_H
 
-#include "worker/insights/tally.h"
 #include "worker/insights/frame.h"
+#include "worker/insights/personset.h"
+#include "worker/insights/tally.h"
 
 struct segmentation {
 	const struct plan *plan;
 	struct tally tally;
-	struct pairs users;
+	struct personset users;
 };
 
 void segmentation_init(struct segmentation *s, const struct plan *plan);

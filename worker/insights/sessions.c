@@ -3,16 +3,15 @@
  * a session is looked for once a frame and not once an event. Of a session's first or
  * last event only the breakdown values are kept, as a tuple of the trend to come.
  */
-#include "shm/base/hash.h"
 #include "worker/insights/chunks.h"
+#include "worker/insights/codes.h"
 #include "worker/insights/sessions.h"
 #include "worker/insights/trends_internal.h"
-
-enum { SESSION_ID = 16 };
+#include "worker/insights/uuids.h"
+#include "worker/insights/watch.h"
 
 /* One session; with breakdowns an edge of the same number goes with it. */
 struct session {
-	uint8_t id[SESSION_ID];
 	int64_t first_ms, last_ms;
 	uint32_t n;
 	uint32_t tuple; /* breakdown values of the edge */
@@ -25,13 +24,10 @@ struct edge {
 
 struct sessions {
 	const struct plan *plan;
-	struct arena *a;
-	struct chunks v, edges;
-	uint32_t n;
-	uint32_t *slots; /* number + 1, 0 = free */
-	uint32_t mask;
-	uint8_t key[16];       /* of the hash */
-	struct trends *trends; /* where texts and tuples live */
+	struct uuids ids;
+	struct chunks v, edges;                    /* by number of the id */
+	struct trends *trends;                     /* where texts and tuples live */
+	struct codes columns[PLAN_BREAKDOWNS_MAX]; /* of the frame at hand */
 };
 
 /* What one frame says of one session. */
@@ -48,10 +44,9 @@ struct sessions *sessions_new(const struct plan *plan)
 	if (!s)
 		return NULL;
 	s->plan = plan;
-	s->a = plan->a;
-	chunks_init(&s->v, s->a, sizeof(struct session));
-	chunks_init(&s->edges, s->a, sizeof(struct edge));
-	hash_random(s->key, sizeof(s->key));
+	uuids_init(&s->ids, plan->a);
+	chunks_init(&s->v, plan->a, sizeof(struct session));
+	chunks_init(&s->edges, plan->a, sizeof(struct edge));
 	s->trends = trends_new(plan);
 	return s->trends ? s : NULL;
 }
@@ -59,51 +54,6 @@ struct sessions *sessions_new(const struct plan *plan)
 static struct session *session_at(const struct sessions *s, uint32_t no)
 {
 	return chunks_at(&s->v, no);
-}
-
-/* ---- which session ---- */
-
-/* Clients choose session ids: a keyed hash keeps them from choosing collisions. */
-static uint32_t slot_of(const struct sessions *s, const uint8_t *id)
-{
-	uint32_t k = (uint32_t)hash_sip(s->key, id, SESSION_ID) & s->mask;
-
-	while (s->slots[k] && memcmp(session_at(s, s->slots[k] - 1)->id, id, SESSION_ID) != 0)
-		k = (k + 1) & s->mask;
-	return k;
-}
-
-static bool grow(struct sessions *s)
-{
-	uint32_t size = s->slots ? (s->mask + 1) * 2 : 1024;
-	uint32_t *slots = size <= 1u << 30 ? arena_array(s->a, size, sizeof(*slots)) : NULL;
-
-	if (!slots)
-		return false;
-	s->slots = slots;
-	s->mask = size - 1;
-	for (uint32_t no = 0; no < s->n; no++)
-		slots[slot_of(s, session_at(s, no)->id)] = no + 1;
-	return true;
-}
-
-/* Its number; UINT32_MAX at the arena's cap. */
-static uint32_t session_add(struct sessions *s, const uint8_t *id)
-{
-	struct session *one;
-	uint32_t k;
-
-	if ((!s->slots || s->n >= s->mask - s->mask / 4) && !grow(s))
-		return UINT32_MAX;
-	k = slot_of(s, id);
-	if (s->slots[k])
-		return s->slots[k] - 1;
-	one = chunks_make(&s->v, s->n);
-	if (!one || (s->plan->n_breakdowns && !chunks_make(&s->edges, s->n)))
-		return UINT32_MAX;
-	memcpy(one->id, id, SESSION_ID);
-	s->slots[k] = ++s->n;
-	return s->n - 1;
 }
 
 /* ---- folding ---- */
@@ -138,24 +88,28 @@ static void add(const struct sessions *s, const struct frame *f, struct part *pa
 }
 
 /* The tuple of the event at row; INTERN_FULL at the arena's cap. */
-static uint32_t tuple_of(struct sessions *s, const struct frame *f, uint32_t row)
+static uint32_t tuple_of(struct sessions *s, uint32_t row)
 {
-	static const struct value missing = {.type = VALUE_NONE};
 	uint32_t key[PLAN_BREAKDOWNS_MAX], n = s->plan->n_breakdowns;
-	char scratch[VALUE_TEXT_MAX];
 
 	for (uint32_t k = 0; k < n; k++) {
-		uint32_t prop = s->plan->breakdowns[k];
-		const struct batch_column *c = &f->batch->props[prop];
-		uint32_t code = c->codes[row];
-		const struct value *v = code ? &c->entries[code - 1] : &missing;
-
-		key[k] = intern_add(
-			&s->trends->texts, value_text(v, s->plan->need.props[prop].class, scratch));
+		key[k] = codes_at(&s->columns[k], row);
 		if (key[k] == INTERN_FULL)
 			return INTERN_FULL;
 	}
 	return intern_add(&s->trends->tuples, (struct str){(const char *)key, n * sizeof(key[0])});
+}
+
+static bool begin_frame(struct sessions *s, const struct frame *f)
+{
+	for (uint32_t k = 0; k < s->plan->n_breakdowns; k++) {
+		uint32_t prop = s->plan->breakdowns[k];
+
+		if (!codes_init(&s->columns[k], &s->trends->texts, &f->batch->props[prop],
+			    s->plan->need.props[prop].class, f->a))
+			return false;
+	}
+	return true;
 }
 
 /* Takes over the edge of a part if it is nearer than what is known. */
@@ -170,21 +124,18 @@ static bool merge_edge(
 				  s->plan->exits ? one->last_ms : one->first_ms, edge->id))
 		return true;
 	memcpy(edge->id, id, sizeof(edge->id));
-	one->tuple = tuple_of(s, f, part->edge);
+	one->tuple = tuple_of(s, part->edge);
 	return one->tuple != INTERN_FULL;
 }
 
-static bool merge(
-	struct sessions *s, const struct frame *f, const struct part *part, const uint8_t *id)
+static bool merge(struct sessions *s, const struct frame *f, const struct part *part, uint32_t no)
 {
-	uint32_t no = session_add(s, id);
-	struct session *one;
+	struct session *one = chunks_make(&s->v, no);
 
-	if (no == UINT32_MAX)
+	if (!one || (s->plan->n_breakdowns && !chunks_make(&s->edges, no)))
 		return false;
 	if (s->plan->n_breakdowns && !merge_edge(s, f, part, no))
 		return false;
-	one = session_at(s, no);
 	if (one->n == 0 || part->first_ms < one->first_ms)
 		one->first_ms = part->first_ms;
 	if (one->n == 0 || part->last_ms > one->last_ms)
@@ -196,16 +147,22 @@ static bool merge(
 bool sessions_fold(struct sessions *s, const struct frame *f)
 {
 	const struct batch_column *c = &f->batch->session;
-	struct part *parts = arena_array(f->a, c->n_entries + 1, sizeof(*parts));
+	struct part *parts = arena_array(f->a, (size_t)c->n_entries + 1, sizeof(*parts));
+	uint8_t *wanted = arena_zalloc(f->a, (size_t)c->n_entries + 1);
+	uint32_t *no = arena_alloc(f->a, ((size_t)c->n_entries + 1) * sizeof(*no));
 
-	if (!parts)
+	if (!parts || !wanted || !no || !begin_frame(s, f))
 		return false;
 	/* code 0: events without a session are nobody's (D36) */
 	for (uint32_t i = 0; i < f->batch->n; i++)
 		if (f->match[0][i] && c->codes[i])
 			add(s, f, &parts[c->codes[i]], i);
 	for (uint32_t k = 1; k <= c->n_entries; k++)
-		if (parts[k].n && !merge(s, f, &parts[k], (const uint8_t *)c->entries[k - 1].s.p))
+		wanted[k] = parts[k].n > 0;
+	if (!uuids_add(&s->ids, c, wanted, no))
+		return false;
+	for (uint32_t k = 1; k <= c->n_entries; k++)
+		if (wanted[k] && !merge(s, f, &parts[k], no[k]))
 			return false;
 	return true;
 }
@@ -241,17 +198,20 @@ bool sessions_finish(struct sessions *s, const struct trend_series **series, uin
 	struct str kind = s->plan->events[0].kind;
 	uint32_t no = intern_add(&s->trends->kinds, kind.n ? kind : STR("$session"));
 	uint32_t none = intern_add(&s->trends->tuples, STR(""));
+	struct buckets_near near = {0};
 
 	if (no == INTERN_FULL || none == INTERN_FULL)
 		return false;
-	for (uint32_t i = 0; i < s->n; i++) {
+	for (uint32_t i = 0; i < s->ids.n; i++) {
 		const struct session *one = session_at(s, i);
 		struct tally *t;
 
+		if (watch_due(i))
+			return false;
 		if (!is_counted(s, one))
 			continue;
 		t = trends_cell(s->trends, no, s->plan->n_breakdowns ? one->tuple : none,
-			buckets_find(&s->plan->buckets, one->first_ms));
+			buckets_find_near(&s->plan->buckets, &near, one->first_ms));
 		if (!t)
 			return false;
 		count(s, one, t);
@@ -263,7 +223,7 @@ double sessions_total(const struct sessions *s)
 {
 	struct tally t = {0};
 
-	for (uint32_t i = 0; i < s->n; i++)
+	for (uint32_t i = 0; i < s->ids.n && !watch_due(i); i++)
 		if (is_counted(s, session_at(s, i)))
 			count(s, session_at(s, i), &t);
 	return tally_value(&t, s->plan->events[0].agg);

@@ -1,7 +1,7 @@
 /* See split.h. */
-#include <stdlib.h>
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
 void split_init(struct split *s, const struct plan *plan)
 {
@@ -26,20 +26,29 @@ static bool make_room(struct split *s, uint32_t person)
 {
 	uint32_t n = s->n * 2 > person ? s->n * 2 : person + 64;
 	struct first *v = arena_grow(s->plan->a, s->firsts, s->n * sizeof(*v), n * sizeof(*v));
+	int64_t *times;
 
 	if (!v)
 		return false;
-	for (uint32_t i = s->n; i < n; i++)
-		v[i] = (struct first){.tuple = PLAN_NONE};
 	s->firsts = v;
+	times = arena_grow(s->plan->a, s->times, s->n * sizeof(*times), n * sizeof(*times));
+	if (!times)
+		return false;
+	s->times = times;
+	for (uint32_t i = s->n; i < n; i++) {
+		v[i] = (struct first){.tuple = PLAN_NONE};
+		times[i] = INT64_MAX;
+	}
 	s->n = n;
 	return true;
 }
 
-static bool is_first(const struct first *first, int64_t time_ms, const uint64_t id[2])
+static bool is_first(const struct split *s, uint32_t person, int64_t time_ms, const uint64_t id[2])
 {
-	if (first->tuple == PLAN_NONE || time_ms != first->time_ms)
-		return first->tuple == PLAN_NONE || time_ms < first->time_ms;
+	const struct first *first = &s->firsts[person];
+
+	if (time_ms != s->times[person])
+		return time_ms < s->times[person];
 	return id[0] != first->id[0] ? id[0] < first->id[0] : id[1] < first->id[1];
 }
 
@@ -51,7 +60,7 @@ bool split_see(
 
 	if (person >= s->n && !make_room(s, person))
 		return false;
-	if (!is_first(&s->firsts[person], time_ms, id))
+	if (!is_first(s, person, time_ms, id))
 		return true;
 	for (uint32_t k = 0; k < s->plan->n_breakdowns; k++) {
 		key[k] = codes_at(&s->columns[k], row);
@@ -60,7 +69,8 @@ bool split_see(
 	}
 	tuple = intern_add(&s->tuples,
 		(struct str){(const char *)key, s->plan->n_breakdowns * sizeof(key[0])});
-	s->firsts[person] = (struct first){{id[0], id[1]}, time_ms, tuple};
+	s->firsts[person] = (struct first){{id[0], id[1]}, tuple};
+	s->times[person] = time_ms;
 	return tuple != INTERN_FULL;
 }
 
@@ -131,8 +141,9 @@ bool split_rank(
 			list[found++] = i;
 	}
 	kept = found < s->plan->limit ? found : s->plan->limit;
-	qsort_r(list, found, sizeof(*list), by_weight, &order);
-	qsort_r(list, kept, sizeof(*list), by_tuple, &order);
+	if (!watch_sort(s->plan->a, list, found, sizeof(*list), by_weight, &order) ||
+		!watch_sort(s->plan->a, list, kept, sizeof(*list), by_tuple, &order))
+		return false;
 	for (uint32_t i = 0; i < found; i++)
 		of[list[i]] = i < kept ? i : kept;
 	for (uint32_t i = 0; i <= kept && i < found; i++) {

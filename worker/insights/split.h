@@ -8,10 +8,9 @@
 #include "worker/insights/codes.h"
 #include "worker/insights/frame.h"
 
-/* Somebody's first event so far; tuple is PLAN_NONE while there is none. */
+/* Somebody's first event so far, but for its time; tuple is PLAN_NONE while there is none. */
 struct first {
 	uint64_t id[2]; /* as of trail_id() */
-	int64_t time_ms;
 	uint32_t tuple;
 };
 
@@ -19,13 +18,21 @@ struct split {
 	const struct plan *plan;
 	struct intern texts, tuples;
 	struct codes columns[PLAN_BREAKDOWNS_MAX]; /* of the frame at hand */
-	struct first *firsts;                      /* by person */
+	/* by person; times are apart, because nearly all events are asked for theirs only */
+	int64_t *times; /* INT64_MAX while there is none */
+	struct first *firsts;
 	uint32_t n;
 };
 
 void split_init(struct split *s, const struct plan *plan);
 /* Before the events of a frame. False at the arena's cap. */
 bool split_frame(struct split *s, const struct frame *f);
+/* Whether split_see() may change anything. */
+static inline bool split_may_see(const struct split *s, uint32_t person, int64_t time_ms)
+{
+	return person >= s->n || time_ms <= s->times[person];
+}
+
 /* Somebody did something: is it their first? False at the arena's cap. */
 bool split_see(struct split *s, const struct frame *f, uint32_t row, uint32_t person,
 	const uint64_t id[2]);

@@ -105,47 +105,6 @@ double tally_value(const struct tally *t, enum plan_agg agg)
 	}
 }
 
-static uint64_t mix(uint64_t x)
-{
-	x ^= x >> 32;
-	x *= 0x9e3779b97f4a7c15u;
-	return x ^ x >> 29;
-}
-
-static bool pairs_grow(struct pairs *p)
-{
-	uint64_t size = p->v ? (p->mask + 1) * 2 : 1024, *old = p->v, old_mask = p->mask;
-
-	p->v = arena_array(p->a, size, sizeof(*p->v));
-	if (!p->v)
-		return false;
-	p->mask = size - 1;
-	for (uint64_t i = 0; old && i <= old_mask; i++) {
-		uint64_t k = mix(old[i]) & p->mask;
-
-		if (!old[i])
-			continue;
-		while (p->v[k])
-			k = (k + 1) & p->mask;
-		p->v[k] = old[i];
-	}
-	return true;
-}
-
-int pairs_add(struct pairs *p, uint32_t a, uint32_t b)
-{
-	uint64_t key = ((uint64_t)a << 32 | b) + 1, k;
-
-	if ((!p->v || p->n * 2 > p->mask) && !pairs_grow(p))
-		return -1;
-	for (k = mix(key) & p->mask; p->v[k]; k = (k + 1) & p->mask)
-		if (p->v[k] == key)
-			return 0;
-	p->v[k] = key;
-	p->n++;
-	return 1;
-}
-
 bool numbers_make(
 	struct numbers *n, const struct batch_column *c, enum key_class class, struct arena *a)
 {

@@ -1,6 +1,6 @@
 /*
  * What an aggregation keeps of a set of events, and its value (1.2). Distinct
- * persons are held outside, in one set over (cell, person) pairs.
+ * persons are held outside, in a personset.
  */
 #ifndef INSIGHTS_TALLY_H
 #define INSIGHTS_TALLY_H
@@ -23,16 +23,6 @@ static inline bool tally_needs_users(enum plan_agg agg)
 {
 	return agg == AGG_UNIQUE_USERS || agg == AGG_PER_USER_AVG;
 }
-
-/* A set of pairs of 32-bit numbers. */
-struct pairs {
-	struct arena *a;
-	uint64_t *v; /* pair + 1; 0 = free */
-	uint64_t mask, n;
-};
-
-/* 1 when new, 0 when known, -1 at the arena's cap. a must be below UINT32_MAX. */
-int pairs_add(struct pairs *p, uint32_t a, uint32_t b);
 
 /* The numbers of one property in a batch, by dictionary code. */
 struct numbers {

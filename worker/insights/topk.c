@@ -5,8 +5,10 @@
  */
 #include "worker/insights/chunks.h"
 #include "worker/insights/country.h"
+#include "worker/insights/personset.h"
 #include "worker/insights/tally.h"
 #include "worker/insights/topk.h"
+#include "worker/insights/watch.h"
 #include "worker/store/intern.h"
 
 /* One value. */
@@ -23,7 +25,7 @@ struct topk {
 	struct chunks rows;   /* struct row */
 	struct chunks row_of; /* DIMENSION_USER: uint32_t row + 1, by person */
 	uint32_t n_rows;
-	struct pairs users; /* (row, person) */
+	struct chunks users; /* struct personset, by row; for metrics of users */
 };
 
 /* What an entry of the dictionary is: a row, or one of these. */
@@ -49,7 +51,7 @@ struct topk *topk_new(const struct plan *plan)
 	intern_init(&t->texts, plan->a);
 	chunks_init(&t->rows, plan->a, sizeof(struct row));
 	chunks_init(&t->row_of, plan->a, sizeof(uint32_t));
-	t->users.a = plan->a;
+	chunks_init(&t->users, plan->a, sizeof(struct personset));
 	return t;
 }
 
@@ -89,11 +91,9 @@ static uint32_t row_of_text(struct pass *p, uint32_t code)
 	return row_add(p->t, intern_add(&p->t->texts, text), PERSON_FULL);
 }
 
-/* Row + 1 of the event at i, or NO_ROW; 0 at the arena's cap. */
-static uint32_t row_at(struct pass *p, uint32_t i)
+/* Row + 1 of a code, or NO_ROW; 0 at the arena's cap. */
+static uint32_t row_of_code(struct pass *p, uint32_t code)
 {
-	uint32_t code = p->column->codes[i];
-
 	if (p->row[code] == UNSEEN)
 		p->row[code] = p->t->plan->dimension == DIMENSION_USER
 				       ? row_of_person(p->t, p->f->persons[code])
@@ -127,8 +127,10 @@ static bool add(struct pass *p, uint32_t i, uint32_t no)
 
 	t->count++;
 	if (tally_needs_users(p->t->plan->events[0].agg)) {
-		int fresh =
-			pairs_add(&p->t->users, no, p->f->persons[p->f->batch->distinct.codes[i]]);
+		struct personset *users = chunks_make(&p->t->users, no);
+		int fresh = users ? personset_add(users, p->t->plan->a,
+					    p->f->persons[p->f->batch->distinct.codes[i]])
+				  : -1;
 
 		t->users += fresh > 0;
 		return fresh >= 0;
@@ -138,20 +140,53 @@ static bool add(struct pass *p, uint32_t i, uint32_t no)
 	return true;
 }
 
+static bool is_counted(const struct pass *p, uint32_t i)
+{
+	return p->f->match[0][i] && (!p->t->plan->events[0].consented || frame_consented(p->f, i));
+}
+
+/* Where only their number matters, events are counted by code: rows, which may be as many as
+ * persons, are looked for once a code. */
+static bool fold_counts(struct pass *p)
+{
+	enum { AHEAD = 16 };
+	uint32_t n = p->column->n_entries + 1;
+	uint32_t *counts = arena_array(p->f->a, n, sizeof(*counts));
+
+	if (!counts)
+		return false;
+	for (uint32_t i = 0; i < p->f->batch->n; i++)
+		counts[p->column->codes[i]] += is_counted(p, i);
+	for (uint32_t code = 0; code < n; code++)
+		if (counts[code] && row_of_code(p, code) == 0)
+			return false;
+	for (uint32_t code = 0; code < n; code++) {
+		uint32_t ahead = code + AHEAD < n ? p->row[code + AHEAD] : UNSEEN;
+
+		if (ahead != UNSEEN && ahead != NO_ROW)
+			__builtin_prefetch(chunks_at(&p->t->rows, ahead - 1));
+		if (counts[code] && p->row[code] != NO_ROW)
+			((struct row *)chunks_at(&p->t->rows, p->row[code] - 1))->t.count +=
+				counts[code];
+	}
+	return true;
+}
+
 bool topk_fold(struct topk *t, const struct frame *f)
 {
 	struct pass p = {.t = t, .f = f};
-	bool consented = t->plan->events[0].consented;
 
 	t->people = f->people;
 	if (!begin(&p))
 		return false;
+	if (!p.numbers.codes && !tally_needs_users(t->plan->events[0].agg))
+		return fold_counts(&p);
 	for (uint32_t i = 0; i < f->batch->n; i++) {
 		uint32_t row;
 
-		if (!f->match[0][i] || (consented && !frame_consented(f, i)))
+		if (!is_counted(&p, i))
 			continue;
-		row = row_at(&p, i);
+		row = row_of_code(&p, p.column->codes[i]);
 		if (row == 0 || (row != NO_ROW && !add(&p, i, row - 1)))
 			return false;
 	}
@@ -191,14 +226,17 @@ static bool is_before(const struct topk *t, uint32_t a, uint32_t b)
 	return str_cmp(value_of(t, a), value_of(t, b)) < 0;
 }
 
-/* The first rows in order, by insertion: few are kept of very many. */
-static uint32_t select_rows(const struct topk *t, uint32_t *best, uint32_t most)
+/* The first rows in order, by insertion: few are kept of very many. False when nobody waits
+ * for them any more. */
+static bool select_rows(const struct topk *t, uint32_t *best, uint32_t most, uint32_t *kept)
 {
 	uint32_t n = 0;
 
 	for (uint32_t no = 0; no < t->n_rows; no++) {
 		uint32_t k;
 
+		if (watch_due(no))
+			return false;
 		if (n == most && !is_before(t, no, best[n - 1]))
 			continue;
 		k = n < most ? n++ : n - 1;
@@ -206,29 +244,27 @@ static uint32_t select_rows(const struct topk *t, uint32_t *best, uint32_t most)
 			best[k] = best[k - 1];
 		best[k] = no;
 	}
-	return n;
+	*kept = n;
+	return true;
 }
 
-/* False at the arena's cap. */
+/* False at the arena's cap, or when nobody waits. */
 static bool fold_others(struct topk *t, struct tally *out)
 {
-	struct pairs seen = {.a = t->plan->a};
+	bool users = tally_needs_users(t->plan->events[0].agg);
+	struct personset seen = {0};
 
-	for (uint32_t no = 0; no < t->n_rows; no++)
-		if (!row_get(t, no)->kept)
-			tally_merge(out, &row_get(t, no)->t);
-	/* persons are a union: who is behind two folded values counts once */
-	for (uint64_t i = 0; t->users.v && i <= t->users.mask; i++) {
-		uint64_t pair = t->users.v[i] - 1;
-		int fresh;
-
-		if (!t->users.v[i] || row_get(t, (uint32_t)(pair >> 32))->kept)
-			continue;
-		fresh = pairs_add(&seen, 0, (uint32_t)pair);
-		if (fresh < 0)
+	for (uint32_t no = 0; no < t->n_rows; no++) {
+		if (watch_due(no))
 			return false;
-		out->users += (uint64_t)fresh;
+		if (row_get(t, no)->kept)
+			continue;
+		tally_merge(out, &row_get(t, no)->t);
+		/* persons are a union: who is behind two folded values counts once */
+		if (users && !personset_join(&seen, t->plan->a, chunks_at(&t->users, no)))
+			return false;
 	}
+	out->users = seen.n;
 	return true;
 }
 
@@ -240,9 +276,8 @@ bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 	struct topk_row *out = arena_array(t->plan->a, most + 1, sizeof(*out));
 	struct tally others = {0};
 
-	if (!best || !out)
+	if (!best || !out || !select_rows(t, best, most, &kept))
 		return false;
-	kept = select_rows(t, best, most);
 	for (uint32_t i = 0; i < kept; i++) {
 		struct row *row = row_get(t, best[i]);
 

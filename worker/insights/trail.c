@@ -1,12 +1,24 @@
 /*
- * Blocks double per owner, so that many short trails and one very long one cost
- * about the same an event. Segments hold events roughly in the order of time, so
- * most trails turn out sorted.
+ * See trail.h. A day's events are grouped by owner in two passes, like one digit of a
+ * radix sort, and then sorted owner by owner: most have few, and segments hold them in
+ * order, so that little is left to sort. Blocks of a day that was visited are used again.
  */
 #include <endian.h>
 #include "worker/insights/trail.h"
+#include "worker/insights/watch.h"
 
-enum { BLOCK_MIN = 2, BLOCK_MAX = 512, SHORT = 16 };
+enum { BLOCK = 128, SHORT = 16, DAY_MS = 86400000 };
+
+struct trail_block {
+	struct trail_block *next;
+	uint32_t n;
+	struct trail_item v[BLOCK];
+};
+
+/* One owner's part of a day. */
+struct trail_group {
+	uint32_t owner, n, at;
+};
 
 void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row)
 {
@@ -18,51 +30,60 @@ void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row)
 	out[1] = be64toh(out[1]);
 }
 
-static bool own(struct trails *t, uint32_t owner)
+bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms)
 {
-	uint32_t n = t->n * 2 > owner ? t->n * 2 : owner + 64;
-	struct trail *v = arena_grow(t->a, t->v, t->n * sizeof(*v), n * sizeof(*v));
+	int64_t rest = from_ms % DAY_MS;
 
-	if (!v)
-		return false;
-	memset(v + t->n, 0, (n - t->n) * sizeof(*v));
-	t->v = v;
-	t->n = n;
-	return true;
+	*t = (struct trails){.a = a, .from_ms = from_ms, .base = 1};
+	t->first_ms = from_ms - (rest < 0 ? rest + DAY_MS : rest);
+	t->n_days = to_ms > from_ms ? (uint32_t)((to_ms - 1 - t->first_ms) / DAY_MS) + 1 : 0;
+	t->days = arena_array(a, (size_t)t->n_days + 1, sizeof(*t->days));
+	return t->days != NULL;
 }
 
-static struct trail_block *block_after(struct trails *t, struct trail_block *older)
+/* ---- collecting ---- */
+
+static struct trail_block *block_new(struct trails *t)
 {
-	uint32_t cap = !older ? BLOCK_MIN : older->cap < BLOCK_MAX ? older->cap * 2 : BLOCK_MAX;
-	struct trail_block *b = arena_alloc(t->a, sizeof(*b) + cap * sizeof(b->v[0]));
+	struct trail_block *b = t->spare;
 
 	if (b)
-		*b = (struct trail_block){.older = older, .cap = cap};
+		t->spare = b->next;
+	else
+		b = arena_alloc(t->a, sizeof(*b));
+	if (b) {
+		b->next = NULL;
+		b->n = 0;
+	}
 	return b;
 }
 
 bool trail_add(
-	struct trails *t, uint32_t owner, int64_t since_ms, const uint64_t id[2], uint32_t value)
+	struct trails *t, uint32_t owner, int64_t time_ms, const uint64_t id[2], uint32_t value)
 {
-	struct trail *trail;
-	struct trail_block *b;
+	struct trail_day *day = &t->days[(uint64_t)(time_ms - t->first_ms) / DAY_MS];
+	struct trail_block *b = day->last;
 
-	if (value > TRAIL_VALUE_MAX || (owner >= t->n && !own(t, owner)))
+	if (value > TRAIL_VALUE_MAX)
 		return false;
-	trail = &t->v[owner];
-	b = trail->newest;
-	if (!b || b->n == b->cap) {
-		b = block_after(t, b);
+	if (!b || b->n == BLOCK) {
+		b = block_new(t);
 		if (!b)
 			return false;
-		trail->newest = b;
+		if (day->last)
+			day->last->next = b;
+		else
+			day->first = b;
+		day->last = b;
 	}
-	b->v[b->n++] = (struct trail_event){
-		{id[0], id[1]}, (uint64_t)since_ms << TRAIL_VALUE_BITS | value};
-	if (++trail->n > t->most)
-		t->most = trail->n;
+	b->v[b->n++] = (struct trail_item){
+		{{id[0], id[1]}, (uint64_t)(time_ms - t->from_ms) << TRAIL_VALUE_BITS | value},
+		owner};
+	day->n++;
 	return true;
 }
+
+/* ---- one owner's day in order ---- */
 
 static bool before(const struct trail_event *a, const struct trail_event *b)
 {
@@ -112,6 +133,8 @@ static struct trail_event *sort(struct trail_event *v, struct trail_event *spare
 	for (; run < n; run *= 2) {
 		struct trail_event *to = spare;
 
+		if (n > WATCH_EVERY && watch_over())
+			return NULL;
 		for (uint64_t i = 0; i < n; i += run * 2) {
 			uint64_t a = n - i < run ? n - i : run;
 			uint64_t b = n - i - a < run ? n - i - a : run;
@@ -124,21 +147,119 @@ static struct trail_event *sort(struct trail_event *v, struct trail_event *spare
 	return v;
 }
 
-const struct trail_event *trail_sorted(struct trails *t, uint32_t owner, uint32_t *n)
+static const struct trail_event *in_order(struct trails *t, struct trail_event *v, uint32_t n)
 {
-	const struct trail *trail = owner < t->n ? &t->v[owner] : &(struct trail){0};
-	uint32_t at = trail->n, sorted = 1;
+	uint32_t sorted = 1;
 
-	if (!t->scratch)
-		t->scratch = arena_alloc(t->a, ((size_t)t->most + 1) * 2 * sizeof(*t->scratch));
-	*n = trail->n;
-	if (!t->scratch)
-		return NULL;
-	for (const struct trail_block *b = trail->newest; b; b = b->older) {
-		at -= b->n;
-		memcpy(t->scratch + at, b->v, b->n * sizeof(b->v[0]));
-	}
-	while (sorted < *n && !before(&t->scratch[sorted], &t->scratch[sorted - 1]))
+	while (sorted < n && !before(&v[sorted], &v[sorted - 1]))
 		sorted++;
-	return sorted >= *n ? t->scratch : sort(t->scratch, t->scratch + t->most, *n);
+	if (sorted >= n)
+		return v;
+	if (n <= SHORT) {
+		sort_short(v, n);
+		return v;
+	}
+	if (n > t->cap_scratch) {
+		t->scratch = arena_alloc(t->a, (size_t)n * 2 * sizeof(*t->scratch));
+		t->cap_scratch = n * 2;
+	}
+	return t->scratch ? sort(v, t->scratch, n) : NULL;
+}
+
+/* ---- a day ---- */
+
+/* Room for a day of n events. */
+static bool make_room(struct trails *t, uint32_t n)
+{
+	if (n <= t->cap)
+		return true;
+	t->cap = n + n / 4;
+	t->sorted = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->sorted));
+	t->groups = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->groups));
+	return t->sorted && t->groups;
+}
+
+static bool make_owner(struct trails *t, uint32_t owner)
+{
+	uint32_t n = t->n_owners * 2 > owner ? t->n_owners * 2 : owner + 64;
+	uint32_t *v = arena_grow(t->a, t->group_of, t->n_owners * sizeof(*v), n * sizeof(*v));
+
+	if (!v)
+		return false;
+	memset(v + t->n_owners, 0, (n - t->n_owners) * sizeof(*v));
+	t->group_of = v;
+	t->n_owners = n;
+	return true;
+}
+
+/* Counts each owner's events, and leaves the group in place of the owner. False at the
+ * arena's cap. */
+static bool make_groups(struct trails *t, const struct trail_day *day, uint32_t *n)
+{
+	uint32_t at = 0;
+
+	*n = 0;
+	for (struct trail_block *b = day->first; b; b = b->next)
+		for (uint32_t i = 0; i < b->n; i++) {
+			uint32_t owner = b->v[i].owner;
+
+			if (owner >= t->n_owners && !make_owner(t, owner))
+				return false;
+			if (t->group_of[owner] < t->base) {
+				t->group_of[owner] = t->base + *n;
+				t->groups[(*n)++] = (struct trail_group){owner, 0, 0};
+			}
+			b->v[i].owner = t->group_of[owner] - t->base;
+			t->groups[b->v[i].owner].n++;
+		}
+	for (uint32_t i = 0; i < *n; i++) {
+		t->groups[i].at = at;
+		at += t->groups[i].n;
+	}
+	return true;
+}
+
+/* Puts a group's events side by side, and gives the blocks back. */
+static void scatter(struct trails *t, struct trail_day *day)
+{
+	for (struct trail_block *b = day->first; b; b = b->next)
+		for (uint32_t i = 0; i < b->n; i++)
+			t->sorted[t->groups[b->v[i].owner].at++] = b->v[i].e;
+	day->last->next = t->spare;
+	t->spare = day->first;
+	day->first = day->last = NULL;
+}
+
+static bool visit_day(struct trails *t, struct trail_day *day)
+{
+	uint32_t n;
+
+	/* the numbers of groups begin anew before they run out */
+	if (t->base > UINT32_MAX - day->n) {
+		memset(t->group_of, 0, t->n_owners * sizeof(*t->group_of));
+		t->base = 1;
+	}
+	if (watch_over() || !make_room(t, day->n) || !make_groups(t, day, &n) || watch_over())
+		return false;
+	scatter(t, day);
+	t->base += n;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct trail_group *g = &t->groups[i];
+		const struct trail_event *v = in_order(t, t->sorted + g->at - g->n, g->n);
+
+		if (watch_due(i) || !v || !t->visit(t->kernel, g->owner, v, g->n))
+			return false;
+	}
+	return true;
+}
+
+bool trails_settle(struct trails *t, int64_t settled_ms)
+{
+	for (; t->next < t->n_days; t->next++) {
+		if (t->first_ms + ((int64_t)t->next + 1) * DAY_MS > settled_ms)
+			break;
+		if (t->days[t->next].n > 0 && !visit_day(t, &t->days[t->next]))
+			return false;
+	}
+	return true;
 }

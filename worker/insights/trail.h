@@ -1,7 +1,8 @@
 /*
- * What each of many owners (persons, sessions) did, collected in any order and read
- * in the order of (time, event id) when all segments were seen. 24 bytes an event in
- * blocks per owner, so that sorting is done owner by owner, never over all.
+ * What each of many owners (persons, sessions) did, collected in any order and given to
+ * the kernel in the order of (time, event id): a UTC day at a time, as soon as nothing
+ * can come any more that is earlier. So memory goes with what is not in order yet, 32
+ * bytes an event; sealed segments come day by day.
  */
 #ifndef INSIGHTS_TRAIL_H
 #define INSIGHTS_TRAIL_H
@@ -18,24 +19,39 @@ struct trail_event {
 	uint64_t key;   /* time << TRAIL_VALUE_BITS | value */
 };
 
-struct trail_block {
-	struct trail_block *older;
-	uint32_t n, cap;
-	struct trail_event v[];
+struct trail_item {
+	struct trail_event e;
+	uint32_t owner;
 };
 
-struct trail {
-	struct trail_block *newest;
+struct trail_block;
+
+/* What happened on one day. */
+struct trail_day {
+	struct trail_block *first, *last;
 	uint32_t n;
 };
 
 struct trails {
 	struct arena *a;
-	struct trail *v;  /* by owner */
-	uint32_t n, most; /* owners; events of the one with most */
-	struct trail_event *scratch;
+	int64_t from_ms;  /* the window's begin */
+	int64_t first_ms; /* where its first day begins */
+	struct trail_day *days;
+	uint32_t n_days, next; /* next: those before were given to the kernel */
+	/* Given the events of one owner and day, in order, days in order. False at the
+	 * arena's cap. */
+	bool (*visit)(void *kernel, uint32_t owner, const struct trail_event *v, uint32_t n);
+	void *kernel;
+	struct trail_block *spare;
+	/* of the day at hand */
+	uint32_t *group_of; /* by owner: group + base, smaller when it has none yet */
+	uint32_t n_owners, base;
+	struct trail_group *groups;
+	struct trail_event *sorted, *scratch;
+	uint32_t cap, cap_scratch;
 };
 
+/* Since the window's begin. */
 static inline int64_t trail_time(const struct trail_event *e)
 {
 	return (int64_t)(e->key >> TRAIL_VALUE_BITS);
@@ -48,12 +64,15 @@ static inline uint32_t trail_value(const struct trail_event *e)
 
 /* The 16 bytes of an event id as words; zeros when no ids were loaded. */
 void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row);
-/* Owners are small dense numbers; since_ms is from the window's begin. False at the
- * arena's cap, or when the value is above TRAIL_VALUE_MAX. */
+/* For events of [from_ms, to_ms), which is shorter than TRAIL_TIME_BITS allow; visit and
+ * kernel are the caller's to set. False at the arena's cap. */
+bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms);
+/* Owners are small dense numbers. False at the arena's cap, or when the value is above
+ * TRAIL_VALUE_MAX. */
 bool trail_add(
-	struct trails *t, uint32_t owner, int64_t since_ms, const uint64_t id[2], uint32_t value);
-/* The owner's events in order, until the next call; NULL at the arena's cap. Nothing
- * may be added any more. */
-const struct trail_event *trail_sorted(struct trails *t, uint32_t owner, uint32_t *n);
+	struct trails *t, uint32_t owner, int64_t time_ms, const uint64_t id[2], uint32_t value);
+/* Visits the days before settled_ms: no event before it may be added any more. False when a
+ * visit failed, at the arena's cap, or when nobody waits (watch.h). */
+bool trails_settle(struct trails *t, int64_t settled_ms);
 
 #endif

@@ -5,6 +5,13 @@
  */
 #include "worker/insights/trends_internal.h"
 
+enum { KNOWN_BITS = 8, KNOWN = 1 << KNOWN_BITS };
+
+/* The kind and the texts of an event, and its line; INTERN_FULL: nothing yet. */
+struct known {
+	uint32_t key[1 + PLAN_BREAKDOWNS_MAX], line;
+};
+
 /* One plan event over one frame. */
 struct pass {
 	struct trends *t;
@@ -14,9 +21,8 @@ struct pass {
 	const uint32_t *kind_no;                      /* by code of the kind column */
 	const uint32_t *text_no[PLAN_BREAKDOWNS_MAX]; /* by code of each breakdown */
 	struct numbers numbers;
-	/* the line of the event before: runs are common */
-	uint32_t key[2 + PLAN_BREAKDOWNS_MAX];
-	uint32_t line;
+	struct buckets_near near;
+	struct known *known; /* KNOWN of them: lines that were found before */
 };
 
 struct trends *trends_new(const struct plan *plan)
@@ -31,7 +37,7 @@ struct trends *trends_new(const struct plan *plan)
 	intern_init(&t->tuples, plan->a);
 	intern_init(&t->lines_by_key, plan->a);
 	intern_init(&t->cells_by_key, plan->a);
-	t->users.a = plan->a;
+	chunks_init(&t->users, plan->a, sizeof(struct personset));
 	t->exists = arena_zalloc(plan->a, plan->buckets.n + 1);
 	return t->exists ? t : NULL;
 }
@@ -106,23 +112,37 @@ static uint32_t cell_add(struct trends *t, uint32_t line, uint32_t bucket)
 	return no;
 }
 
+static uint32_t find_line(struct pass *p, const uint32_t *key)
+{
+	uint32_t n = p->t->plan->n_breakdowns;
+	uint32_t tuple = intern_add(&p->t->tuples, key_of(key + 1, n * sizeof(*key)));
+
+	return tuple == INTERN_FULL ? tuple : line_add(p->t, p->event, key[0], tuple);
+}
+
 /* The line of one event. */
 static uint32_t line_of(struct pass *p, uint32_t row)
 {
 	const struct plan *plan = p->t->plan;
-	uint32_t key[2 + PLAN_BREAKDOWNS_MAX] = {p->event}, tuple;
+	uint32_t key[1 + PLAN_BREAKDOWNS_MAX], hash;
+	struct known *known;
+	bool same;
 
-	key[1] = p->kind_no[p->f->batch->kind.codes[row]];
-	for (uint32_t k = 0; k < plan->n_breakdowns; k++)
-		key[2 + k] = p->text_no[k][p->f->batch->props[plan->breakdowns[k]].codes[row]];
-	if (p->line != INTERN_FULL && memcmp(key, p->key, sizeof(key)) == 0)
-		return p->line;
-	tuple = intern_add(&p->t->tuples, key_of(key + 2, plan->n_breakdowns * sizeof(*key)));
-	if (tuple == INTERN_FULL)
-		return tuple;
-	memcpy(p->key, key, sizeof(key));
-	p->line = line_add(p->t, p->event, key[1], tuple);
-	return p->line;
+	key[0] = p->kind_no[p->f->batch->kind.codes[row]];
+	hash = key[0];
+	for (uint32_t k = 0; k < plan->n_breakdowns; k++) {
+		key[1 + k] = p->text_no[k][p->f->batch->props[plan->breakdowns[k]].codes[row]];
+		hash = hash * 31 + key[1 + k];
+	}
+	known = &p->known[hash * 0x9e3779b9u >> (32 - KNOWN_BITS)];
+	same = known->line != INTERN_FULL;
+	for (uint32_t k = 0; k <= plan->n_breakdowns; k++)
+		same &= known->key[k] == key[k];
+	if (!same) {
+		known->line = find_line(p, key);
+		memcpy(known->key, key, (1 + plan->n_breakdowns) * sizeof(*key));
+	}
+	return known->line;
 }
 
 static bool add_event(struct pass *p, uint32_t row, uint32_t bucket)
@@ -139,7 +159,10 @@ static bool add_event(struct pass *p, uint32_t row, uint32_t bucket)
 	tally = &p->t->cells[cell].t;
 	tally->count++;
 	if (tally_needs_users(p->ev->agg)) {
-		int fresh = pairs_add(&p->t->users, cell, p->f->persons[b->distinct.codes[row]]);
+		struct personset *users = chunks_make(&p->t->users, cell);
+		int fresh = users ? personset_add(users, p->t->plan->a,
+					    p->f->persons[b->distinct.codes[row]])
+				  : -1;
 
 		tally->users += fresh > 0;
 		return fresh >= 0;
@@ -158,13 +181,14 @@ static bool fold_event(struct pass *p)
 	if (p->ev->number != PLAN_NONE && !numbers_make(&p->numbers, &b->props[p->ev->number],
 						  plan->need.props[p->ev->number].class, p->f->a))
 		return false;
-	p->line = INTERN_FULL;
+	memset(p->known, 0xff, KNOWN * sizeof(*p->known));
+	p->near = (struct buckets_near){0};
 	for (uint32_t i = 0; i < b->n; i++) {
 		uint32_t bucket;
 
 		if (!match[i])
 			continue;
-		bucket = buckets_find(&plan->buckets, b->times[i]);
+		bucket = buckets_find_near(&plan->buckets, &p->near, b->times[i]);
 		p->t->exists[bucket] = 1;
 		if (p->ev->consented && !frame_consented(p->f, i))
 			continue;
@@ -188,7 +212,8 @@ bool trends_fold(struct trends *t, const struct frame *f)
 	const struct plan *plan = t->plan;
 
 	p.kind_no = intern_column(&t->kinds, &f->batch->kind, KEY_PLAIN, f->a);
-	if (!p.kind_no)
+	p.known = arena_alloc(f->a, KNOWN * sizeof(*p.known));
+	if (!p.kind_no || !p.known)
 		return false;
 	for (uint32_t k = 0; k < plan->n_breakdowns; k++) {
 		uint32_t prop = plan->breakdowns[k];

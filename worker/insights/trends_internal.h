@@ -2,6 +2,8 @@
 #ifndef INSIGHTS_TRENDS_INTERNAL_H
 #define INSIGHTS_TRENDS_INTERNAL_H
 
+#include "worker/insights/chunks.h"
+#include "worker/insights/personset.h"
 #include "worker/insights/tally.h"
 #include "worker/insights/trends.h"
 #include "worker/store/intern.h"
@@ -24,8 +26,8 @@ struct trends {
 	struct line *lines;
 	struct cell *cells;
 	uint32_t n_lines, cap_lines, n_cells, cap_cells;
-	struct pairs users; /* (cell, person) */
-	uint8_t *exists;    /* per bucket: some event matched, consent or not */
+	struct chunks users; /* struct personset, by cell; of aggregations that need them */
+	uint8_t *exists;     /* per bucket: some event matched, consent or not */
 };
 
 /* For kernels that make cells of their own: the tally of (events[0], kind, tuple, bucket),

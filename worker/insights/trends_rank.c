@@ -6,14 +6,16 @@
  */
 #include <stdlib.h>
 #include "worker/insights/trends_internal.h"
+#include "worker/insights/watch.h"
 
 /* A series in the making. */
 struct out {
 	uint32_t tuple;
 	bool others;
 	double total;
-	struct tally *cells; /* per bucket */
-	uint8_t *has;        /* per bucket: the cell is real */
+	struct tally *cells;     /* per bucket */
+	uint8_t *has;            /* per bucket: the cell is real */
+	struct personset *users; /* of $others, per bucket */
 };
 
 /* A line with what it is ranked by. */
@@ -40,7 +42,7 @@ struct rank {
 	uint32_t *unit_of;    /* by line */
 	struct out **out_of;  /* by line */
 	double *totals;       /* by line */
-	bool several, failed; /* failed: the arena is full */
+	bool several, failed; /* failed: the arena is full, or nobody waits any more */
 };
 
 static void *need(struct rank *r, size_t n, size_t size)
@@ -49,6 +51,19 @@ static void *need(struct rank *r, size_t n, size_t size)
 
 	r->failed |= !p;
 	return p;
+}
+
+/* In a loop over very many, at turn i: go on? */
+static bool going(struct rank *r, uint64_t i)
+{
+	r->failed |= watch_due(i);
+	return !r->failed;
+}
+
+static void sort(struct rank *r, void *v, size_t n, size_t size,
+	int (*order)(const void *x, const void *y, void *t))
+{
+	r->failed |= !watch_sort(r->a, v, n, size, order, r->t);
 }
 
 /* ---- orders ---- */
@@ -131,7 +146,7 @@ static void make_units(struct rank *r)
 	intern_init(&keys, r->a);
 	r->units = need(r, t->n_lines + r->plan->n_events, sizeof(*r->units));
 	r->unit_of = need(r, t->n_lines, sizeof(*r->unit_of));
-	for (uint32_t i = 0; !r->failed && i < t->n_lines; i++)
+	for (uint32_t i = 0; going(r, i) && i < t->n_lines; i++)
 		r->unit_of[i] = unit_number(r, &keys, t->lines[i].event, t->lines[i].kind);
 	/* among several events one without hits still gets its zeros (D73) */
 	for (uint32_t e = 0; !r->failed && r->several && e < r->plan->n_events; e++)
@@ -152,8 +167,8 @@ static void make_totals(struct rank *r)
 		return;
 	for (uint32_t i = 0; i < t->n_cells; i++)
 		order[i] = i;
-	qsort_r(order, t->n_cells, sizeof(*order), by_line_and_bucket, t);
-	for (uint32_t i = 0; i < t->n_cells; i++) {
+	sort(r, order, t->n_cells, sizeof(*order), by_line_and_bucket);
+	for (uint32_t i = 0; going(r, i) && i < t->n_cells; i++) {
 		const struct cell *c = &t->cells[order[i]];
 		uint32_t event = t->lines[c->line].event;
 
@@ -169,13 +184,13 @@ static void list_lines(struct rank *r)
 		r->units[i].lines = need(r, r->units[i].n_lines, sizeof(struct ranked));
 		r->units[i].n_lines = 0;
 	}
-	for (uint32_t i = 0; !r->failed && i < t->n_lines; i++) {
+	for (uint32_t i = 0; going(r, i) && i < t->n_lines; i++) {
 		struct unit *u = &r->units[r->unit_of[i]];
 
 		u->lines[u->n_lines++] = (struct ranked){i, t->lines[i].tuple, r->totals[i]};
 	}
 	for (uint32_t i = 0; !r->failed && i < r->n_units; i++)
-		qsort_r(r->units[i].lines, r->units[i].n_lines, sizeof(struct ranked), by_total, t);
+		sort(r, r->units[i].lines, r->units[i].n_lines, sizeof(struct ranked), by_total);
 }
 
 /* ---- keeping and folding ---- */
@@ -220,7 +235,7 @@ static void keep_lines(struct rank *r)
 			continue;
 		struct out *others = add_out(r, u, 0, 0);
 
-		for (uint32_t k = n; !r->failed && k < u->n_lines; k++)
+		for (uint32_t k = n; going(r, k) && k < u->n_lines; k++)
 			r->out_of[u->lines[k].line] = others;
 		if (others)
 			others->others = true;
@@ -231,7 +246,7 @@ static void fill_cells(struct rank *r)
 {
 	struct trends *t = r->t;
 
-	for (uint32_t i = 0; i < t->n_cells; i++) {
+	for (uint32_t i = 0; going(r, i) && i < t->n_cells; i++) {
 		const struct cell *c = &t->cells[i];
 		struct out *o = r->out_of[c->line];
 
@@ -246,27 +261,19 @@ static void fill_cells(struct rank *r)
 static void fold_users(struct rank *r)
 {
 	struct trends *t = r->t;
-	struct pairs seen = {.a = r->a};
 
-	for (uint64_t i = 0; t->users.v && i <= t->users.mask; i++) {
-		uint64_t pair = t->users.v[i] - 1;
-		const struct cell *c;
-		struct out *o;
-		int fresh;
+	for (uint32_t i = 0; going(r, i) && i < t->n_cells; i++) {
+		const struct cell *c = &t->cells[i];
+		struct out *o = r->out_of[c->line];
 
-		if (!t->users.v[i])
+		if (!o->others || !tally_needs_users(r->plan->events[t->lines[c->line].event].agg))
 			continue;
-		c = &t->cells[pair >> 32];
-		o = r->out_of[c->line];
-		if (!o->others)
-			continue;
-		fresh = pairs_add(
-			&seen, r->unit_of[c->line] * r->n_buckets + c->bucket, (uint32_t)pair);
-		if (fresh < 0) {
-			r->failed = true;
-			return;
-		}
-		o->cells[c->bucket].users += (uint64_t)fresh;
+		if (!o->users)
+			o->users = need(r, r->n_buckets, sizeof(*o->users));
+		r->failed |= !o->users ||
+			     !personset_join(&o->users[c->bucket], r->a, chunks_at(&t->users, i));
+		if (!r->failed)
+			o->cells[c->bucket].users = o->users[c->bucket].n;
 	}
 }
 
@@ -276,6 +283,7 @@ static void add_zeros(struct rank *r)
 	uint32_t n_tuples = r->t->tuples.n;
 	uint32_t *stamp = need(r, n_tuples, sizeof(*stamp));
 	uint32_t *before = need(r, r->n_units, sizeof(*before));
+	uint64_t turn = 0;
 
 	for (uint32_t i = 0; !r->failed && i < r->n_units; i++)
 		before[i] = r->units[i].n_outs;
@@ -290,6 +298,8 @@ static void add_zeros(struct rank *r)
 			for (uint32_t k = 0; k < before[j]; k++) {
 				const struct out *o = &r->units[j].outs[k];
 
+				if (!going(r, turn++))
+					return;
 				if (o->others || stamp[o->tuple] == i + 1)
 					continue;
 				stamp[o->tuple] = i + 1;
@@ -356,6 +366,7 @@ bool trends_finish(struct trends *t, const struct trend_series **series, uint32_
 		.n_buckets = t->plan->buckets.n,
 		.several = t->plan->n_events > 1};
 	struct trend_series *out;
+	uint64_t turn = 0;
 	size_t most = 0;
 
 	make_units(&r);
@@ -366,14 +377,17 @@ bool trends_finish(struct trends *t, const struct trend_series **series, uint32_
 	if (r.failed)
 		return false;
 	fill_cells(&r);
-	fold_users(&r);
+	if (!r.failed)
+		fold_users(&r);
+	if (r.failed)
+		return false;
 	if (r.several && t->plan->n_breakdowns)
 		add_zeros(&r);
 	if (r.several && !t->plan->n_breakdowns)
 		add_empty_tuples(&r);
 	if (r.failed)
 		return false;
-	qsort_r(r.units, r.n_units, sizeof(*r.units), by_unit, t);
+	sort(&r, r.units, r.n_units, sizeof(*r.units), by_unit);
 	for (uint32_t i = 0; i < r.n_units; i++)
 		most += r.units[i].n_outs;
 	out = need(&r, most, sizeof(*out));
@@ -381,8 +395,8 @@ bool trends_finish(struct trends *t, const struct trend_series **series, uint32_
 	for (uint32_t i = 0; !r.failed && i < r.n_units; i++) {
 		struct unit *u = &r.units[i];
 
-		qsort_r(u->outs, u->n_outs, sizeof(*u->outs), by_rank, t);
-		for (uint32_t k = 0; !r.failed && k < u->n_outs; k++)
+		sort(&r, u->outs, u->n_outs, sizeof(*u->outs), by_rank);
+		for (uint32_t k = 0; going(&r, turn++) && k < u->n_outs; k++)
 			emit(&r, u, &u->outs[k], out, n);
 	}
 	*series = out;

@@ -20,7 +20,7 @@ struct values {
 	size_t budget; /* of `room`; half as much again while it is cleared out */
 };
 
-/* Release with values_free(). */
+/* Release with values_free(), or `room`, which holds it all, as is best (scan_release()). */
 void values_init(struct values *v, size_t budget, struct arena *a);
 void values_free(struct values *v);
 /* Adds n times a text; an empty one is no value. False at the arena's cap. */

@@ -35,7 +35,11 @@ int insight_funnel(struct call *c, struct scan *s, Insights__V1__QueryResponse *
 int insight_retention(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 int insight_flow(struct call *c, struct scan *s, Insights__V1__QueryResponse *out);
 
-/* Compiles and runs any insight in the zone of its project (D30). */
+/* Compiles and runs any insight in the zone of its project (D30); the scan was set up, and
+ * is released, by the caller. s->plan does not outlive this. */
+int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
+	struct str zone, Insights__V1__QueryResponse *out);
+/* The same with a scan of its own, or that of an identical question (insight_flight.c). */
 int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
 	Insights__V1__QueryResponse *out);
 

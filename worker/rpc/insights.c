@@ -4,6 +4,7 @@
  */
 #include "q.h"
 #include "rpc.h"
+#include "shm/base/clock.h"
 #include "worker/insights/compile.h"
 #include "worker/rpc/insight.h"
 
@@ -37,26 +38,13 @@ int insight_run(struct call *c, struct scan *s, void *answer, bool made,
 	return scan_run(s, c);
 }
 
-static int compile_and_run(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
-	struct str zone, Insights__V1__QueryResponse *out, size_t kind)
-{
-	struct plan plan;
-	const char *why;
-
-	if (compile_query(&plan, in, zone, &s->a, &why) < 0) {
-		if (!why)
-			return scan_no_memory(c);
-		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
-	}
-	s->plan = &plan;
-	return insights[kind].run(c, s, out);
-}
-
-int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
-	Insights__V1__QueryResponse *out)
+int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
+	struct str zone, Insights__V1__QueryResponse *out)
 {
 	size_t kind = 0, n = sizeof(insights) / sizeof(insights[0]);
-	struct scan scan;
+	uint64_t start = clock_mono_ns();
+	struct plan plan;
+	const char *why;
 	int result;
 
 	while (kind < n && (insights[kind].type != in->spec->insight_type ||
@@ -65,9 +53,16 @@ int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct 
 	if (kind == n)
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
 			"spec.insight_type: insight_type is not known, or has no session metrics");
-	scan_init(&scan, c);
-	result = compile_and_run(c, &scan, in, zone, out, kind);
-	scan_free(&scan);
+
+	if (compile_query(&plan, in, zone, &s->a, &why) < 0) {
+		if (!why)
+			return scan_no_memory(c);
+		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
+	}
+	s->plan = &plan;
+	s->ns[STAGE_COMPILE] = clock_mono_ns() - start;
+	result = insights[kind].run(c, s, out);
+	s->ns[STAGE_ANSWER] = clock_mono_ns() - s->ended_ns;
 	return result;
 }
 

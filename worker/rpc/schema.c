@@ -238,7 +238,7 @@ static int get_property_values(
 	scan_init(&scan, c);
 	values_init(&picked.values, scan.a.cap / VALUES_SHARE, &scan.a);
 	n = property_values(c, &scan, &picked, in, out, n_out);
-	values_free(&picked.values);
+	scan_release(&scan, &picked.values.room);
 	scan_free(&scan);
 	return n;
 }

@@ -346,8 +346,7 @@ static enum stream_next named_row(struct db_stream *st, const struct query *q, c
 
 enum { DAY_MS = 86400000, DAY_FIRST = -700000, DAY_LAST = 2900000 };
 
-/* Events lie between 2000 and tomorrow (D23): days beyond what a date can be do not matter. */
-static int32_t day_of(int64_t ms)
+int32_t reader_day(int64_t ms)
 {
 	int64_t day = ms / DAY_MS - (ms % DAY_MS < 0);
 
@@ -400,8 +399,8 @@ static int scan_sealed(struct reader *r, int64_t from_ms, int64_t to_ms)
 	struct q_scan_segments_args some = {.project = r->project,
 		.from_ms = from_ms,
 		.to_ms = to_ms,
-		.from_day = day_of(from_ms),
-		.to_day = day_of(to_ms),
+		.from_day = reader_day(from_ms),
+		.to_day = reader_day(to_ms),
 		.kinds = {r->kinds, (int)r->n_kinds}};
 	struct q_scan_segments_whole_args whole = {
 		r->project, from_ms, to_ms, some.from_day, some.to_day, some.kinds};
@@ -440,8 +439,8 @@ int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
 	struct q_scan_newest_args args = {.project = r->project,
 		.from_ms = from_ms,
 		.to_ms = to_ms,
-		.from_day = day_of(from_ms),
-		.to_day = day_of(to_ms),
+		.from_day = reader_day(from_ms),
+		.to_day = reader_day(to_ms),
 		.kinds = {r->kinds, (int)r->n_kinds},
 		.whole = !r->need};
 	struct q_scan_newest_row *rows;

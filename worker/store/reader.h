@@ -45,6 +45,9 @@ struct reader {
 	uint64_t n_segments, n_events;
 };
 
+/* The UTC day of an instant, days since the epoch. Events lie between 2000 and tomorrow
+ * (D23): days beyond what a date can be do not matter, and are the nearest one that can. */
+int32_t reader_day(int64_t ms);
 /* scratch_cap bounds one segment's decoding. `stop` as in db_stream, may be NULL. */
 void reader_init(struct reader *r, PGconn *conn, int32_t project, struct arena *a,
 	size_t scratch_cap, bool (*stop)(struct db_stream *st));
@@ -56,7 +59,8 @@ int reader_people(
 int reader_properties(struct reader *r);
 /* Gives one trait of every live profile that has it to r->trait. */
 int reader_trait(struct reader *r, struct str path);
-/* All segments that may hold events of [from_ms, to_ms). 0, or -1 with r->error. */
+/* All segments that may hold events of [from_ms, to_ms): the inbox, then what is sealed, day by
+ * day. 0, or -1 with r->error. */
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms);
 /* The same, those with the latest events first. */
 int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms);

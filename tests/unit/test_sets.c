@@ -1,0 +1,165 @@
+/* What kernels count with: pairs and UUIDs as numbers, sets of persons. */
+#include <criterion/criterion.h>
+#include "worker/insights/pairs.h"
+#include "worker/insights/personset.h"
+#include "worker/insights/uuids.h"
+
+static struct arena a;
+
+static void setup(void)
+{
+	arena_init(&a, 64 << 20);
+}
+
+static void teardown(void)
+{
+	arena_free(&a);
+}
+
+TestSuite(sets, .init = setup, .fini = teardown);
+
+static uint64_t next(uint64_t *rng)
+{
+	*rng = *rng * 6364136223846793005u + 1442695040888963407u;
+	return *rng >> 33;
+}
+
+Test(sets, pairs_are_numbered_in_order_of_appearance)
+{
+	struct pairs p = {.a = &a};
+
+	for (int round = 0; round < 2; round++)
+		for (uint32_t i = 0; i < 50000; i++)
+			cr_assert_eq(pairs_add(&p, i % 7, i / 7), i);
+	cr_assert_eq(p.n, 50000);
+	cr_assert_eq(p.v[15].a, 1);
+	cr_assert_eq(p.v[15].b, 2);
+	cr_assert_eq(pairs_add(&p, 2, 1), 9);
+}
+
+Test(sets, pairs_end_at_the_cap)
+{
+	struct arena small;
+	struct pairs p = {.a = &small};
+	uint32_t i = 0;
+
+	arena_init(&small, 100000);
+	while (i < 100000 && pairs_add(&p, i, i) == i)
+		i++;
+	cr_assert_lt(i, 100000);
+	cr_assert_gt(i, 1000);
+	arena_free(&small);
+}
+
+/* Sets of every size, in every order, against one byte a person. */
+Test(sets, persons_count_once)
+{
+	static uint8_t is_in[70000];
+	uint64_t rng = 7;
+
+	for (uint32_t round = 0; round < 60; round++) {
+		uint32_t universe = round % 3 == 0 ? 100 : round % 3 == 1 ? 5000 : 70000;
+		uint32_t want = round * 600, n = 0;
+		struct personset s = {0};
+
+		memset(is_in, 0, sizeof(is_in));
+		for (uint32_t i = 0; i < want; i++) {
+			uint32_t who = round % 2 ? i % universe : (uint32_t)(next(&rng) % universe);
+			int fresh = personset_add(&s, &a, who);
+
+			cr_assert_eq(fresh, !is_in[who]);
+			is_in[who] = 1;
+			n += fresh > 0;
+			cr_assert_eq(s.n, n);
+		}
+	}
+}
+
+Test(sets, joined_persons_are_a_union)
+{
+	uint64_t rng = 11;
+
+	for (uint32_t round = 0; round < 200; round++) {
+		static uint8_t is_in[20000];
+		struct personset all = {0};
+		uint32_t n = 0;
+
+		memset(is_in, 0, sizeof(is_in));
+		for (uint32_t k = 0; k < 4; k++) {
+			uint32_t want = 1u << next(&rng) % 13;
+			uint32_t universe = k % 2 ? 20000 : 300;
+			struct personset part = {0};
+
+			for (uint32_t i = 0; i < want; i++) {
+				uint32_t who = (uint32_t)(next(&rng) % universe);
+
+				cr_assert_geq(personset_add(&part, &a, who), 0);
+				n += !is_in[who];
+				is_in[who] = 1;
+			}
+			cr_assert(personset_join(&all, &a, &part));
+			cr_assert_eq(all.n, n);
+		}
+		for (uint32_t who = 0; who < 20000; who += 17)
+			cr_assert_eq(personset_add(&all, &a, who), !is_in[who]);
+	}
+}
+
+Test(sets, a_set_of_persons_ends_at_the_cap)
+{
+	struct personset s = {0};
+	struct arena small;
+	int fresh = 1;
+
+	arena_init(&small, 20000);
+	for (uint32_t i = 0; fresh > 0 && i < 1000000; i++)
+		fresh = personset_add(&s, &small, i * 64);
+	cr_assert_eq(fresh, -1);
+	arena_free(&small);
+}
+
+/* A column of UUIDs of which those numbered `ids` have so many ids. */
+static struct batch_column column_of(const uint32_t *ids, uint32_t n)
+{
+	struct value *v = arena_array(&a, n, sizeof(*v));
+	char *bytes = arena_zalloc(&a, (size_t)n * 16);
+
+	for (uint32_t i = 0; i < n; i++) {
+		memcpy(bytes + (size_t)i * 16 + 9, &ids[i], sizeof(ids[i]));
+		v[i] = (struct value){.type = VALUE_UUID, .s = {bytes + (size_t)i * 16, 16}};
+	}
+	return (struct batch_column){.entries = v, .n_entries = n};
+}
+
+Test(sets, uuids_keep_their_numbers)
+{
+	static uint32_t known[40000], ids[1000], no[1001];
+	static uint8_t wanted[1001];
+	uint64_t rng = 3;
+	struct uuids u;
+	uint32_t n = 0;
+
+	uuids_init(&u, &a);
+	memset(known, 0xff, sizeof(known));
+	for (uint32_t round = 0; round < 100; round++) {
+		struct batch_column c;
+
+		for (uint32_t i = 0; i < 1000; i++) {
+			ids[i] = (uint32_t)(next(&rng) % 40000);
+			wanted[i + 1] = next(&rng) % 4 > 0;
+			no[i + 1] = UINT32_MAX;
+		}
+		c = column_of(ids, 1000);
+		cr_assert(uuids_add(&u, &c, wanted, no));
+		for (uint32_t i = 0; i < 1000; i++) {
+			if (!wanted[i + 1]) {
+				cr_assert_eq(no[i + 1], UINT32_MAX);
+				continue;
+			}
+			if (known[ids[i]] == UINT32_MAX)
+				known[ids[i]] = n++;
+			cr_assert_eq(no[i + 1], known[ids[i]]);
+		}
+	}
+	cr_assert_eq(u.n, n);
+}

@@ -1,0 +1,193 @@
+/* Events of many owners come in order, day by day, whatever order they were added in. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include "worker/insights/trail.h"
+
+enum { DAY_MS = 86400000, OWNERS = 400, EVENTS = 30000 };
+
+static struct arena arena;
+
+static void setup(void)
+{
+	arena_init(&arena, 64 << 20);
+}
+
+static void teardown(void)
+{
+	arena_free(&arena);
+}
+
+TestSuite(trail, .init = setup, .fini = teardown);
+
+static uint64_t next(uint64_t *rng)
+{
+	*rng = *rng * 6364136223846793005u + 1442695040888963407u;
+	return *rng >> 33;
+}
+
+struct fact {
+	int64_t ms;
+	uint64_t id[2];
+	uint32_t owner, value;
+};
+
+static int by_owner_and_time(const void *x, const void *y)
+{
+	const struct fact *a = x, *b = y;
+
+	if (a->owner != b->owner)
+		return a->owner < b->owner ? -1 : 1;
+	if (a->ms != b->ms)
+		return a->ms < b->ms ? -1 : 1;
+	if (a->id[0] != b->id[0])
+		return a->id[0] < b->id[0] ? -1 : 1;
+	return a->id[1] < b->id[1] ? -1 : a->id[1] > b->id[1];
+}
+
+static int by_day(const void *x, const void *y)
+{
+	int64_t a = ((const struct fact *)x)->ms / DAY_MS,
+		b = ((const struct fact *)y)->ms / DAY_MS;
+
+	return a < b ? -1 : a > b;
+}
+
+/* What was visited, owner by owner. */
+static struct fact seen[EVENTS];
+static uint32_t n_seen;
+static int64_t from_ms, latest_day;
+
+static bool visit(void *kernel, uint32_t owner, const struct trail_event *v, uint32_t n)
+{
+	cr_assert_eq(kernel, seen);
+	cr_assert_gt(n, 0);
+	for (uint32_t i = 0; i < n; i++) {
+		int64_t ms = from_ms + trail_time(&v[i]);
+
+		cr_assert_geq(ms / DAY_MS, latest_day);
+		latest_day = ms / DAY_MS;
+		seen[n_seen++] =
+			(struct fact){ms, {v[i].id[0], v[i].id[1]}, owner, trail_value(&v[i])};
+	}
+	return true;
+}
+
+/* Some owners do most; many events are of one millisecond, and of ids that differ late. */
+static void draw(struct fact *facts, uint64_t *rng, uint32_t days)
+{
+	for (uint32_t i = 0; i < EVENTS; i++) {
+		uint32_t owner = (uint32_t)(next(rng) % OWNERS);
+
+		facts[i].owner = next(rng) % 3 ? owner % 5 : owner;
+		facts[i].ms = from_ms + (int64_t)(next(rng) % (days * (uint64_t)DAY_MS - 3600000));
+		if (next(rng) % 2)
+			facts[i].ms -= (facts[i].ms - from_ms) % 3600000;
+		facts[i].id[0] = next(rng) % 2;
+		facts[i].id[1] = next(rng) << 20 | i;
+		facts[i].value = i % TRAIL_VALUE_MAX;
+	}
+}
+
+/* settled: days are told when they are over, of facts that come day by day. */
+static void check(uint64_t seed, uint32_t days, bool settled)
+{
+	static struct fact facts[EVENTS];
+	struct trails t;
+
+	n_seen = 0;
+	latest_day = INT64_MIN;
+	draw(facts, &seed, days);
+	if (settled)
+		qsort(facts, EVENTS, sizeof(facts[0]), by_day);
+	cr_assert(trails_init(&t, &arena, from_ms, from_ms + days * (int64_t)DAY_MS));
+	t.visit = visit;
+	t.kernel = seen;
+	for (uint32_t i = 0; i < EVENTS; i++) {
+		if (settled)
+			cr_assert(trails_settle(&t, facts[i].ms / DAY_MS * DAY_MS));
+		cr_assert(trail_add(&t, facts[i].owner, facts[i].ms, facts[i].id, facts[i].value));
+	}
+	cr_assert(n_seen == 0 || settled);
+	cr_assert(trails_settle(&t, INT64_MAX));
+	cr_assert_eq(n_seen, EVENTS);
+	/* each owner's are in order already: a stable sort by owner must not be needed to
+	 * change anything but which owner comes first */
+	for (uint32_t owner = 0; owner < OWNERS; owner++) {
+		const struct fact *before = NULL;
+
+		for (uint32_t i = 0; i < n_seen; i++) {
+			if (seen[i].owner != owner)
+				continue;
+			cr_assert(!before || by_owner_and_time(before, &seen[i]) < 0);
+			before = &seen[i];
+		}
+	}
+	qsort(seen, EVENTS, sizeof(seen[0]), by_owner_and_time);
+	qsort(facts, EVENTS, sizeof(facts[0]), by_owner_and_time);
+	for (uint32_t i = 0; i < EVENTS; i++)
+		cr_assert(by_owner_and_time(&seen[i], &facts[i]) == 0 &&
+			  seen[i].value == facts[i].value);
+}
+
+Test(trail, events_come_in_order)
+{
+	from_ms = 1704067200000; /* midnight */
+	check(1, 1, false);
+	check(2, 30, false);
+	from_ms += 5 * 3600000 + 1; /* some time of the day */
+	check(3, 1, false);
+	check(4, 3, false);
+}
+
+Test(trail, days_that_are_over_are_given_at_once)
+{
+	from_ms = 1704067200000;
+	check(5, 1, true);
+	check(6, 30, true);
+	from_ms += 86399999;
+	check(7, 2, true);
+}
+
+Test(trail, memory_goes_with_the_day_not_with_the_window)
+{
+	size_t after_one = 0;
+	struct trails t;
+
+	from_ms = 1704067200000;
+	n_seen = 0;
+	latest_day = INT64_MIN;
+	cr_assert(trails_init(&t, &arena, from_ms, from_ms + 100 * (int64_t)DAY_MS));
+	t.visit = visit;
+	t.kernel = seen;
+	for (uint32_t day = 0; day < 100; day++) {
+		for (uint32_t i = 0; i < 5000; i++)
+			cr_assert(trail_add(&t, i % 300, from_ms + day * (int64_t)DAY_MS + i,
+				(uint64_t[2]){0, i}, 1));
+		cr_assert(trails_settle(&t, from_ms + (day + 1) * (int64_t)DAY_MS));
+		cr_assert_eq(n_seen, 5000);
+		n_seen = 0;
+		if (day == 0)
+			after_one = arena.held;
+	}
+	cr_assert_eq(arena.held, after_one);
+}
+
+Test(trail, the_cap_ends_it)
+{
+	struct arena small;
+	struct trails t;
+	uint32_t i = 0;
+
+	from_ms = 1704067200000;
+	arena_init(&small, 1 << 20);
+	cr_assert(trails_init(&t, &small, from_ms, from_ms + DAY_MS));
+	t.visit = visit;
+	t.kernel = seen;
+	while (i < 1000000 && trail_add(&t, i % 9, from_ms + i, (uint64_t[2]){0}, 1))
+		i++;
+	cr_assert_lt(i, 40000);
+	cr_assert_gt(i, 20000);
+	cr_assert_not(trails_settle(&t, INT64_MAX), "no room to sort");
+	cr_assert_not(trail_add(&t, 0, from_ms, (uint64_t[2]){0}, TRAIL_VALUE_MAX + 1));
+	arena_free(&small);
+}

@@ -1,0 +1,27 @@
+/*
+ * A set of persons, who are small dense numbers: a few as a table of hashes, many as one
+ * bit for each. For the distinct persons of very many cells, of which some hold nearly
+ * everybody and most nearly nobody.
+ */
+#ifndef INSIGHTS_PERSONSET_H
+#define INSIGHTS_PERSONSET_H
+
+#include "shm/base/arena.h"
+
+struct personset {
+	union {
+		uint32_t *slots; /* person + 1, 0 = free */
+		uint64_t *bits;
+	};
+	uint32_t size; /* slots, or words of bits */
+	uint32_t n;    /* persons */
+	bool dense;    /* bits */
+};
+
+/* 1 when new, 0 when known, -1 at the arena's cap. person is below UINT32_MAX. A zeroed set
+ * is empty. */
+int personset_add(struct personset *s, struct arena *a, uint32_t person);
+/* Adds all of `from`. False at the arena's cap. */
+bool personset_join(struct personset *s, struct arena *a, const struct personset *from);
+
+#endif
