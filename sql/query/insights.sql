@@ -53,10 +53,10 @@ WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmin < $3
 
 -- name: scan_segments_whole :many
 -- lane: slow
--- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, high int8?
 -- columns: id int8, place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
 -- unbounded: streamed; bounded by time and memory of the query
--- The same with all columns.
+-- The same with all columns. With `high`: only those that scan_names leaves.
 SELECT s.id, s.place,
        CASE WHEN s.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
        s.n, s.columns, c.*
@@ -67,7 +67,20 @@ FROM pugd.segment s CROSS JOIN LATERAL (
 ) c
 WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND s.tmin < $3
   AND s.tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
-  AND ($6 IS NULL OR s.kind = '' OR s.kind = ANY ($6));
+  AND ($6 IS NULL OR s.kind = '' OR s.kind = ANY ($6))
+  AND ($7 IS NULL OR s.names IS NULL OR s.place < $7
+       OR s.tmin < (SELECT pugd.retention_floor($1)));
+
+-- name: scan_names :many
+-- lane: slow
+-- params: project int4, high int8
+-- columns: names bytea
+-- unbounded: streamed; bounded by time and memory of the query
+-- What is known of the segments of which nothing is hidden: neither by a deletion, whose
+-- greatest `high` that is, nor by a retention.
+SELECT coalesce(s.names, '') FROM pugd.segment s
+WHERE s.project = $1 AND s.names IS NOT NULL AND s.place >= $2
+  AND (s.tmin < (SELECT pugd.retention_floor($1))) IS NOT TRUE;
 
 -- name: scan_segments_of :many
 -- lane: slow
