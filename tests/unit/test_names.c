@@ -34,8 +34,8 @@ static bool tell(struct names_sink *sink, const struct name_seen *seen)
 	if (t->left-- == 0)
 		return false;
 	buf_printf(&t->b, "%s%c%.*s/%.*s:%d=%llu@%lld", t->b.n ? " " : "", "kac"[seen->list],
-		STR_ARG(seen->kind), STR_ARG(seen->name), (int)seen->type,
-		(unsigned long long)seen->n, (long long)(seen->last_ms / 1000 % 100));
+		STR_ARG(seen->kind), STR_ARG(seen->name), (int)seen -> type,
+		(unsigned long long)seen -> n, (long long)(seen->last_ms / 1000 % 100));
 	return true;
 }
 
@@ -94,14 +94,14 @@ Test(names, masked_events_are_not_there)
 
 	cr_assert(names_pack(&seg, &a, &scratch, &packed));
 	cr_assert(names_read(packed, &t.sink, &scratch));
-	cr_expect_str_eq(text_of(&t), "kb/b:1=2@5 ab/$browser:1=1@1 ab/$x:2=1@1 cb/p:1=2@5 cb/q:4=1@5");
+	cr_expect_str_eq(
+		text_of(&t), "kb/b:1=2@5 ab/$browser:1=1@1 ab/$x:2=1@1 cb/p:1=2@5 cb/q:4=1@5");
 }
 
 Test(names, an_empty_text_of_a_promoted_key_is_none)
 {
-	struct evseg seg = segment(
-		(const char *const[]){"2026-01-01T00:00:01 k u $browser= p=",
-			"2026-01-01T00:00:02 k u $os=5", NULL},
+	struct evseg seg = segment((const char *const[]){"2026-01-01T00:00:01 k u $browser= p=",
+					   "2026-01-01T00:00:02 k u $os=5", NULL},
 		NULL, 0);
 	struct told t = told_init(99);
 	struct str packed;
@@ -141,7 +141,8 @@ Test(names, damaged_bytes_are_refused)
 		cr_expect_not(names_read(copy, &t.sink, &scratch), "byte %zu", i);
 		bytes[i] ^= 0x20;
 		t = told_init(99);
-		cr_expect_not(names_read((struct str){bytes, i}, &t.sink, &scratch), "cut at %zu", i);
+		cr_expect_not(
+			names_read((struct str){bytes, i}, &t.sink, &scratch), "cut at %zu", i);
 	}
 }
 

@@ -32,6 +32,7 @@ static const struct {
 	{"erase", 500, 60000, 60000, job_erase},
 	/* It decides itself when it has rested enough; its statements are a thread's. */
 	{"seal", 1000, 60000, 60000, job_seal},
+	{"catalog", 1000, 60000, 60000, job_catalog},
 };
 enum { JOBS = sizeof(table) / sizeof(table[0]) };
 

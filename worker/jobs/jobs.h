@@ -29,6 +29,7 @@ int job_purge(struct job_run *r);      /* purge.c */
 int job_retention(struct job_run *r);  /* retention.c */
 int job_erase(struct job_run *r);      /* erase.c */
 int job_seal(struct job_run *r);       /* seal.c */
+int job_catalog(struct job_run *r);    /* catalog.c */
 
 /* The senders of mail, which job_mail() wakes; NULL without memory. */
 struct mailer *mailer_new(struct worker *w);

@@ -60,6 +60,9 @@ int job_retention(struct job_run *r)
 		rows = erase(r, row.project, end_ms);
 		if (rows < 0)
 			return -1;
+		if (rows > 0 &&
+			q_catalog_doubt(&r->db, &(struct q_catalog_doubt_args){row.project, 0}) < 0)
+			return -1;
 		if (rows)
 			log_info("erased what is too old project=%d rows=%lld", row.project, rows);
 	}
