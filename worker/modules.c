@@ -13,6 +13,7 @@
 #include "worker/identity/identity.h"
 #include "worker/ingest/enrich.h"
 #include "worker/ingest/ingest.h"
+#include "worker/ingest/known.h"
 #include "worker/jobs/jobs.h"
 #include "worker/worker.h"
 
@@ -35,7 +36,8 @@ int worker_modules_start(struct worker *w)
 	if (w->keeper)
 		return 0;
 	w->ingest = ingest_new(w);
-	if (!w->ingest)
+	w->known = known_new();
+	if (!w->ingest || !w->known)
 		return EXIT_FAILURE;
 	status = enricher_start(w);
 	return status ? status : identity_start(w);
@@ -66,6 +68,8 @@ void worker_modules_stop(struct worker *w)
 	w->mailer = NULL;
 	enricher_free(w->enricher);
 	w->enricher = NULL;
+	known_free(w->known);
+	w->known = NULL;
 	ingest_free(w->ingest);
 	w->ingest = NULL;
 	db_pool_free(w->db);

@@ -19,6 +19,7 @@ struct slot;
 struct net;
 struct ingest;
 struct enricher;
+struct known;
 struct insights;
 struct identity;
 struct mailer;
@@ -40,6 +41,7 @@ struct worker {
 	struct offload *offload;
 	struct net *net;
 	struct ingest *ingest;     /* group commit */
+	struct known *known;       /* names that the catalogue has */
 	struct enricher *enricher; /* what is added to events */
 	struct identity *identity; /* providers that people sign in by; NULL: none */
 	struct job_state *jobs;    /* of the keeper, jobs/jobs.c; else NULL */

@@ -75,10 +75,10 @@ ORDER BY s.day;
 
 -- name: scan_segments_whole :many
 -- lane: slow
--- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, high int8?
 -- columns: id int8, place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
 -- unbounded: streamed; bounded by time and memory of the query
--- The same with all columns.
+-- The same with all columns. With `high`: only those that scan_names leaves.
 SELECT s.id, s.place,
        CASE WHEN s.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
        s.n, s.columns, c.*
@@ -87,6 +87,7 @@ FROM (
   WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmin < $3
     AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
     AND ($6 IS NULL OR kind = '' OR kind = ANY ($6))
+    AND ($7 IS NULL OR names IS NULL OR place < $7 OR tmin < (SELECT pugd.retention_floor($1)))
   ORDER BY day OFFSET 0
 ) s CROSS JOIN LATERAL (
   SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
@@ -94,6 +95,17 @@ FROM (
   FROM pugd.segment_column c WHERE c.project = $1 AND c.segment = s.id
 ) c
 ORDER BY s.day;
+
+-- name: scan_names :many
+-- lane: slow
+-- params: project int4, high int8
+-- columns: names bytea
+-- unbounded: streamed; bounded by time and memory of the query
+-- What is known of the segments of which nothing is hidden: neither by a deletion, whose
+-- greatest `high` that is, nor by a retention.
+SELECT coalesce(s.names, '') FROM pugd.segment s
+WHERE s.project = $1 AND s.names IS NOT NULL AND s.place >= $2
+  AND (s.tmin < (SELECT pugd.retention_floor($1))) IS NOT TRUE;
 
 -- name: scan_segments_of :many
 -- lane: slow

@@ -12,7 +12,11 @@ SELECT read_bytes, read_sha256 FROM pugd.imports WHERE project = $1 AND source =
 
 -- name: import_mark :exec
 -- params: project int4, source text, read_bytes int8, read_sha256 bytea
--- Everything up to there is stored.
+-- Everything up to there is stored. What it is called is found by the keeper.
+WITH doubt AS (
+  INSERT INTO pugd.catalog_state AS s (project, due_at) VALUES ($1, now() + interval '10 s')
+  ON CONFLICT (project) DO UPDATE SET due_at = least(s.due_at, excluded.due_at)
+)
 INSERT INTO pugd.imports (project, source, read_bytes, read_sha256)
 SELECT p.num, $2, $3, $4 FROM pugd.projects p WHERE p.num = $1 AND p.deleted_at IS NULL
 ON CONFLICT (project, source) DO UPDATE

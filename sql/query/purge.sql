@@ -154,4 +154,5 @@ WHERE num = $1 AND deleted_at IS NOT NULL AND purged_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM pugd.dashboards WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.tombstones WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.erasures WHERE project = $1)
+  AND NOT EXISTS (SELECT 1 FROM pugd.catalog WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.api_keys WHERE project = $1);

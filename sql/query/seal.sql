@@ -89,10 +89,10 @@ SELECT nextval('pugd.segment_id') FROM generate_series(1, $1);
 
 -- name: segment_put :exec
 -- lane: tx
--- params: project int4, day date[], id int8[], kind text[], n int4[], tmin int8[], tmax int8[], columns int4[], bytes int8[], tier int4, place int8
+-- params: project int4, day date[], id int8[], kind text[], n int4[], tmin int8[], tmax int8[], columns int4[], bytes int8[], names bytea[], tier int4, place int8
 INSERT INTO pugd.segment
-  (project, day, id, kind, n, tmin, tmax, columns, bytes, tier, place)
-SELECT $1, u.*, $10::int2, $11 FROM unnest($2, $3, $4, $5, $6, $7, $8, $9) u;
+  (project, day, id, kind, n, tmin, tmax, columns, bytes, names, tier, place)
+SELECT $1, u.*, $11::int2, $12 FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) u;
 
 -- name: segment_columns_put :exec
 -- lane: tx

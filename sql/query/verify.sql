@@ -37,9 +37,9 @@ SELECT DISTINCT day FROM pugd.segment WHERE project = $1 ORDER BY day;
 -- name: verify_segments :many
 -- lane: slow
 -- params: project int4, day date
--- columns: id int8, kind text, n int4, tmin int8, tmax int8, bytes int8, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- columns: id int8, kind text, n int4, tmin int8, tmax int8, bytes int8, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?, names bytea?
 -- unbounded: streamed
-SELECT s.id, s.kind, s.n, s.tmin, s.tmax, s.bytes, s.columns, c.*
+SELECT s.id, s.kind, s.n, s.tmin, s.tmax, s.bytes, s.columns, c.*, s.names
 FROM pugd.segment s CROSS JOIN LATERAL (
   SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
          array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)

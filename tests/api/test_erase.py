@@ -26,7 +26,7 @@ USAGE = "/usage.v1.UsageService/GetUsage"
 DAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 PENDING, PROCESSING, COMPLETED, FAILED = (
     "COMPLIANCE_REQUEST_STATUS_" + s for s in ("PENDING", "PROCESSING", "COMPLETED", "FAILED"))
-POINTS = ("admitted", "found", "rewritten", "committed", "moved", "aliases", "finishing", "finished")
+POINTS = ("admitted", "found", "rewritten", "committed", "moved", "catalogued", "aliases", "finishing", "finished")
 P = None
 
 
@@ -92,7 +92,8 @@ class Project(test_identify.Project):
                 f"SELECT DISTINCT encode(data, 'hex') FROM pugd.inbox WHERE project = {self.num}")]
             blobs += [(test_model.lz4(bytes.fromhex(b), int(n)) if len(b) < 2 * int(n) else bytes.fromhex(b))
                       .decode("latin-1") for b, n in db.query(
-                          f"SELECT encode(data, 'hex'), raw FROM pugd.segment_column WHERE project = {self.num}")]
+                          f"SELECT encode(data, 'hex'), raw FROM pugd.segment_column WHERE project = {self.num} UNION "
+                          f"SELECT encode(names, 'hex'), 0 FROM pugd.segment WHERE project = {self.num} AND names > ''")]
         return "\n".join(rows + blobs)
 
     def checks(self):

@@ -12,6 +12,7 @@
 #include "worker/store/batch.h"
 #include "worker/store/bytes.h"
 #include "worker/store/merge.h"
+#include "worker/store/names.h"
 #include "worker/store/prune.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -41,6 +42,26 @@ static void read_everything(const struct evseg *s, struct arena *a)
 		return;
 	if (frame_make(&frame, &plan, &batch, &people, a) && feed_init(&feed, 20, a))
 		(void)feed_fold(&feed, &frame, s);
+}
+
+static bool note(struct names_sink *sink, const struct name_seen *seen)
+{
+	(void)sink;
+	return seen->n > 0;
+}
+
+/* What can be packed can be read. */
+static void name_it(const struct evseg *s, struct arena *a)
+{
+	struct names_sink sink = {note};
+	struct arena scratch;
+	struct str packed;
+
+	arena_init(&scratch, MEMORY);
+	if (names_pack(s, a, &scratch, &packed))
+		must(names_read(packed, &sink, a) || a->over);
+	arena_free(&scratch);
+	(void)names_read(s->n_parts ? s->parts[0].stored : STR(""), &sink, a);
 }
 
 static void write_anew(const struct evseg *s, struct arena *a)
@@ -112,6 +133,7 @@ static void columns(const uint8_t *data, size_t size)
 	if (rows <= 4096 && evseg_of_parts(&s, 7, rows, parts, n, crcs)) {
 		read_everything(&s, &a);
 		merge_it(&s, &a);
+		name_it(&s, &a);
 	}
 	arena_free(&a);
 	free(copy);
@@ -136,6 +158,7 @@ static void segment(const uint8_t *data, size_t size, bool seal)
 		read_everything(&s, &a);
 		if (s.n <= 4096)
 			merge_it(&s, &a);
+		name_it(&s, &a);
 	}
 	arena_free(&a);
 	arena_init(&a, MEMORY);

@@ -124,6 +124,10 @@ struct call {
  * the tokens of auth.md 2.7 and is not copied; NULL means the code's own. */
 int call_fail(struct call *c, enum code code, const char *reason, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+struct pb_check;
+/* Reports what a check of the request has found; also for rules that need the database.
+ * Returns -1. */
+int call_violations(struct call *c, const struct pb_check *check);
 /* Fails the call as not_found with a google.rpc.ResourceInfo, whose name is cut to 512 bytes;
  * returns -1. */
 int call_fail_resource(

@@ -3,10 +3,13 @@
 #include "proto/validate.h"
 #include "worker/call/call.h"
 
-static int report(struct call *c, const struct pb_check *check)
+int call_violations(struct call *c, const struct pb_check *check)
 {
 	struct buf text, bad;
 
+	if (check->memory)
+		return call_fail(
+			c, CODE_RESOURCE_EXHAUSTED, NULL, "the call needs too much memory");
 	buf_init(&text, c->arena);
 	buf_init(&bad, c->arena);
 	pb_check_text(check, &text);
@@ -27,8 +30,5 @@ int call_validate(struct call *c)
 	pb_check_init(&check, c->arena);
 	check.private_key = c->who.kind == WHO_PRIVATE_KEY;
 	validate_message(&check, c->method->in, c->in);
-	if (check.memory)
-		return call_fail(
-			c, CODE_RESOURCE_EXHAUSTED, NULL, "the call needs too much memory");
-	return check.n == 0 ? 0 : report(c, &check);
+	return check.n == 0 && !check.memory ? 0 : call_violations(c, &check);
 }

@@ -312,6 +312,8 @@ static int make_events(struct seed *s)
 	if (!demo_generate(&s->sink, s->events, s->end_ms) || !store_batch(s))
 		return fail("seeding", NULL);
 	progress_end(&s->progress);
+	if (q_catalog_doubt(&s->db, &(struct q_catalog_doubt_args){s->project, 0}) < 0)
+		return fail("marking the catalogue", &s->db);
 	FILE *f = fopen(s->file, "ae");
 	if (!f || fprintf(f, "seeded=%llu\n", (unsigned long long)s->events) < 0 || fclose(f) != 0)
 		return fail(s->file, NULL);

@@ -168,7 +168,9 @@ static const char *check_row(
 		return v->scratch.over ? "needs too much memory"
 				       : "the checksum of a column is wrong";
 	wrong = check_parts(s, &v->scratch);
-	return wrong ? wrong : check_sealed(s, &about, &v->scratch);
+	if (!wrong)
+		wrong = check_sealed(s, &about, &v->scratch);
+	return wrong ? wrong : check_names(s, row->names, &v->scratch);
 }
 
 static enum stream_next segment_row(

@@ -22,6 +22,9 @@ int db_blocking_return(struct db *db);
  * there is none. */
 PGconn *db_kept(void);
 void db_keep(PGconn *conn);
+/* The kept one if it is idle, else a new one that is kept; NULL when there is none to be had,
+ * which is logged as trouble of `what`. */
+PGconn *db_kept_idle(const char *url, uint64_t ms, const char *what);
 void db_kept_end(void);
 
 #endif

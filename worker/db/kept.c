@@ -35,3 +35,16 @@ void db_kept_end(void)
 	PQfinish(kept);
 	db_keep(NULL);
 }
+
+PGconn *db_kept_idle(const char *url, uint64_t ms, const char *what)
+{
+	char why[256];
+
+	if (kept && PQtransactionStatus(kept) != PQTRANS_IDLE)
+		db_kept_end();
+	if (!kept)
+		db_keep(db_connect_within(url, ms, why, sizeof(why)));
+	if (!kept)
+		log_debug("%s cannot connect why=\"%s\"", what, why);
+	return kept;
+}

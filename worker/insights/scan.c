@@ -126,6 +126,13 @@ static enum stream_next on_segment(struct reader *r, const struct evseg *seg, st
 	return STREAM_MORE;
 }
 
+static bool on_names(struct reader *r, struct str packed)
+{
+	struct scan *s = ((struct run *)r)->scan;
+
+	return s->names(s, packed, &r->scratch);
+}
+
 static bool on_enough(struct reader *r, int64_t tmax)
 {
 	struct scan *s = ((struct run *)r)->scan;
@@ -362,6 +369,7 @@ static int read_all(struct scan *s, struct run *run)
 	note_memory(s, r);
 	r->segment = on_segment;
 	r->enough = on_enough;
+	r->names = s->names ? on_names : NULL;
 	r->need = p->lean && (p->kind != PLAN_LIST || s->missing) ? &p->need : NULL;
 	r->kinds = p->kinds;
 	r->n_kinds = p->n_kinds;

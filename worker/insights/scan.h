@@ -46,6 +46,8 @@ struct scan {
 	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg);
 	/* Set: newest first; asked before each segment with its latest time. */
 	bool (*enough)(struct scan *s, int64_t tmax);
+	/* Set: reader->names. The plan is of all events of all time. */
+	bool (*names)(struct scan *s, struct str packed, struct arena *a);
 	/* Both set (or the kernel gets sealed segments whole): asked when all was folded for
 	 * which segments, by day and id, are needed whole; they come to fill(). False at an
 	 * arena's cap. */

@@ -1,8 +1,8 @@
 /*
- * See schema.h. A column is unpacked, counted by dictionary code and forgotten before the
- * next one, so that memory depends on the widest column and on the number of names.
+ * See schema.h. Here names are added up; who finds them in a segment is store/names.c.
  */
 #include <stdlib.h>
+#include "shm/base/list.h"
 #include "worker/insights/schema.h"
 
 struct schema_seen {
@@ -14,7 +14,7 @@ struct schema_seen {
 
 /* ---- lists ---- */
 
-static bool list_init(struct schema_list *l, bool promoted, struct arena *a)
+static bool schema_list_init(struct schema_list *l, bool promoted, struct arena *a)
 {
 	const char *key;
 
@@ -30,8 +30,8 @@ static bool list_init(struct schema_list *l, bool promoted, struct arena *a)
 bool schema_init(struct schema *s, struct str event_kind, struct arena *a)
 {
 	*s = (struct schema){.event_kind = event_kind};
-	return list_init(&s->kinds, false, a) && list_init(&s->autos, true, a) &&
-	       list_init(&s->customs, false, a) && list_init(&s->traits, false, a);
+	return schema_list_init(&s->kinds, false, a) && schema_list_init(&s->autos, true, a) &&
+	       schema_list_init(&s->customs, false, a) && schema_list_init(&s->traits, false, a);
 }
 
 static bool grow(struct schema_list *l)
@@ -148,81 +148,29 @@ static enum schema_type type_of(enum value_type type)
 	return (enum schema_type)types[type];
 }
 
-struct sum {
-	uint64_t n;
-	int64_t last_ms;
+/* What is told of a segment, or was packed of it (store/names.h): one meaning for both. */
+struct noting {
+	struct names_sink sink;
+	struct schema *s;
 };
 
-static void add(struct sum *sum, uint64_t n, int64_t last_ms)
+static bool note_name(struct names_sink *sink, const struct name_seen *seen)
 {
-	if (n && (sum->n == 0 || last_ms > sum->last_ms))
-		sum->last_ms = last_ms;
-	sum->n += n;
-}
+	struct schema *s = list_item(sink, struct noting, sink)->s;
 
-static bool fold_kinds(struct schema *s, const struct frame *f)
-{
-	const struct batch *b = f->batch;
-	struct sum *sums = arena_array(f->a, b->kind.n_entries + 1, sizeof(*sums));
-
-	if (!sums)
-		return false;
-	for (uint32_t i = 0; i < b->n; i++)
-		if (f->base[i])
-			add(&sums[b->kind.codes[i]], 1, b->times[i]);
-	for (uint32_t k = 1; k <= b->kind.n_entries; k++)
-		if (sums[k].n && !schema_note(&s->kinds, b->kind.entries[k - 1].s, SCHEMA_STRING,
-					 sums[k].n, sums[k].last_ms, 0))
-			return false;
-	return true;
-}
-
-/* Notes what a column holds, by type. */
-static bool note_column(struct schema_list *l, struct str key, enum key_class class,
-	const struct column *c, const struct sum *sums)
-{
-	struct sum types[SCHEMA_TYPES] = {{0}};
-	char scratch[VALUE_TEXT_MAX];
-
-	for (uint32_t k = 1; k <= c->n_entries; k++) {
-		const struct value *v = &c->entries[k - 1];
-
-		/* an empty text in a promoted slot is a missing one (1.1) */
-		if (class != KEY_PLAIN && value_text(v, class, scratch).n == 0)
-			continue;
-		add(&types[class == KEY_PLAIN ? type_of(v->type) : SCHEMA_STRING], sums[k].n,
-			sums[k].last_ms);
-	}
-	for (unsigned t = SCHEMA_STRING; t < SCHEMA_TYPES; t++)
-		if (types[t].n &&
-			!schema_note(l, key, (enum schema_type)t, types[t].n, types[t].last_ms, 0))
-			return false;
-	return true;
-}
-
-static bool fold_column(struct schema *s, const struct frame *f, const struct evseg *seg,
-	const struct evseg_part *part, const uint8_t *in)
-{
-	struct schema_list *l = part->scope == SCOPE_AUTO ? &s->autos : &s->customs;
-	enum key_class class = part->scope == SCOPE_AUTO ? value_key_class(part->key) : KEY_PLAIN;
-	struct column c;
-	struct sum *sums;
-
-	/* the three promoted keys that are no text are never listed (2.5) */
-	if (class != KEY_PLAIN && class != KEY_STRING)
+	if (seen->list == NAME_KIND)
+		return schema_note(&s->kinds, seen->name, SCHEMA_STRING, seen->n, seen->last_ms, 0);
+	if (s->event_kind.n && !str_eq(seen->kind, s->event_kind))
 		return true;
-	if (!evseg_column(seg, part, f->a, &c))
-		return false;
-	sums = arena_array(f->a, c.n_entries + 1, sizeof(*sums));
-	if (!sums)
-		return false;
-	for (uint32_t i = 0; i < c.n_present; i++) {
-		uint32_t row = c.sparse ? c.rows[i] : i;
+	return schema_note(seen->list == NAME_AUTO ? &s->autos : &s->customs, seen->name,
+		type_of(seen->type), seen->n, seen->last_ms, 0);
+}
 
-		if (in[row] && c.codes[i])
-			add(&sums[c.codes[i]], 1, f->batch->times[row]);
-	}
-	return note_column(l, part->key, class, &c, sums);
+bool schema_names(struct schema *s, struct str packed, struct arena *a)
+{
+	struct noting noting = {{note_name}, s};
+
+	return names_read(packed, &noting.sink, a);
 }
 
 /* The events whose keys are asked for; *any says whether there is one. NULL at the cap. */
@@ -247,18 +195,14 @@ static const uint8_t *in_scope(const struct schema *s, const struct frame *f, bo
 
 bool schema_fold(struct schema *s, const struct frame *f, const struct evseg *seg)
 {
-	bool any, ok = fold_kinds(s, f);
-	const uint8_t *in = ok ? in_scope(s, f, &any) : NULL;
+	const struct batch_column *kind = &f->batch->kind;
+	struct names_of of = {
+		seg, f->base, f->batch->times, kind->codes, kind->entries, kind->n_entries};
+	struct noting noting = {{note_name}, s};
+	bool any;
 
-	if (!in)
+	if (!names_kinds(&of, &noting.sink, f->a))
 		return false;
-	for (uint32_t i = 0; i < seg->n_parts && any && ok; i++) {
-		struct arena_mark mark = arena_mark(f->a);
-
-		if (seg->parts[i].kind != PART_PROP)
-			continue;
-		ok = fold_column(s, f, seg, &seg->parts[i], in);
-		arena_release(f->a, &mark);
-	}
-	return ok;
+	of.in = in_scope(s, f, &any);
+	return of.in && (!any || names_keys(&of, &noting.sink, f->a));
 }

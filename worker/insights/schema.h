@@ -1,13 +1,14 @@
 /*
  * Which kinds of events, property keys and traits a project has seen, how often, when
- * last and of which type (insights-dashboards.md 2.5). Reads all columns of a segment,
- * one after the other.
+ * last and of which type (insights-dashboards.md 2.5): from the names that are kept of a
+ * sealed segment, or from all its columns, one after the other.
  */
 #ifndef INSIGHTS_SCHEMA_H
 #define INSIGHTS_SCHEMA_H
 
 #include "worker/insights/frame.h"
 #include "worker/store/intern.h"
+#include "worker/store/names.h"
 
 /* Numbers of common.v1.PropertyValueType. */
 enum schema_type {
@@ -48,6 +49,8 @@ struct schema_entry {
 bool schema_init(struct schema *s, struct str event_kind, struct arena *a);
 /* False at the arena's cap, or when the segment is malformed. */
 bool schema_fold(struct schema *s, const struct frame *f, const struct evseg *seg);
+/* The same of what was packed of a sealed segment; `a` holds it meanwhile. False as above. */
+bool schema_names(struct schema *s, struct str packed, struct arena *a);
 /* schema_traits.c: adds the traits of a live profile (JSON); `a` holds them meanwhile.
  * False at either arena's cap. */
 bool schema_profile(struct schema *s, struct str traits, int64_t at_ms, struct arena *a);

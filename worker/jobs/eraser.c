@@ -7,6 +7,7 @@
 #include "shm/base/log.h"
 #include "worker/db/blocking.h"
 #include "worker/db/codec.h"
+#include "worker/jobs/cataloger.h"
 #include "worker/mail/point.h"
 #include "worker/store/prune.h"
 
@@ -262,9 +263,24 @@ static enum step inbox_step(struct pass *p)
 	return step;
 }
 
+/* Names that only these persons had used. When this is interrupted, it is done again. */
+static enum step catalog_step(struct pass *p)
+{
+	struct cataloger c = {.conn = p->db.impl, .project = p->e->project};
+
+	cataloger_fill(&c);
+	mail_point(p->e->opt, "erase-catalogued");
+	if (c.end == CATALOGER_DONE)
+		return STEP_LAST;
+	if (c.end != CATALOGER_DB)
+		return erase_broken(p, c.end == CATALOGER_MEMORY);
+	p->db.err = c.err;
+	return STEP_TROUBLE;
+}
+
 /* One function a storage level, in the order in which events move: what is sealed while a
  * pass is under way is met again at the next level. */
-static enum step (*const levels[])(struct pass *p) = {inbox_step, segments_step};
+static enum step (*const levels[])(struct pass *p) = {inbox_step, segments_step, catalog_step};
 enum { LEVELS = sizeof(levels) / sizeof(levels[0]) };
 
 static enum step next_step(struct pass *p)

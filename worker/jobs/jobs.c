@@ -33,6 +33,7 @@ static const struct {
 	/* It decides itself when it has rested enough; its statements are a thread's. */
 	{"seal", 1000, 60000, 60000, job_seal},
 	{"tail", 5000, 60000, 60000, job_tail},
+	{"catalog", 1000, 60000, 60000, job_catalog},
 };
 enum { JOBS = sizeof(table) / sizeof(table[0]) };
 

@@ -30,6 +30,7 @@ int job_retention(struct job_run *r);  /* retention.c */
 int job_erase(struct job_run *r);      /* erase.c */
 int job_seal(struct job_run *r);       /* seal.c */
 int job_tail(struct job_run *r);       /* tail.c */
+int job_catalog(struct job_run *r);    /* catalog.c */
 
 /* The senders of mail, which job_mail() wakes; NULL without memory. */
 struct mailer *mailer_new(struct worker *w);

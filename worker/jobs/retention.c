@@ -29,6 +29,9 @@ int job_retention(struct job_run *r)
 		e.rows = e.claims = 0;
 		if (offload_run(r->w->offload, OFFLOAD_SCAN, 0, expirer_run, &e) != 0)
 			return 0; /* no thread is free: a later run finds it again */
+		if (e.rows > 0 &&
+			q_catalog_doubt(&r->db, &(struct q_catalog_doubt_args){e.project, 0}) < 0)
+			return -1;
 		if (e.rows)
 			log_info("erased what is too old project=%d rows=%lld ids=%lld", e.project,
 				(long long)e.rows, (long long)e.claims);

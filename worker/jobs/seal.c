@@ -31,19 +31,14 @@ struct run {
 static bool connected(struct run *r)
 {
 	const struct options *o = r->opt;
-	char why[256];
+	PGconn *conn = db_kept_idle(
+		o->ingest_url[0] ? o->ingest_url : o->database_url, CONNECT_MS, "sealing");
 
-	if (db_kept() && PQtransactionStatus(db_kept()) != PQTRANS_IDLE)
-		db_kept_end();
-	if (!db_kept())
-		db_keep(db_connect_within(o->ingest_url[0] ? o->ingest_url : o->database_url,
-			CONNECT_MS, why, sizeof(why)));
-	if (!db_kept()) {
-		log_debug("sealing cannot connect why=\"%s\"", why);
+	if (!conn) {
 		r->sealer.db.err = (struct db_error){.kind = DB_DOWN};
 		return false;
 	}
-	sealer_connection(&r->sealer, db_kept());
+	sealer_connection(&r->sealer, conn);
 	return true;
 }
 

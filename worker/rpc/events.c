@@ -5,6 +5,7 @@
 #include "shm/base/clock.h"
 #include "shm/segment.h"
 #include "worker/call/limit.h"
+#include "worker/ingest/catalog.h"
 #include "worker/ingest/cookieless.h"
 #include "worker/ingest/ingest.h"
 #include "worker/ingest/parse.h"
@@ -53,6 +54,8 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 	int64_t now_ms = clock_real_ms();
 	uint32_t dropped[DROPS] = {0};
 	struct enrich x;
+	struct catalog_new names;
+	bool stored;
 
 	if (!events)
 		return -1;
@@ -62,10 +65,13 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 			return -1;
 	if (in->n_events && limit_events(c, in->n_events) < 0)
 		return -1;
-	if (cookieless_resolve(c, events, &batch.n, dropped) < 0)
+	if (catalog_admit(c, in, events, batch.n, &names) < 0)
 		return -1;
 	http_reserved(c->rq);
-	if (batch.n && ingest_submit(c, &batch) < 0)
+	stored = cookieless_resolve(c, events, &batch.n, dropped) == 0 &&
+		 (batch.n == 0 || ingest_submit(c, &batch) == 0);
+	catalog_settle(c, &names, !stored, batch.created, (uint32_t)in->n_events);
+	if (!stored)
 		return -1;
 	out->has_accepted = out->has_dropped = out->has_events_created = true;
 	dropped[DROP_EXPIRED] = batch.expired;

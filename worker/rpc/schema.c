@@ -1,7 +1,7 @@
 /*
  * What filter pickers show: kinds, keys and values (insights-dashboards.md 2.5). The same
- * for InsightsService and ActivityService. Read from the events themselves, so that what
- * was just accepted is there (D38).
+ * for InsightsService and ActivityService. Read from the events themselves, of sealed ones
+ * from the names that each segment keeps, so that what was just accepted is there (D38).
  */
 #include "proto/wkt.h"
 #include "rpc.h"
@@ -25,6 +25,11 @@ static const int64_t VALUES_WINDOW_MS = INT64_C(30) * 86400 * 1000;
 static bool fold_schema(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	return schema_fold(s->kernel, f, seg);
+}
+
+static bool fold_names(struct scan *s, struct str packed, struct arena *a)
+{
+	return schema_names(s->kernel, packed, a);
 }
 
 static bool add_profile(struct scan *s, struct str traits, int64_t update_ms, struct arena *a)
@@ -121,6 +126,7 @@ static int filter_schema(struct call *c, struct scan *s,
 		return scan_no_memory(c);
 	s->plan = &plan;
 	s->fold = fold_schema;
+	s->names = fold_names;
 	s->profile = add_profile;
 	s->kernel = &kernel;
 	if (scan_run(s, c) < 0 || put_kinds(c, s, &kernel, out) < 0 ||

@@ -1,6 +1,8 @@
 /* See check.h. */
 #include "worker/store/check.h"
 
+#include "worker/store/names.h"
+
 enum { DAY_MS = 86400000 };
 
 static const char *unreadable(const struct arena *a, const char *what)
@@ -105,6 +107,23 @@ static const char *check_order(const struct evseg *s, const struct check_row *ro
 			return "its events are not in order";
 	return times[0] >= from && times[s->n - 1] < from + DAY_MS ? NULL
 								   : "an event is of another day";
+}
+
+const char *check_names(const struct evseg *s, struct str names, struct arena *a)
+{
+	const char *wrong = NULL;
+	struct arena packed;
+	struct str found;
+
+	if (!names.p)
+		return NULL;
+	arena_init(&packed, EVSEG_BLOB_MAX);
+	if (!names_pack(s, &packed, a, &found))
+		wrong = unreadable(packed.over ? &packed : a, "its names cannot be read");
+	else if (!str_eq(found, names))
+		wrong = "its names are not those of its events";
+	arena_free(&packed);
+	return wrong;
 }
 
 const char *check_sealed(const struct evseg *s, const struct check_row *row, struct arena *a)

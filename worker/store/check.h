@@ -18,6 +18,8 @@ struct check_row {
 const char *check_parts(const struct evseg *s, struct arena *a);
 /* Times of an inbox row; masked events are within them, too. */
 const char *check_window(const struct evseg *s, int64_t tmin, int64_t tmax, struct arena *a);
+/* What is kept of its names is what it has; names.p == NULL: nothing is kept. */
+const char *check_names(const struct evseg *s, struct str names, struct arena *a);
 /* Level 1: order, day, bounds, kind, bytes. */
 const char *check_sealed(const struct evseg *s, const struct check_row *row, struct arena *a);
 

@@ -210,9 +210,11 @@ static bool put_props(struct encoder *e, const struct event *ev)
 	for (uint32_t i = 0; i < ev->n_props; i++) {
 		const struct prop *p = &ev->props[i];
 		int32_t col = e->cols[before].follower;
-		bool full = false;
+		bool full = ev->excess && ev->excess[i];
 
-		if (col == NO_COLUMN || !key_is(e, col, p))
+		if (full)
+			col = NO_COLUMN;
+		else if (col == NO_COLUMN || !key_is(e, col, p))
 			col = col_of(e, p, &full);
 		if (full) {
 			put_overflow(e, p);

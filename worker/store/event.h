@@ -22,6 +22,9 @@ struct event {
 	struct str kind, distinct_id;
 	const struct prop *props; /* a key given twice: the last one counts */
 	uint32_t n_props;
+	/* Per property, 1: it has no column, so that feeds show it and filters do not see it (D82);
+	 * NULL: all have one, as long as the segment has room. */
+	const uint8_t *excess;
 };
 
 #endif

@@ -28,6 +28,7 @@ struct source {
 	struct prop pending_prop;
 	struct prop *found; /* of the row being read */
 	uint32_t n_found, cap_found;
+	uint8_t *spilled; /* of these, 1: it had no column, and gets none; NULL: none */
 };
 
 static bool open_walk(struct source *src, const struct evseg_part *part, struct walk *w)
@@ -140,7 +141,10 @@ static bool take_overflow(struct source *src, uint32_t row)
 
 static bool take_props(struct source *src, uint32_t row)
 {
+	uint32_t n;
+
 	src->n_found = 0;
+	src->spilled = NULL;
 	for (uint32_t i = 0; i < src->n_props; i++) {
 		struct walk *w = &src->props[i];
 		const struct value *v = value_at(w, row);
@@ -148,7 +152,15 @@ static bool take_props(struct source *src, uint32_t row)
 		if (v && !add(src, &(struct prop){w->part->key, w->part->scope, *v}))
 			return false;
 	}
-	return take_overflow(src, row);
+	n = src->n_found;
+	if (!take_overflow(src, row))
+		return false;
+	if (src->n_found == n)
+		return true;
+	src->spilled = arena_zalloc(src->a, src->n_found);
+	if (src->spilled)
+		memset(src->spilled + n, 1, src->n_found - n);
+	return src->spilled != NULL;
 }
 
 static bool copy_event(struct source *src, uint32_t row, struct encoder *e)
@@ -170,6 +182,7 @@ static bool copy_event(struct source *src, uint32_t row, struct encoder *e)
 	ev->cookieless = value_at(&src->cookieless, row) != NULL;
 	ev->props = src->found;
 	ev->n_props = src->n_found;
+	ev->excess = src->spilled;
 	return encoder_add(e, ev);
 }
 

@@ -6,8 +6,9 @@
 
 #include "q.h"
 #include "worker/db/sqlstate.h"
+#include "worker/store/names.h"
 
-enum { ROWS_MAX = 2000, BYTES_MAX = 4 << 20, SEGMENTS_MAX = 2000 };
+enum { ROWS_MAX = 2000, BYTES_MAX = 4 << 20, SEGMENTS_MAX = 2000, NAMES_MEMORY = 128 << 20 };
 
 /* Columns that wait to be written. */
 struct columns {
@@ -81,14 +82,31 @@ static int take_ids(struct db *db, int64_t *ids, uint32_t n)
 	return 0;
 }
 
+/* Of each segment in the arena; where there is not memory enough, NULL: the keeper finds it. */
+static void pack_names(
+	const struct merge_segment *v, uint32_t n, struct str *names, struct arena *a)
+{
+	struct arena scratch;
+
+	arena_init(&scratch, NAMES_MEMORY);
+	for (uint32_t i = 0; i < n; i++) {
+		struct evseg seg = {.n = v[i].n, .parts = v[i].parts, .n_parts = v[i].n_parts};
+
+		if (!names_pack(&seg, a, &scratch, &names[i]))
+			names[i] = (struct str){NULL, 0};
+		arena_reset(&scratch);
+	}
+	arena_free(&scratch);
+}
+
 static int put_rows(struct db *db, const struct put_where *where, const int64_t *ids,
 	const struct merge_segment *v, uint32_t n)
 {
-	static const size_t sizes[] = {4, 4, 4, 8, 8, 8, sizeof(struct str)};
+	static const size_t sizes[] = {4, 4, 4, 8, 8, 8, sizeof(struct str), sizeof(struct str)};
 	void *room[sizeof(sizes) / sizeof(sizes[0])];
 	int32_t *day, *count, *columns;
 	int64_t *tmin, *tmax, *bytes;
-	struct str *kind;
+	struct str *kind, *names;
 	int got;
 
 	arena_reset(where->scratch);
@@ -97,7 +115,8 @@ static int put_rows(struct db *db, const struct put_where *where, const int64_t 
 			return db_fail(&db->err, DB_MEMORY);
 	day = room[0], count = room[1], columns = room[2];
 	tmin = room[3], tmax = room[4], bytes = room[5];
-	kind = room[6];
+	kind = room[6], names = room[7];
+	pack_names(v, n, names, where->scratch);
 	for (uint32_t i = 0; i < n; i++) {
 		day[i] = v[i].day;
 		count[i] = (int32_t)v[i].n;
@@ -116,6 +135,7 @@ static int put_rows(struct db *db, const struct put_where *where, const int64_t 
 					.tmax = {tmax, (int)n},
 					.columns = {columns, (int)n},
 					.bytes = {bytes, (int)n},
+					.names = {names, (int)n},
 					.tier = where->tier,
 					.place = where->place});
 	if (got == (int)n)

@@ -182,6 +182,8 @@ static int read_tombs(struct reader *r)
 	struct q_scan_tombstones_row *rows;
 
 	tombs_init(&r->tombs, r->stream.db.arena);
+	if (r->everybody)
+		return 0;
 	r->stream.row = tomb_row;
 	return done(r, q_scan_tombstones(
 			       &r->stream.db, &(struct q_scan_tombstones_args){r->project}, &rows));
@@ -344,6 +346,29 @@ static enum stream_next named_row(struct db_stream *st, const struct query *q, c
 		true, NULL);
 }
 
+static enum stream_next names_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_names_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return fail(r, READER_MEMORY);
+	if (r->names(r, row.names))
+		return STREAM_MORE;
+	return r->stream.db.arena->over ? fail(r, READER_MEMORY) : broken(r, "names");
+}
+
+/* Of segments that show all their events. */
+static int scan_names(struct reader *r)
+{
+	struct q_scan_names_args args = {r->project, r->tombs.highest};
+	struct q_scan_names_row *names;
+
+	r->stream.row = names_row;
+	return q_scan_names(&r->stream.db, &args, &names);
+}
+
 enum { DAY_MS = 86400000, DAY_FIRST = -700000, DAY_LAST = 2900000 };
 
 int32_t reader_day(int64_t ms)
@@ -402,12 +427,14 @@ static int scan_sealed(struct reader *r, int64_t from_ms, int64_t to_ms)
 		.from_day = reader_day(from_ms),
 		.to_day = reader_day(to_ms),
 		.kinds = {r->kinds, (int)r->n_kinds}};
-	struct q_scan_segments_whole_args whole = {
-		r->project, from_ms, to_ms, some.from_day, some.to_day, some.kinds};
+	struct q_scan_segments_whole_args whole = {r->project, from_ms, to_ms, some.from_day,
+		some.to_day, some.kinds, r->names ? &r->tombs.highest : NULL};
 	struct q_scan_segments_whole_row *all_rows;
 	struct q_scan_segments_row *rows;
 	struct wanted w;
 
+	if (r->names && scan_names(r) < 0)
+		return -1;
 	if (!r->need) {
 		r->stream.row = all_columns;
 		return q_scan_segments_whole(&r->stream.db, &whole, &all_rows);

@@ -24,7 +24,8 @@ struct reader {
 	struct db_stream stream;
 	int32_t project;
 	struct people *people;
-	bool dates; /* reader_people() notes when profiles were made */
+	bool everybody; /* who is being erased is there, too */
+	bool dates;     /* reader_people() notes when profiles were made */
 	/* Per segment: MORE, ENOUGH, or FAIL after setting reader->error. `a` is
 	 * emptied after each. */
 	enum stream_next (*segment)(struct reader *r, const struct evseg *s, struct arena *a);
@@ -33,6 +34,11 @@ struct reader {
 	const struct batch_need *need;
 	const struct str *kinds;
 	uint32_t n_kinds;
+	/* Level 1 of reader_scan() only: told what is known of a segment (names.h) instead of its
+	 * columns being read; segments of which nothing is known, or of which some events are
+	 * hidden, come as usual. The window is all time; `need` and `kinds` are NULL. False: as
+	 * it is malformed, or at an arena's cap. */
+	bool (*names)(struct reader *r, struct str packed);
 	/* Newest first only: asked with the latest time of the next segments; true ends. */
 	bool (*enough)(struct reader *r, int64_t tmax);
 	/* Of live profiles, one by one; false at the arena's cap, which ends the reading. What
