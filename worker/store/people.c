@@ -33,11 +33,9 @@ static bool grow(struct people *p)
 	return true;
 }
 
-/* Number of an id; new ids are their own person. */
-static uint32_t id_number(struct people *p, struct str id)
+/* A number that was just given out: a new id is its own person. */
+static uint32_t known(struct people *p, uint32_t no)
 {
-	uint32_t no = intern_add(&p->ids, id);
-
 	if (no == INTERN_FULL || no < p->n)
 		return no;
 	if (no >= p->cap && !grow(p))
@@ -47,6 +45,11 @@ static uint32_t id_number(struct people *p, struct str id)
 	p->external[no] = 0;
 	p->n = no + 1;
 	return no;
+}
+
+static uint32_t id_number(struct people *p, struct str id)
+{
+	return known(p, intern_add(&p->ids, id));
 }
 
 static bool claim(struct people *p, struct str id, uint32_t person, enum people_rank rank)
@@ -146,6 +149,20 @@ uint32_t people_find(struct people *p, struct str id)
 	uint32_t no = id_number(p, id);
 
 	return no == INTERN_FULL ? PERSON_FULL : p->person[no];
+}
+
+bool people_find_all(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons)
+{
+	if (!intern_add_all(&p->ids, ids, n, persons))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t no = known(p, persons[i]);
+
+		if (no == INTERN_FULL)
+			return false;
+		persons[i] = p->person[no];
+	}
+	return true;
 }
 
 struct str people_key(const struct people *p, uint32_t person)

@@ -38,6 +38,8 @@ bool people_date(struct people *p, struct str profile, int64_t us);
 bool people_trait(struct people *p, struct str person, uint32_t path, const struct value *v);
 /* The person of an id, or PERSON_FULL at the arena's cap. */
 uint32_t people_find(struct people *p, struct str id);
+/* The same for up to INTERN_BATCH ids at once. False at the arena's cap. */
+bool people_find_all(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons);
 /* The profile id, or the distinct_id of somebody anonymous. */
 struct str people_key(const struct people *p, uint32_t person);
 /* The external_id of a profile; empty when it has none, or the person is anonymous. */
