@@ -122,7 +122,7 @@ bool buckets_make(struct buckets *b, const struct tz *z, enum bucket_unit unit, 
 	return true;
 }
 
-uint32_t buckets_find(const struct buckets *b, int64_t ms)
+static uint32_t stretch_of(const struct buckets *b, int64_t ms)
 {
 	uint32_t lo = 0, hi = b->n_stretches;
 
@@ -134,5 +134,18 @@ uint32_t buckets_find(const struct buckets *b, int64_t ms)
 		else
 			hi = mid;
 	}
-	return b->bucket[lo];
+	return lo;
+}
+
+uint32_t buckets_find(const struct buckets *b, int64_t ms)
+{
+	return b->bucket[stretch_of(b, ms)];
+}
+
+void buckets_move(const struct buckets *b, struct buckets_near *near, int64_t ms)
+{
+	uint32_t at = stretch_of(b, ms);
+
+	*near = (struct buckets_near){
+		b->from[at], at + 1 < b->n_stretches ? b->from[at + 1] : INT64_MAX, b->bucket[at]};
 }

@@ -28,4 +28,19 @@ bool buckets_make(struct buckets *b, const struct tz *z, enum bucket_unit unit, 
 /* The bucket of a time inside the window. */
 uint32_t buckets_find(const struct buckets *b, int64_t ms);
 
+/* The stretch that the last time lay in: events come in order. All zero: none. */
+struct buckets_near {
+	int64_t from, to;
+	uint32_t bucket;
+};
+
+void buckets_move(const struct buckets *b, struct buckets_near *near, int64_t ms);
+static inline uint32_t buckets_find_near(
+	const struct buckets *b, struct buckets_near *near, int64_t ms)
+{
+	if (ms < near->from || ms >= near->to)
+		buckets_move(b, near, ms);
+	return near->bucket;
+}
+
 #endif

@@ -9,22 +9,54 @@ static bool is_cookieless(struct str id)
 	return str_starts(id, STR("cookieless-"));
 }
 
-static bool resolve_people(struct frame *f)
+static bool find_cookieless(struct frame *f)
 {
 	const struct batch_column *c = &f->batch->distinct;
-	uint32_t *persons = arena_array(f->a, c->n_entries + 1, sizeof(*persons));
 	uint8_t *cookieless = arena_zalloc(f->a, c->n_entries + 1);
 
-	if (!persons || !cookieless)
-		return false;
-	for (uint32_t i = 0; i < c->n_entries; i++) {
+	for (uint32_t i = 0; cookieless && i < c->n_entries; i++)
 		cookieless[i + 1] = is_cookieless(c->entries[i].s);
-		persons[i + 1] = f->plan->people ? people_find(f->people, c->entries[i].s) : 0;
-		if (persons[i + 1] == PERSON_FULL)
-			return false;
-	}
-	f->persons = persons;
 	f->cookieless = cookieless;
+	return cookieless != NULL;
+}
+
+/* Marks the ids of events that match. */
+static uint8_t *find_wanted(const struct frame *f)
+{
+	const struct batch *b = f->batch;
+	uint8_t *wanted = arena_zalloc(f->a, b->distinct.n_entries + 1);
+
+	for (uint32_t e = 0; wanted && e < f->plan->n_events; e++)
+		for (uint32_t i = 0; i < b->n; i++)
+			wanted[b->distinct.codes[i]] |= f->match[e][i];
+	return wanted;
+}
+
+/* The persons of the wanted ids, or of all: some at a time, because most of what it costs is
+ * waiting for memory. */
+static bool resolve_people(struct frame *f, const uint8_t *wanted)
+{
+	const struct batch_column *c = &f->batch->distinct;
+	uint32_t *persons = arena_zalloc(f->a, (c->n_entries + 1) * sizeof(*persons));
+	struct str ids[INTERN_BATCH];
+	uint32_t codes[INTERN_BATCH], found[INTERN_BATCH], n = 0;
+
+	f->persons = persons;
+	if (!persons || !f->plan->people)
+		return persons != NULL;
+	for (uint32_t code = 1; code <= c->n_entries; code++) {
+		if (!wanted || wanted[code]) {
+			ids[n] = c->entries[code - 1].s;
+			codes[n++] = code;
+		}
+		if (n < INTERN_BATCH && code < c->n_entries)
+			continue;
+		if (!people_find_all(f->people, ids, n, found))
+			return false;
+		for (uint32_t k = 0; k < n; k++)
+			persons[codes[k]] = found[k];
+		n = 0;
+	}
 	return true;
 }
 
@@ -171,13 +203,22 @@ bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
 {
 	const uint8_t **match = arena_array(a, plan->n_events + 1, sizeof(*match));
 
+	/* what profile filters ask needs to know everybody beforehand */
+	bool first = plan->need.distinct && (plan->n_events == 0 || plan->n_paths > 0);
+
 	*f = (struct frame){.plan = plan, .batch = b, .people = people, .a = a, .match = match};
-	if (!match || (plan->need.distinct && !resolve_people(f)) || !make_base(f))
+	if (!match || (plan->need.distinct && !find_cookieless(f)) ||
+		(first && !resolve_people(f, NULL)) || !make_base(f))
 		return false;
 	for (uint32_t e = 0; e < plan->n_events; e++) {
 		match[e] = match_event(f, &plan->events[e]);
 		if (!match[e])
 			return false;
+	}
+	if (plan->need.distinct && !first) {
+		const uint8_t *wanted = find_wanted(f);
+
+		return wanted && resolve_people(f, wanted);
 	}
 	return true;
 }

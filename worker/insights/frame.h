@@ -12,8 +12,10 @@ struct frame {
 	const struct plan *plan;
 	const struct batch *batch;
 	struct people *people;
-	struct arena *a;             /* of this batch */
-	const uint32_t *persons;     /* by code of batch->distinct, [0] unused; or NULL */
+	struct arena *a; /* of this batch */
+	/* by code of batch->distinct, [0] unused; or NULL. Where the plan has events: of the ids
+	 * whose events match one of them, and of no others. */
+	const uint32_t *persons;
 	const uint8_t *cookieless;   /* by code of batch->distinct; or NULL */
 	const uint8_t *base;         /* per event: window, groups, mask */
 	const uint8_t *const *match; /* per plan event, per event; base included, consent not */

@@ -14,10 +14,20 @@ struct pass {
 	const uint32_t *kind_no;                      /* by code of the kind column */
 	const uint32_t *text_no[PLAN_BREAKDOWNS_MAX]; /* by code of each breakdown */
 	struct numbers numbers;
+	/* Lines that are known already, + 1, by kind and first breakdown, where there is no second
+	 * one; NULL: too many. */
+	uint32_t *lines;
+	uint32_t width;
+	const uint32_t *codes; /* of the first breakdown; NULL: none */
 	/* the line of the event before: runs are common */
 	uint32_t key[2 + PLAN_BREAKDOWNS_MAX];
 	uint32_t line;
+	/* by code of distinct_id: the cell, + 1, that has counted its person last */
+	uint32_t *counted;
+	struct buckets_near near;
 };
+
+enum { LINES_MAX = 1 << 16 };
 
 struct trends *trends_new(const struct plan *plan)
 {
@@ -106,8 +116,8 @@ static uint32_t cell_add(struct trends *t, uint32_t line, uint32_t bucket)
 	return no;
 }
 
-/* The line of one event. */
-static uint32_t line_of(struct pass *p, uint32_t row)
+/* The line of one event, by its key. */
+static uint32_t line_find(struct pass *p, uint32_t row)
 {
 	const struct plan *plan = p->t->plan;
 	uint32_t key[2 + PLAN_BREAKDOWNS_MAX] = {p->event}, tuple;
@@ -125,9 +135,37 @@ static uint32_t line_of(struct pass *p, uint32_t row)
 	return p->line;
 }
 
+static uint32_t line_of(struct pass *p, uint32_t row)
+{
+	uint32_t *known, line;
+
+	if (!p->lines)
+		return line_find(p, row);
+	known = &p->lines[p->f->batch->kind.codes[row] * p->width + (p->codes ? p->codes[row] : 0)];
+	if (*known)
+		return *known - 1;
+	line = line_find(p, row);
+	*known = line == INTERN_FULL ? 0 : line + 1;
+	return line;
+}
+
+/* Counts the person of an event in a cell, once. */
+static bool add_person(struct pass *p, struct tally *tally, uint32_t cell, uint32_t row)
+{
+	uint32_t code = p->f->batch->distinct.codes[row];
+	int fresh;
+
+	/* who was here a moment ago mostly is again, and the table of pairs is large */
+	if (p->counted[code] == cell + 1)
+		return true;
+	p->counted[code] = cell + 1;
+	fresh = pairs_add(&p->t->users, cell, p->f->persons[code]);
+	tally->users += fresh > 0;
+	return fresh >= 0;
+}
+
 static bool add_event(struct pass *p, uint32_t row, uint32_t bucket)
 {
-	const struct batch *b = p->f->batch;
 	uint32_t line = line_of(p, row), cell;
 	struct tally *tally;
 
@@ -138,14 +176,38 @@ static bool add_event(struct pass *p, uint32_t row, uint32_t bucket)
 		return false;
 	tally = &p->t->cells[cell].t;
 	tally->count++;
-	if (tally_needs_users(p->ev->agg)) {
-		int fresh = pairs_add(&p->t->users, cell, p->f->persons[b->distinct.codes[row]]);
-
-		tally->users += fresh > 0;
-		return fresh >= 0;
-	}
+	if (p->counted)
+		return add_person(p, tally, cell, row);
 	if (p->ev->number != PLAN_NONE && p->numbers.has[p->numbers.codes[row]])
 		tally_number(tally, p->numbers.v[p->numbers.codes[row]]);
+	return true;
+}
+
+/* What is remembered for the event's rows of this frame. */
+static bool begin_event(struct pass *p)
+{
+	const struct plan *plan = p->t->plan;
+	const struct batch *b = p->f->batch;
+	const struct batch_column *by = plan->n_breakdowns ? &b->props[plan->breakdowns[0]] : NULL;
+	uint64_t lines;
+
+	p->line = INTERN_FULL;
+	p->width = by ? by->n_entries + 1 : 1;
+	p->codes = by ? by->codes : NULL;
+	lines = (uint64_t)(b->kind.n_entries + 1) * p->width;
+	p->lines = NULL;
+	if (plan->n_breakdowns < 2 && lines <= LINES_MAX) {
+		p->lines = arena_zalloc(p->f->a, lines * sizeof(*p->lines));
+		if (!p->lines)
+			return false;
+	}
+	p->counted = NULL;
+	if (tally_needs_users(p->ev->agg)) {
+		p->counted = arena_zalloc(
+			p->f->a, ((size_t)b->distinct.n_entries + 1) * sizeof(*p->counted));
+		if (!p->counted)
+			return false;
+	}
 	return true;
 }
 
@@ -155,16 +217,17 @@ static bool fold_event(struct pass *p)
 	const struct batch *b = p->f->batch;
 	const uint8_t *match = p->f->match[p->event];
 
+	if (!begin_event(p))
+		return false;
 	if (p->ev->number != PLAN_NONE && !numbers_make(&p->numbers, &b->props[p->ev->number],
 						  plan->need.props[p->ev->number].class, p->f->a))
 		return false;
-	p->line = INTERN_FULL;
 	for (uint32_t i = 0; i < b->n; i++) {
 		uint32_t bucket;
 
 		if (!match[i])
 			continue;
-		bucket = buckets_find(&plan->buckets, b->times[i]);
+		bucket = buckets_find_near(&plan->buckets, &p->near, b->times[i]);
 		p->t->exists[bucket] = 1;
 		if (p->ev->consented && !frame_consented(p->f, i))
 			continue;
