@@ -75,6 +75,10 @@ def follow(children, meter):
             raise RuntimeError(f"{c.args[:3]} failed")
 
 
+class Refused(Exception):
+    """pugd gave no answer: over a budget, mostly."""
+
+
 class Data:
     """Loads, or finds what an earlier run has left in `folder`."""
 
@@ -194,9 +198,8 @@ class Data:
             stored += int(next(line.split()[1] for line in out.splitlines() if line.startswith("stored")))
         assert stored == self.shape["events"], stored
         meter.end()
-        meter = Meter("pugd seal", self.shape["events"])
-        subprocess.run(self.tool("seal"), check=True, stdout=subprocess.DEVNULL)
-        meter.end()
+        done = subprocess.run(self.tool("seal"), check=True, capture_output=True, text=True)
+        print("pugd seal, what the keeper left: " + done.stdout, end="", file=sys.stderr)
 
     def load_rows(self):
         meter = Meter("rows", self.shape["events"])
@@ -226,7 +229,8 @@ class Data:
             raise RuntimeError(f"{case.name}: {error!r}") from error
         took = time.perf_counter() - begin
         if answer.status != 200:
-            raise RuntimeError(f"{case.name}: {answer.status} {text[:500]}")
+            error = json.loads(text)
+            raise Refused(f"{error['code']}: {error['message']}")
         return took, json.loads(text)
 
     def bytes_read(self):
