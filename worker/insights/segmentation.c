@@ -13,7 +13,10 @@ bool segmentation_fold(struct segmentation *s, const struct frame *f)
 	const struct plan_event *first = &s->plan->events[0];
 	const struct batch *b = f->batch;
 	struct numbers numbers = {0};
+	struct counted counted;
 
+	if (tally_needs_users(first->agg) && !counted_make(&counted, &b->distinct, f->a))
+		return false;
 	if (first->number != PLAN_NONE && !numbers_make(&numbers, &b->props[first->number],
 						  s->plan->need.props[first->number].class, f->a))
 		return false;
@@ -22,7 +25,8 @@ bool segmentation_fold(struct segmentation *s, const struct frame *f)
 			continue;
 		s->tally.count++;
 		if (tally_needs_users(first->agg)) {
-			int fresh = pairs_add(&s->users, 0, f->persons[b->distinct.codes[i]]);
+			uint32_t code = b->distinct.codes[i];
+			int fresh = counted_add(&counted, &s->users, 0, code, f->persons[code]);
 
 			if (fresh < 0)
 				return false;

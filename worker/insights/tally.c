@@ -103,6 +103,12 @@ int pairs_add(struct pairs *p, uint32_t a, uint32_t b)
 	return 1;
 }
 
+bool counted_make(struct counted *c, const struct batch_column *distinct, struct arena *a)
+{
+	c->cell = arena_zalloc(a, ((size_t)distinct->n_entries + 1) * sizeof(*c->cell));
+	return c->cell != NULL;
+}
+
 bool numbers_make(
 	struct numbers *n, const struct batch_column *c, enum key_class class, struct arena *a)
 {

@@ -32,6 +32,24 @@ struct pairs {
 /* 1 when new, 0 when known, -1 at the arena's cap. a must be below UINT32_MAX. */
 int pairs_add(struct pairs *p, uint32_t a, uint32_t b);
 
+/* Of one batch, by code of distinct_id: the cell, + 1, that has counted the person last. Who
+ * was here a moment ago mostly is again, and the set of pairs is large. */
+struct counted {
+	uint32_t *cell;
+};
+
+/* False at the arena's cap. */
+bool counted_make(struct counted *c, const struct batch_column *distinct, struct arena *a);
+/* Adds (cell, person) to the set, as pairs_add() does. */
+static inline int counted_add(
+	struct counted *c, struct pairs *p, uint32_t cell, uint32_t code, uint32_t person)
+{
+	if (c->cell[code] == cell + 1)
+		return 0;
+	c->cell[code] = cell + 1;
+	return pairs_add(p, cell, person);
+}
+
 /* The numbers of one property in a batch, by dictionary code. */
 struct numbers {
 	const uint32_t *codes;

@@ -37,6 +37,7 @@ struct pass {
 	enum key_class class;
 	uint32_t *row; /* by code */
 	struct numbers numbers;
+	struct counted counted; /* where the metric counts persons */
 };
 
 struct topk *topk_new(const struct plan *plan)
@@ -116,6 +117,9 @@ static bool begin(struct pass *p)
 		p->column = &b->props[plan->ranked];
 		p->class = plan->need.props[plan->ranked].class;
 	}
+	if (tally_needs_users(plan->events[0].agg) &&
+		!counted_make(&p->counted, &b->distinct, p->f->a))
+		return false;
 	p->row = arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->row));
 	return p->row && (number == PLAN_NONE || numbers_make(&p->numbers, &b->props[number],
 							 plan->need.props[number].class, p->f->a));
@@ -127,8 +131,8 @@ static bool add(struct pass *p, uint32_t i, uint32_t no)
 
 	t->count++;
 	if (tally_needs_users(p->t->plan->events[0].agg)) {
-		int fresh =
-			pairs_add(&p->t->users, no, p->f->persons[p->f->batch->distinct.codes[i]]);
+		uint32_t code = p->f->batch->distinct.codes[i];
+		int fresh = counted_add(&p->counted, &p->t->users, no, code, p->f->persons[code]);
 
 		t->users += fresh > 0;
 		return fresh >= 0;

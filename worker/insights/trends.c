@@ -22,8 +22,7 @@ struct pass {
 	/* the line of the event before: runs are common */
 	uint32_t key[2 + PLAN_BREAKDOWNS_MAX];
 	uint32_t line;
-	/* by code of distinct_id: the cell, + 1, that has counted its person last */
-	uint32_t *counted;
+	struct counted counted; /* where the event counts persons */
 	struct buckets_near near;
 };
 
@@ -149,21 +148,6 @@ static uint32_t line_of(struct pass *p, uint32_t row)
 	return line;
 }
 
-/* Counts the person of an event in a cell, once. */
-static bool add_person(struct pass *p, struct tally *tally, uint32_t cell, uint32_t row)
-{
-	uint32_t code = p->f->batch->distinct.codes[row];
-	int fresh;
-
-	/* who was here a moment ago mostly is again, and the table of pairs is large */
-	if (p->counted[code] == cell + 1)
-		return true;
-	p->counted[code] = cell + 1;
-	fresh = pairs_add(&p->t->users, cell, p->f->persons[code]);
-	tally->users += fresh > 0;
-	return fresh >= 0;
-}
-
 static bool add_event(struct pass *p, uint32_t row, uint32_t bucket)
 {
 	uint32_t line = line_of(p, row), cell;
@@ -176,8 +160,13 @@ static bool add_event(struct pass *p, uint32_t row, uint32_t bucket)
 		return false;
 	tally = &p->t->cells[cell].t;
 	tally->count++;
-	if (p->counted)
-		return add_person(p, tally, cell, row);
+	if (p->counted.cell) {
+		uint32_t code = p->f->batch->distinct.codes[row];
+		int fresh = counted_add(&p->counted, &p->t->users, cell, code, p->f->persons[code]);
+
+		tally->users += fresh > 0;
+		return fresh >= 0;
+	}
 	if (p->ev->number != PLAN_NONE && p->numbers.has[p->numbers.codes[row]])
 		tally_number(tally, p->numbers.v[p->numbers.codes[row]]);
 	return true;
@@ -201,14 +190,8 @@ static bool begin_event(struct pass *p)
 		if (!p->lines)
 			return false;
 	}
-	p->counted = NULL;
-	if (tally_needs_users(p->ev->agg)) {
-		p->counted = arena_zalloc(
-			p->f->a, ((size_t)b->distinct.n_entries + 1) * sizeof(*p->counted));
-		if (!p->counted)
-			return false;
-	}
-	return true;
+	p->counted.cell = NULL;
+	return !tally_needs_users(p->ev->agg) || counted_make(&p->counted, &b->distinct, p->f->a);
 }
 
 static bool fold_event(struct pass *p)
