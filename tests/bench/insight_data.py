@@ -16,6 +16,7 @@ MAIN = os.path.join(pug.TOP, "build/test/bin/bench/insights_main")
 OPTIONS = ["limit_scale=100000", "access_log=no"]
 DAY_MS = 86400000
 MARK = "bench.json"
+IDLE_S = 30  # the server closes connections that are idle for 75 s, and SQL takes its time
 
 
 def settings():
@@ -131,7 +132,7 @@ class Data:
     def start(self):
         self.pug.start()
         self.db = pg.connect(self.pug.info["database_url"])
-        self.conn = self.pug.connect(timeout=120)
+        self.conn, self.used = self.pug.connect(timeout=120), 0.0
 
     def stop(self):
         if self.db:
@@ -220,6 +221,9 @@ class Data:
         """(seconds, answer)"""
         body = json.dumps(insight_cases.request(case, self.frame)).encode()
         head = {"content-type": "application/json", "x-api-key": self.pug.info["private_key"]}
+        if time.monotonic() - self.used > IDLE_S:
+            self.conn.close()  # the next request connects, before its time counts
+            self.conn.connect()
         begin = time.perf_counter()
         try:
             self.conn.request("POST", case.method, body=body, headers=head)
@@ -228,6 +232,7 @@ class Data:
         except http.client.HTTPException as error:
             raise RuntimeError(f"{case.name}: {error!r}") from error
         took = time.perf_counter() - begin
+        self.used = time.monotonic()
         if answer.status != 200:
             error = json.loads(text)
             raise Refused(f"{error['code']}: {error['message']}")

@@ -58,30 +58,30 @@ def agree(case, answer, rows, scanned):
 
 
 def best_sql(data, case):
-    """The quickest way to ask, among those listed, with and without JIT."""
-    best = None
+    """The quickest way to ask, among those listed, with and without JIT; and the rows."""
+    best = rows = None
     for text in case.sql:
         for jit in ("off", "on"):
             data.db.query(f"SET jit = {jit}")
-            took = data.sql(text)[0]
+            took, rows = data.sql(text)
             if best is None:
-                took = data.sql(text)[0]  # the first one had to read the disk
+                took, rows = data.sql(text)  # the first one had to read the disk
             if best is None or took < best[0]:
                 best = (took, text, jit)
     data.db.query(f"SET jit = {best[2]}")
-    return best[1]
+    return best[1], rows
 
 
 def warm(data, case, result, turns, say):
     say(f"{case.title}: warming up")
-    text = best_sql(data, case)
+    text, rows = best_sql(data, case)
     _, scanned, result.matched = data.plain(case.name)
     sides = [("sql", lambda: data.sql(text)), ("scan", lambda: data.plain(case.name))]
     try:
         before = data.bytes_read()
         answer = data.ours(case)[1]
         result.bytes = data.bytes_read() - before
-        agree(case, answer, data.sql(text)[1], scanned)
+        agree(case, answer, rows, scanned)
         sides.append(("ours", lambda: data.ours(case)))
     except insight_data.Refused as error:
         result.refused = str(error)
@@ -103,6 +103,14 @@ def cold(data, results, say):
         r.cold["sql"] = data.sql(r.case.sql[-1])[0]
 
 
+def told(r):
+    """A line for each case when it is done: the whole may take long."""
+    ours = r.refused or f"{r.median('ours') * 1000:.1f} ms"
+    clear = "\r\033[K" if sys.stderr.isatty() else ""
+    print(f"{clear}{r.case.title}: {ours}, SQL {r.median('sql') * 1000:.1f} ms, C scan {r.median('scan') * 1000:.1f} ms",
+          file=sys.stderr, flush=True)
+
+
 def insights(data, args, say):
     results = []
     for case in insight_cases.cases(data.frame):
@@ -110,6 +118,7 @@ def insights(data, args, say):
             continue
         results.append(Result(case))
         warm(data, case, results[-1], args.turns, say)
+        told(results[-1])
     if not args.no_cold:
         cold(data, results, say)
     return results
