@@ -41,7 +41,7 @@ static uint32_t roll_skewed(struct dice *d, uint32_t below)
 	return (uint32_t)(b * below >> 20);
 }
 
-static void *need(size_t n, size_t size)
+void *columns_need(size_t n, size_t size)
 {
 	void *p = calloc(n, size);
 
@@ -213,23 +213,23 @@ static void fill(struct columns *c, const struct row *rows)
 
 void columns_make(struct columns *c, uint32_t n, uint32_t persons, uint32_t days, int64_t start_ms)
 {
-	struct row *rows = need(n, sizeof(*rows));
+	struct row *rows = columns_need(n, sizeof(*rows));
 	struct dice d = {20260101};
 
 	*c = (struct columns){.n = n,
 		.persons = persons,
 		.days = days,
 		.start_ms = start_ms,
-		.t = need(n, 8),
-		.person = need(n, 4),
-		.session = need(n, 4),
-		.path = need(n, 2),
-		.amount = need(n, 2),
-		.kind = need(n, 1),
-		.country = need(n, 1),
-		.browser = need(n, 1),
-		.source = need(n, 1),
-		.known = need(n, 1)};
+		.t = columns_need(n, 8),
+		.person = columns_need(n, 4),
+		.session = columns_need(n, 4),
+		.path = columns_need(n, 2),
+		.amount = columns_need(n, 2),
+		.kind = columns_need(n, 1),
+		.country = columns_need(n, 1),
+		.browser = columns_need(n, 1),
+		.source = columns_need(n, 1),
+		.known = columns_need(n, 1)};
 	for (uint32_t day = 0, at = 0; day < days; day++) {
 		uint32_t begin = at, end = (uint32_t)((uint64_t)n * (day + 1) / days);
 

@@ -7,6 +7,7 @@
 #define BENCH_COLUMNS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
@@ -37,6 +38,8 @@ struct columns {
 /* Memory is never given back: a process has one. Ends the process if there is none. */
 void columns_make(struct columns *c, uint32_t n, uint32_t persons, uint32_t days, int64_t start_ms);
 
+/* Zeroed memory; ends the process if there is none. */
+void *columns_need(size_t n, size_t size);
 uint64_t columns_mix(uint64_t x);
 bool person_identified(uint32_t person);
 uint8_t person_system(uint32_t person);

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import ingest
 import insight_cases
 import pg
 import pug
@@ -253,11 +254,15 @@ class Data:
         return took, rows
 
     def plain(self, name):
-        """(seconds, rows, events matched)"""
+        """(seconds, rows, events matched, seconds of CPU)"""
         self.child.stdin.write(name + "\n")
         self.child.stdin.flush()
         got = json.loads(self.child.stdout.readline())
-        return got["seconds"], got["rows"], got["matched"]
+        return got["seconds"], got["rows"], got["matched"], got["cpu"]
+
+    def cpu(self):
+        """Seconds of CPU of pugd and PostgreSQL so far."""
+        return sum(ingest.cpu(self.pug))
 
     def sizes(self):
         """Bytes of ours (claims not counted) and of the rows with their indexes."""

@@ -35,6 +35,7 @@ class Result:
         self.case, self.cold = case, {}
         self.ours, self.sql, self.scan = [], [], []
         self.matched = self.bytes = 0
+        self.cpu = {}      # ours, SQL, scan; seconds a query: what other work on the host hardly changes
         self.refused = ""  # why pugd has no answer
 
     def median(self, side):
@@ -75,7 +76,7 @@ def best_sql(data, case):
 def warm(data, case, result, turns, say):
     say(f"{case.title}: warming up")
     text, rows = best_sql(data, case)
-    _, scanned, result.matched = data.plain(case.name)
+    _, scanned, result.matched, _ = data.plain(case.name)
     sides = [("sql", lambda: data.sql(text)), ("scan", lambda: data.plain(case.name))]
     try:
         before = data.bytes_read()
@@ -89,7 +90,11 @@ def warm(data, case, result, turns, say):
         say(f"{case.title}: turn {turn + 1}")
         at = turn % len(sides)
         for name, ask in sides[at:] + sides[:at]:
-            getattr(result, name).append(ask()[0])
+            before = data.cpu()
+            got = ask()
+            getattr(result, name).append(got[0])
+            cpu = got[3] if name == "scan" else data.cpu() - before
+            result.cpu[name] = result.cpu.get(name, 0) + cpu / turns
 
 
 def cold(data, results, say):
@@ -146,6 +151,15 @@ def print_table(results):
         print(f"{r.case.title:30}{ours * 1000:9.1f}{r.median('sql') * 1000:9.1f}{r.median('scan') * 1000:9.1f}"
               f"{r.ratio('sql', 'ours'):7.1f}x{r.ratio('ours', 'scan'):6.1f}x{r.matched / ours / 1e6:8.1f}M"
               f"{r.bytes / 1e6:9.1f}{cold_ms[0]:>9}{cold_ms[1]:>10}")
+
+
+def print_cpu(results):
+    """Of all processes: a slow moment of the host does not change it."""
+    print(f"\n{'CPU a query, ms':30}{'ours':>9}{'SQL':>9}{'C scan':>9}{'SQL/ours':>10}{'ours/scan':>10}")
+    for r in results:
+        ours, sql, scan = (r.cpu.get(side, 0) * 1000 for side in ("ours", "sql", "scan"))
+        ratios = f"{sql / ours:9.1f}x{ours / scan:9.1f}x" if ours and scan else ""
+        print(f"{r.case.title:30}{ours:9.1f}{sql:9.1f}{scan:9.1f}{ratios}")
 
 
 def print_chart(results):
@@ -228,6 +242,7 @@ def main():
     shape = data.shape
     if results:
         print_table(results)
+        print_cpu(results)
         print_chart(results)
     missed = print_thresholds(thresholds(results) + rows)
     print(f"\n{shape['events']:,} events, {shape['persons']:,} persons, {data.sessions:,} sessions, {shape['days']} days; "

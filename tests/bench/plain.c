@@ -17,17 +17,6 @@ enum {
 	NOBODY = 255
 };
 
-static void *need(size_t n, size_t size)
-{
-	void *p = calloc(n, size);
-
-	if (!p) {
-		fprintf(stderr, "bench: no memory\n");
-		exit(1);
-	}
-	return p;
-}
-
 /* Room for one more row, zeroed. */
 static double *row(struct answer *a)
 {
@@ -35,7 +24,7 @@ static double *row(struct answer *a)
 		a->cap = a->cap ? a->cap * 2 : 256;
 		a->v = realloc(a->v, (size_t)a->cap * a->width * sizeof(*a->v));
 		if (!a->v)
-			need(SIZE_MAX / 2, 1);
+			columns_need(SIZE_MAX / 2, 1);
 	}
 	return a->v + (size_t)a->rows++ * a->width;
 }
@@ -84,7 +73,7 @@ static void days_out(const struct columns *c, struct answer *a, const double *v,
 
 static void count_kind(const struct columns *c, struct answer *a, uint8_t kind)
 {
-	double *v = need(c->days, sizeof(*v));
+	double *v = columns_need(c->days, sizeof(*v));
 	uint32_t n = window(c);
 
 	for (uint32_t i = 0; i < n; i++)
@@ -108,7 +97,7 @@ static void trend_rare(const struct columns *c, struct answer *a)
 
 static void revenue(const struct columns *c, struct answer *a)
 {
-	double *v = need(c->days, sizeof(*v));
+	double *v = columns_need(c->days, sizeof(*v));
 	uint32_t n = window(c);
 
 	for (uint32_t i = 0; i < n; i++)
@@ -122,7 +111,7 @@ static void revenue(const struct columns *c, struct answer *a)
 
 static void kinds(const struct columns *c, struct answer *a)
 {
-	double *v = need((size_t)c->days * KINDS, sizeof(*v));
+	double *v = columns_need((size_t)c->days * KINDS, sizeof(*v));
 	uint32_t n = window(c);
 
 	for (uint32_t i = 0; i < n; i++)
@@ -134,7 +123,7 @@ static void kinds(const struct columns *c, struct answer *a)
 
 static void breakdown(const struct columns *c, struct answer *a)
 {
-	double *v = need((size_t)c->days * COUNTRIES, sizeof(*v));
+	double *v = columns_need((size_t)c->days * COUNTRIES, sizeof(*v));
 	uint32_t n = window(c);
 
 	for (uint32_t i = 0; i < n; i++)
@@ -149,8 +138,8 @@ static void breakdown(const struct columns *c, struct answer *a)
 /* Days come one after the other, so the last day that counted a person is enough. */
 static void users(const struct columns *c, struct answer *a)
 {
-	double *v = need(c->days, sizeof(*v));
-	uint16_t *last = need(c->persons, sizeof(*last));
+	double *v = columns_need(c->days, sizeof(*v));
+	uint16_t *last = columns_need(c->persons, sizeof(*last));
 	uint32_t n = window(c);
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -172,8 +161,8 @@ static void users(const struct columns *c, struct answer *a)
 
 static void users_by(const struct columns *c, struct answer *a)
 {
-	double *v = need((size_t)c->days * COUNTRIES, sizeof(*v));
-	uint16_t *last = need((size_t)c->persons * COUNTRIES, sizeof(*last));
+	double *v = columns_need((size_t)c->days * COUNTRIES, sizeof(*v));
+	uint16_t *last = columns_need((size_t)c->persons * COUNTRIES, sizeof(*last));
 	uint32_t n = window(c);
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -199,7 +188,7 @@ static void users_by(const struct columns *c, struct answer *a)
 
 static void segmentation(const struct columns *c, struct answer *a)
 {
-	uint8_t *seen = need(c->persons, 1);
+	uint8_t *seen = columns_need(c->persons, 1);
 	uint32_t n = window(c), count = 0;
 
 	for (uint32_t i = 0; i < n; i++)
@@ -234,7 +223,7 @@ static void paths(const struct columns *c, struct answer *a)
 
 static void map(const struct columns *c, struct answer *a)
 {
-	uint8_t *seen = need((size_t)c->persons * COUNTRIES, 1);
+	uint8_t *seen = columns_need((size_t)c->persons * COUNTRIES, 1);
 	uint32_t count[COUNTRIES] = {0}, n = window(c);
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -264,7 +253,7 @@ static void add_text(struct answer *a, const char *text, double value)
 {
 	a->text = realloc(a->text, (a->rows + 1) * sizeof(*a->text));
 	if (!a->text)
-		need(SIZE_MAX / 2, 1);
+		columns_need(SIZE_MAX / 2, 1);
 	snprintf(a->text[a->rows], sizeof(*a->text), "%s", text);
 	*row(a) = value;
 }
@@ -286,7 +275,7 @@ static int by_rank(const void *x, const void *y)
 /* The best of all, kept in order; keys are written for those that get in only. */
 static void top_users(const struct columns *c, struct answer *a)
 {
-	uint32_t *count = need(c->persons, sizeof(*count)), n = window(c), kept = 0;
+	uint32_t *count = columns_need(c->persons, sizeof(*count)), n = window(c), kept = 0;
 	struct ranked top[TOP + 1];
 	uint64_t others;
 
@@ -321,8 +310,8 @@ static int by_text(const void *x, const void *y)
 
 static void who(const struct columns *c, struct answer *a)
 {
-	uint8_t *seen = need(c->persons, 1);
-	char(*labels)[ID_TEXT + 1] = need(c->persons, sizeof(*labels));
+	uint8_t *seen = columns_need(c->persons, 1);
+	char(*labels)[ID_TEXT + 1] = columns_need(c->persons, sizeof(*labels));
 	uint32_t n = window(c), found = 0;
 
 	for (uint32_t i = 0; i < n; i++)
@@ -346,8 +335,8 @@ static void who(const struct columns *c, struct answer *a)
 /* For each step the start of the chain that completed it last (D75). */
 static void funnel(const struct columns *c, struct answer *a)
 {
-	int64_t(*chain)[2] = need(c->persons, sizeof(*chain));
-	uint8_t *level = need(c->persons, 1);
+	int64_t(*chain)[2] = columns_need(c->persons, sizeof(*chain));
+	uint8_t *level = columns_need(c->persons, 1);
 	uint32_t n = window(c), reached[4] = {0};
 	double *r;
 
@@ -384,8 +373,8 @@ static void funnel(const struct columns *c, struct answer *a)
 static void retention(const struct columns *c, struct answer *a)
 {
 	enum { WEEKS = 64 };
-	uint8_t *first = need(c->persons, 1);
-	uint64_t *seen = need(c->persons, sizeof(*seen));
+	uint8_t *first = columns_need(c->persons, 1);
+	uint64_t *seen = columns_need(c->persons, sizeof(*seen));
 	uint32_t n = window(c), cells[WEEKS][WEEKS] = {0};
 	int64_t week0 = (c->start_ms / DAY_MS + FIRST_SUNDAY) / 7;
 
@@ -419,8 +408,8 @@ static void retention(const struct columns *c, struct answer *a)
 /* Links between kinds by depth, as they are before light nodes are put together. */
 static void flow(const struct columns *c, struct answer *a)
 {
-	uint32_t *links = need((size_t)HOPS * KINDS * KINDS, sizeof(*links));
-	uint8_t *last = need(c->sessions, 1), *depth = need(c->sessions, 1);
+	uint32_t *links = columns_need((size_t)HOPS * KINDS * KINDS, sizeof(*links));
+	uint8_t *last = columns_need(c->sessions, 1), *depth = columns_need(c->sessions, 1);
 	uint32_t n = window(c);
 
 	memset(last, NOBODY, c->sessions);
@@ -454,9 +443,9 @@ static void flow(const struct columns *c, struct answer *a)
 
 static void duration(const struct columns *c, struct answer *a)
 {
-	int64_t *first = need(c->sessions, sizeof(*first)),
-		*last = need(c->sessions, sizeof(*last));
-	double *sums = need((size_t)c->days * 2, sizeof(*sums));
+	int64_t *first = columns_need(c->sessions, sizeof(*first)),
+		*last = columns_need(c->sessions, sizeof(*last));
+	double *sums = columns_need((size_t)c->days * 2, sizeof(*sums));
 
 	for (uint32_t i = 0; i < c->n; i++) {
 		uint32_t s = c->session[i];
@@ -489,8 +478,8 @@ static void duration(const struct columns *c, struct answer *a)
 
 static void entry(const struct columns *c, struct answer *a)
 {
-	uint8_t *begun = need(c->sessions, 1);
-	double *v = need((size_t)c->days * PATHS, sizeof(*v));
+	uint8_t *begun = columns_need(c->sessions, 1);
+	double *v = columns_need((size_t)c->days * PATHS, sizeof(*v));
 	uint32_t n = window(c);
 
 	for (uint32_t i = 0; i < n; i++)
