@@ -48,8 +48,8 @@ class Load:
                 return
             self.took.append(time.perf_counter() - begin)
             # over a budget: the server protects itself, which is not what is measured here
-            self.refused += text.count(b"errorMessage") + (answer.status == 429)
-            if answer.status not in (200, 429):
+            self.refused += text.count(b"errorMessage") + (answer.status in (429, 504))
+            if answer.status not in (200, 429, 504):
                 self.failed.append(f"{path}: {answer.status} {text[:300]}")
                 return
             more = not self.stop_now.is_set()
