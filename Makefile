@@ -118,12 +118,13 @@ UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # Programs of the tests: linked like pugd, without master/main.c.
 PROGRAMS := wire/echo_main api/agent_probe conformance/server_main storm/shm_kill db/db_probe master/fake_main \
-	bench/bench_main bench/kernels
+	bench/bench_main bench/kernels bench/insights_main
 PROGRAMS := $(foreach p,$(PROGRAMS),$(if $(wildcard tests/$(p).c),$(p)))
 # The conformance suite has a method table of its own (tests/conformance/rules.mk).
 -include tests/conformance/rules.mk
 # So have the codecs' tests (tests/unit/scalars/rules.mk).
 -include tests/unit/scalars/rules.mk
+-include tests/bench/rules.mk
 
 define testbuild
 build/$(1)/unit/%: build/$(1)/tests/unit/%.o build/$(1)/libpugd.a
@@ -152,7 +153,7 @@ build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o build/fuzz/libpugd.a
 unit/%: build/test/unit/%
 	$<
 
-.PHONY: all run test storm check asan bench bench-ingest fsck fuzz conformance sql-check fmt fmt-check layers install \
+.PHONY: all run test storm check asan bench bench-ingest bench-insights fsck fuzz conformance sql-check fmt fmt-check layers install \
 	dist clean deps deps-test npm tests-test tests-asan debian13 warn
 .SECONDARY:
 
@@ -203,6 +204,11 @@ bench-ingest: deps-test
 	@$(MAKE) --no-print-directory -j2 build/pugd
 	@$(PYTHON) tests/bench/ingest.py $(CHECK)
 
+# ARGS: --quick, --events N, --check and others (tests/bench/insights.py --help).
+bench-insights: deps-test
+	@$(MAKE) --no-print-directory -j2 build/pugd
+	@$(PYTHON) tests/bench/insights.py $(ARGS)
+
 # Is everything that DATA's server has stored there once and as it was? It must be running.
 fsck: build/pugd
 	@test -e "$(DATA)/dev.json" || { echo "$(DATA): no running server (make run)"; exit 1; }
@@ -222,7 +228,8 @@ layers:
 
 # gcc and clang without warnings: the product and every C program of the tests.
 WARN_OBJ := master/main.o $(UNIT:%=tests/unit/%.o) $(PROGRAMS:%=tests/%.o) $(FUZZ:%=tests/fuzz/%.o) \
-	tests/fuzz/replay.o tests/conformance/handlers.o
+	tests/fuzz/replay.o tests/conformance/handlers.o \
+	$(patsubst %,tests/bench/%.o,columns emit plain)
 $(foreach v,wgcc wclang,build/$(v)/tests/conformance/server_main.o build/$(v)/tests/conformance/handlers.o): $(CONF_GEN)/stamp
 -include $(foreach v,wgcc wclang,$(WARN_OBJ:%.o=build/$(v)/%.d))
 warn: deps-test

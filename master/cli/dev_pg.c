@@ -163,9 +163,8 @@ static void launch(struct dev *d)
 	char *argv[] = {postgres, (char[]){"-D"}, d->cluster, (char[]){"-c"}, sockets,
 		(char[]){"-c"}, (char[]){"listen_addresses="}, (char[]){"-c"},
 		(char[]){"unix_socket_permissions=0700"}, (char[]){"-c"},
-		(char[]){"max_connections=200"}, (char[]){"-c"}, (char[]){"shared_buffers=128MB"},
-		(char[]){"-c"}, (char[]){"logging_collector=on"}, (char[]){"-c"},
-		(char[]){"log_directory=log"}, (char[]){"-c"},
+		(char[]){"max_connections=200"}, (char[]){"-c"}, (char[]){"logging_collector=on"},
+		(char[]){"-c"}, (char[]){"log_directory=log"}, (char[]){"-c"},
 		(char[]){"log_filename=postgresql.log"}, (char[]){"-c"}, (char[]){"port=5432"},
 		NULL};
 	d->postgres = dev_spawn(d, postgres, argv, true);

@@ -40,6 +40,36 @@ Test(people, precedence)
 	cr_assert(str_eq(who(p, "new"), STR("new")));
 }
 
+/* Many at once are who each of them is alone, also those that are new and come twice. */
+Test(people, all_at_once)
+{
+	struct people p, q;
+	char text[INTERN_BATCH][16];
+
+	cr_assert(people_init(&p, &a, 0) && people_init(&q, &a, 0));
+	for (int i = 0; i < 1000; i++) {
+		char id[16], other[16];
+
+		snprintf(id, sizeof(id), "p%d", i);
+		snprintf(other, sizeof(other), "x%d", i);
+		people_profile(&p, str_of(id), str_of(other));
+		people_profile(&q, str_of(id), str_of(other));
+	}
+	for (uint32_t round = 0; round < 200; round++) {
+		struct str ids[INTERN_BATCH];
+		uint32_t found[INTERN_BATCH], n = round % (INTERN_BATCH + 1);
+
+		for (uint32_t k = 0; k < n; k++) {
+			snprintf(text[k], sizeof(text[k]), "%c%u", "pxn"[(round + k) % 3],
+				(round * 7919 + k / 2 * 104729) % 1500);
+			ids[k] = str_of(text[k]);
+		}
+		cr_assert(people_find_all(&p, ids, n, found));
+		for (uint32_t k = 0; k < n; k++)
+			cr_assert_eq(found[k], people_find(&q, ids[k]), "%s", text[k]);
+	}
+}
+
 Test(people, traits)
 {
 	struct value v = {.type = VALUE_STR, .s = STR("gold")};

@@ -48,6 +48,18 @@ static const char *starts(const char *zone, enum bucket_unit unit, const char *f
 	return text;
 }
 
+/* Walking through a window, and jumping in it, finds what searching finds. */
+static void check_near(const struct buckets *b, int64_t from, int64_t to)
+{
+	struct buckets_near near = {0};
+
+	for (int64_t ms = from; ms < to; ms += 419999) {
+		cr_assert_eq(buckets_find_near(b, &near, ms), buckets_find(b, ms));
+		if (ms % 5 == 0)
+			cr_assert_eq(buckets_find_near(b, &near, from), buckets_find(b, from));
+	}
+}
+
 /* Start of the bucket that holds one instant. */
 static const char *start_of(const char *zone, enum bucket_unit unit, const char *when)
 {
@@ -59,6 +71,7 @@ static const char *start_of(const char *zone, enum bucket_unit unit, const char 
 	struct tm tm;
 
 	cr_assert(z && buckets_make(&b, z, unit, ms - 5 * 3600000, ms + 5 * 3600000, &a));
+	check_near(&b, ms - 5 * 3600000, ms + 5 * 3600000);
 	s = (time_t)(b.starts[buckets_find(&b, ms)] / 1000);
 	gmtime_r(&s, &tm);
 	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M", &tm);

@@ -130,6 +130,7 @@ int compile_segment_users(struct plan *p, const Insights__V1__SegmentUsersReques
 		.a = a,
 		.people = true,
 		.need = {.distinct = true},
+		.lean = true,
 		.events = events,
 		.n_events = (uint32_t)in->n_events};
 	*why = too_big;
@@ -139,6 +140,9 @@ int compile_segment_users(struct plan *p, const Insights__V1__SegmentUsersReques
 	for (size_t i = 0; i < in->n_events; i++)
 		if (compile_event(p, &events[i], in->events[i]->event, why) < 0)
 			return -1;
+	*why = too_big;
+	if (!plan_only_events(p))
+		return -1;
 	return compile_groups(p, in->filter_groups, in->n_filter_groups,
 		in->filter_groups_operator == COMMON__V1__LOGICAL_OPERATOR__LOGICAL_OPERATOR_OR,
 		why);

@@ -27,7 +27,11 @@ static uint64_t fixed(struct bytes *b, size_t n)
 
 uint8_t bytes_u8(struct bytes *b)
 {
-	return (uint8_t)fixed(b, 1);
+	if (b->bad || b->p == b->end) {
+		b->bad = true;
+		return 0;
+	}
+	return *b->p++;
 }
 
 uint32_t bytes_u32(struct bytes *b)

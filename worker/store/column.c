@@ -74,11 +74,21 @@ static bool read_rows(struct column *c, struct bytes *b, struct arena *a)
 	return true;
 }
 
+/* A loop for each width: compilers vectorise these. */
+static void spread_codes(uint32_t *codes, const uint8_t *p, uint32_t n, unsigned width)
+{
+	for (uint32_t i = 0; i < n && width == 1; i++)
+		codes[i] = p[i];
+	for (uint32_t i = 0; i < n && width == 2; i++)
+		codes[i] = p[2 * (size_t)i] | (uint32_t)p[2 * (size_t)i + 1] << 8;
+	for (uint32_t i = 0; i < n && width == 4; i++, p += 4)
+		codes[i] = p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
 static bool read_codes(struct column *c, struct bytes *b, unsigned width, struct arena *a)
 {
 	struct str raw;
 	uint32_t *codes, worst = 0, lowest = UINT32_MAX;
-	const uint8_t *p;
 
 	if (width != 1 && width != 2 && width != 4)
 		return false;
@@ -88,17 +98,10 @@ static bool read_codes(struct column *c, struct bytes *b, unsigned width, struct
 	codes = arena_alloc(a, (c->n_present + 1) * sizeof(*codes));
 	if (!codes)
 		return false;
-	p = (const uint8_t *)raw.p;
-	for (uint32_t i = 0; i < c->n_present; i++, p += width) {
-		uint32_t v = p[0];
-
-		if (width > 1)
-			v |= (uint32_t)p[1] << 8;
-		if (width > 2)
-			v |= (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-		codes[i] = v;
-		worst = v > worst ? v : worst;
-		lowest = v < lowest ? v : lowest;
+	spread_codes(codes, (const uint8_t *)raw.p, c->n_present, width);
+	for (uint32_t i = 0; i < c->n_present; i++) {
+		worst = codes[i] > worst ? codes[i] : worst;
+		lowest = codes[i] < lowest ? codes[i] : lowest;
 	}
 	c->codes = codes;
 	return worst <= c->n_entries && !(c->sparse && lowest == 0);

@@ -204,9 +204,17 @@ static bool read_times(struct bytes *b, uint32_t n, int64_t *times)
 {
 	int64_t base = (int64_t)bytes_u64(b);
 	uint8_t width = bytes_u8(b);
+	const uint8_t *p = b->p;
 
 	if (b->bad || (width != 4 && width != 8) || bytes_left(b) != (size_t)n * width)
 		return false;
+	/* one check for all short deltas, so that the loop is only loads and additions */
+	if (width == 4 && base <= INT64_MAX - UINT32_MAX) {
+		for (uint32_t i = 0; i < n; i++, p += 4)
+			times[i] = base + (int64_t)(p[0] | (uint32_t)p[1] << 8 |
+						    (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+		return true;
+	}
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t delta = width == 4 ? bytes_u32(b) : bytes_u64(b);
 

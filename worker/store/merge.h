@@ -18,7 +18,7 @@
 #ifdef PUGD_TEST_HOOKS
 enum { MERGE_SHARED_BELOW = 12 };
 #else
-enum { MERGE_SHARED_BELOW = 8192 };
+enum { MERGE_SHARED_BELOW = 2048 };
 #endif
 
 enum {

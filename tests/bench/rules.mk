@@ -1,0 +1,8 @@
+# The events, their ways out and the plain scans of bench/insights_main.
+define benchvariant
+BENCH_OBJ_$(1) := $(patsubst %,build/$(1)/tests/bench/%.o,columns emit plain)
+EXTRA_bench/insights_main_$(1) := $$(BENCH_OBJ_$(1))
+build/$(1)/bin/bench/insights_main: $$(BENCH_OBJ_$(1))
+-include $$(BENCH_OBJ_$(1):.o=.d)
+endef
+$(foreach v,test asan,$(eval $(call benchvariant,$(v))))
