@@ -32,6 +32,10 @@ def events(n, day=2):
              "timestamp": f"2026-01-{day:02}T00:00:00Z"} for _ in range(n)]
 
 
+# Where something of a project is once it has events.
+EVENTS = {"inbox", "event_seen", "catalog", "catalog_state"}
+
+
 class Project:
     def __init__(self, org=None):
         global BOSS
@@ -85,8 +89,8 @@ class Project:
                 "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
                 "WHERE c.relnamespace = 'pugd'::regnamespace AND c.relkind IN ('r', 'p') "
                 "AND NOT c.relispartition AND a.attname = 'project' AND a.attnum > 0 ORDER BY 1")]
-            assert {"aliases", "api_keys", "dashboards", "erasures", "event_seen", "imports", "inbox", "profiles",
-                    "tombstones", "usage_days"} <= set(tables)
+            assert {"aliases", "api_keys", "catalog", "catalog_state", "dashboards", "erasures", "event_seen", "imports",
+                    "inbox", "profiles", "tombstones", "usage_days"} <= set(tables)
             got = {t: int(db.one(f"SELECT count(*) FROM pugd.{t} WHERE project = {self.num}"))
                    for t in tables}
         return {t: n for t, n in got.items() if n}
@@ -256,7 +260,7 @@ def test_purge(_):
     neighbour = Project(doomed.org).fill(seen=100, blobs=5, people=50)
     before, kept = usage(doomed.org), neighbour.remains()
     doomed.delete()
-    assert "api_keys" not in doomed.remains() and len(doomed.remains()) == 8, doomed.remains()
+    assert "api_keys" not in doomed.remains() and len(doomed.remains()) == 10, doomed.remains()
     doomed.is_due()
 
     def over():
@@ -265,7 +269,7 @@ def test_purge(_):
     until(over)
     assert set(doomed.remains()) == {"usage_days"}, doomed.remains()
     assert usage(doomed.org) == before and neighbour.remains() == kept
-    assert set(fresh.remains()) == {"inbox", "event_seen"} and not fresh.purged()
+    assert set(fresh.remains()) == EVENTS and not fresh.purged()
     with database() as db:
         assert db.one(f"SELECT count(*) FROM pugd.projects WHERE num = {doomed.num}") == "1"
     fresh.is_due()
@@ -354,7 +358,7 @@ def test_a_claim_that_ends_after_the_deletion(_):
         project.delete()
         db.query("ROLLBACK")
     assert late.result()[0] == 200, late.result()
-    assert set(project.remains()) == {"inbox", "event_seen"}, project.remains()
+    assert set(project.remains()) == EVENTS, project.remains()
     before = usage(project.org)
     assert [row[2] for row in before] == ["2"], before
     project.is_due()

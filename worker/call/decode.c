@@ -84,7 +84,8 @@ static int reserve(struct call *c, enum connect_coding coding, struct str bytes)
 	if (http_reserve(c->rq, cost(c, coding, bytes), left < RESERVE_MS ? left : RESERVE_MS))
 		return 0;
 	c->retry_ms = 1000;
-	if (call_time_left(c) == 0)
+	/* not asked anew: timers of milliseconds may be early by a part of one */
+	if (left <= RESERVE_MS)
 		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL,
 			"the deadline passed before there was memory for the message");
 	return call_fail(

@@ -65,9 +65,12 @@ static bool ping(struct call *c, const char *name, bool (*ask)(struct db *), uin
 static void look_at_tail(struct call *c, uint64_t deadline_ms)
 {
 	uint64_t now_ms = clock_boot_us() / 1000;
-	struct tail t = tail_get(c->w->seg);
+	struct tail t;
 	struct db db;
 
+	if (!c->w->seg)
+		return;
+	t = tail_get(c->w->seg);
 	if (now_ms < t.seen_us / 1000 + TAIL_FRESH_MS || now_ms < c->w->ready.tail_next_ms)
 		return;
 	c->w->ready.tail_next_ms = now_ms + TAIL_FRESH_MS;
@@ -90,16 +93,18 @@ static void ask(struct call *c)
 
 static void ready(struct call *c)
 {
-	struct tail tail;
-	bool writer, reader, late;
+	bool writer, reader, late = false;
 	struct str body;
 
 	if (!c->w->ready.asking)
 		ask(c);
 	writer = c->w->ready.writer;
 	reader = c->w->ready.reader;
-	tail = tail_get(c->w->seg);
-	late = tail_over(&tail, c->w->opt, clock_boot_us());
+	if (c->w->seg) {
+		struct tail tail = tail_get(c->w->seg);
+
+		late = tail_over(&tail, c->w->opt, clock_boot_us());
+	}
 	body = arena_printf(c->arena,
 		"{\"ready\":%s,%s\"dependencies\":{\"postgres_writer\":\"%s\","
 		"\"postgres_reader\":\"%s\"}}\n",
