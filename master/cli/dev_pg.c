@@ -132,12 +132,10 @@ static bool init_cluster(struct dev *d)
 		return true;
 	printf("Creating a private PostgreSQL in %s\n", d->cluster);
 	fflush(stdout);
-	/* The socket's folder is closed to others, so local connections need no password.
-	 * A young cluster has no old WAL files to use again and fills new ones with zeros while
-	 * every commit waits: 4 MB of them cost a quarter of the pause of 16 MB. */
+	/* The socket's folder is closed to others, so local connections need no password. */
 	char *argv[] = {initdb, (char[]){"-D"}, d->cluster, (char[]){"-U"}, (char[]){"pugd"},
 		(char[]){"--auth=trust"}, (char[]){"--encoding=UTF8"}, (char[]){"--locale=C"},
-		(char[]){"--wal-segsize=4"}, (char[]){"--no-instructions"}, NULL};
+		(char[]){"--no-instructions"}, NULL};
 	if (!dev_wait(dev_spawn(d, initdb, argv, true)))
 		return dev_fail("initdb failed; see above");
 	return true;

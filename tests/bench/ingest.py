@@ -7,9 +7,10 @@
              texts with three indexes (unique id; kind, time; user, time)
 
 All three in the same PostgreSQL, in turns, with fresh UUIDv7s as SDKs make them, no
-checkpoint in a timed part, `event_seen` filled with millions of ids before. Ratios are
-medians over the turns; absolute numbers only give the scale. Everything stays on this
-host. `--quick`: fewer ids, shorter turns. `--check`: exit 1 when a threshold is missed.
+checkpoint in a timed part, `event_seen` filled with millions of ids before, and the rows
+with the same number of events. Ratios are medians over the turns; absolute numbers only
+give the scale. Everything stays on this host. `--quick`: fewer ids, shorter turns.
+`--check`: exit 1 when a threshold is missed.
 """
 import argparse
 import glob
@@ -137,20 +138,34 @@ def cpu(p):
 
 # ---- parts -----------------------------------------------------------------------------
 
+# An id of the minutes before, as it would be there.
+OLD_ID = ("(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 600000 + i / 10), 12, '0') || '7' || "
+          "substr(md5(i::text), 1, 3) || '8' || substr(md5(i::text || 'x'), 1, 15))::uuid")
+
+
+def fill_rows(db, ids, progress):
+    """The rows that those who INSERT have by then: of the events whose ids we remember."""
+    progress.step(f"filling the rows of {ids:,} events")
+    db.query("INSERT INTO bench_row (event_id, kind, distinct_id, session_id, occur_time, pathname, hostname, country, "
+             "city, browser, os, device, platform, utmsource, locale) "
+             f"SELECT {OLD_ID}, (ARRAY['page_view', 'feature_used', 'purchase'])[i % 3 + 1], "
+             "'user-' || i::bigint * 31 % 5000, md5((i::bigint * 17 % 999)::text)::uuid, "
+             "now() - (i % 600) * interval '1 second', '/features', 'shop.example', "
+             "(ARRAY['US', 'DE', 'GB', 'IN'])[i % 4 + 1], 'Berlin', 'Firefox', 'Windows', 'Desktop', 'web', 'google', "
+             f"'en-US' FROM generate_series(1, {ids}) i")
+
+
 def prepare(p, db, ids, progress):
     sealing.base_settings(db)
     columns = ", ".join(f'"{c}" text' for c in base.COLUMNS)
     db.query(f"CREATE TABLE bench_copy ({columns})")
     db.query(f"CREATE TABLE bench_row ({columns})")
+    fill_rows(db, ids, progress)
     db.query("CREATE UNIQUE INDEX ON bench_row (event_id); CREATE INDEX ON bench_row (kind, occur_time); "
              "CREATE INDEX ON bench_row (distinct_id, occur_time)")
     progress.step(f"filling event_seen with {ids:,} ids")
-    # ids of the minutes before, as they would be there
     db.query("INSERT INTO pugd.event_seen (project, day, event_id) "
-             "SELECT 1, (now() AT TIME ZONE 'UTC')::date, "
-             "(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 600000 + i / 10), 12, '0') || '7' || "
-             "substr(md5(i::text), 1, 3) || '8' || substr(md5(i::text || 'x'), 1, 15))::uuid "
-             f"FROM generate_series(1, {ids}) i")
+             f"SELECT 1, (now() AT TIME ZONE 'UTC')::date, {OLD_ID} FROM generate_series(1, {ids}) i")
     db.query("VACUUM ANALYZE pugd.event_seen")
 
 
@@ -172,7 +187,7 @@ def rounds(sides, sizes_clients, turns, millis, progress, which=("pugd", "COPY",
                 beside.start()
                 got[side].append(sides[size].turn(side, clients, millis, **env))
                 beside.join()
-        sides[size].db.query("TRUNCATE bench_copy, bench_row")
+        sides[size].db.query("TRUNCATE bench_copy")
     return out
 
 
@@ -226,7 +241,7 @@ def main():
     subprocess.run(["make", "-s", "-j2", "build/release/pugd", os.path.relpath(base.LOADER, pug.TOP)], cwd=pug.TOP,
                    check=True, stdout=subprocess.DEVNULL)
     ids, millis, turns = (200000, 500, 2) if args.quick else (5000000, 1500, 3)
-    progress = base.Progress(len(MATRIX) * 3 * turns + 2 * 3 * turns + 2 * 3 * turns + 3 * turns * 2 + 3)
+    progress = base.Progress(len(MATRIX) * 3 * turns + 2 * 3 * turns + 2 * 3 * turns + 3 * turns * 2 + 4)
     begin = time.monotonic()
     with pug.Pug("release", options=["limit_scale=100000", "access_log=no"]) as p, \
             tempfile.TemporaryDirectory() as folder, pg.connect(p.info["database_url"]) as db:

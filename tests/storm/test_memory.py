@@ -18,7 +18,7 @@ import run as bench  # noqa: E402
 import test_sealed  # noqa: E402
 
 FULL = os.environ.get("STORM") == "full"
-SECONDS = 20 if FULL else 4
+SECONDS = 8 if FULL else 4
 WORKER_MB, KEEPER_MB = 150, 250
 OPTIONS = ["workers=1", "access_log=no", "limit_project_events=0", "limit_key_rate=0", "limit_project_rate=0"]
 P = SHOP = None

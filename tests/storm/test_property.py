@@ -27,7 +27,7 @@ import test_sealed  # noqa: E402
 import test_storm  # noqa: E402
 from test_sealed import iso, until  # noqa: E402
 
-SECONDS = 60 if os.environ.get("STORM") == "full" else 12
+SECONDS = 30 if os.environ.get("STORM") == "full" else 12
 SEED = int(os.environ.get("PUGD_SEED") or random.randrange(1 << 31))
 DAY = 86400000
 KINDS = ["view", "buy", "rare"]
