@@ -66,6 +66,7 @@ static uint32_t column_of(const struct batch_need *need, const struct evseg_part
 		return COLUMN_TIME;
 	case PART_KIND:
 		return COLUMN_KIND;
+	case PART_NUMBER:
 	case PART_DISTINCT:
 		return need->distinct ? COLUMN_DISTINCT : none;
 	case PART_SESSION:

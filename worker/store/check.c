@@ -1,5 +1,6 @@
 /* See check.h. */
 #include "worker/store/check.h"
+#include "worker/store/numbers.h"
 
 #include "worker/store/names.h"
 
@@ -29,6 +30,7 @@ static const char *check_full(
 
 static const char *check_part(const struct evseg *s, const struct evseg_part *p, struct arena *a)
 {
+	const uint32_t *numbers;
 	struct column c;
 	struct str raw;
 
@@ -47,6 +49,10 @@ static const char *check_part(const struct evseg *s, const struct evseg_part *p,
 	case PART_PROP:
 		if (!evseg_column(s, p, a, &c))
 			return unreadable(a, "a column cannot be read");
+		return NULL;
+	case PART_NUMBER:
+		if (!numbers_read(s, a, &numbers))
+			return unreadable(a, "the numbers of its ids cannot be read");
 		return NULL;
 	case PART_KINDS:
 	default:

@@ -15,7 +15,7 @@ static bool read_part(struct bytes *dir, struct evseg_part *part)
 	uint32_t stored_n;
 
 	*part = (struct evseg_part){.kind = (enum part_kind)bytes_u8(dir)};
-	if (part->kind < PART_ID || part->kind >= PART_KINDS)
+	if (part->kind < PART_ID || part->kind > PART_OVERFLOW)
 		return false;
 	if (part->kind == PART_PROP) {
 		part->scope = (enum prop_scope)bytes_u8(dir);

@@ -37,6 +37,7 @@ enum part_kind {
 	PART_COOKIELESS = 6,
 	PART_PROP = 7,
 	PART_OVERFLOW = 8, /* varint count, then (varint row, u8 scope, key, value) each */
+	PART_NUMBER = 9,   /* level 1 only, numbers.h: u8 width, then a number an event */
 	PART_KINDS
 };
 

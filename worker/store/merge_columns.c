@@ -372,6 +372,8 @@ static bool one_column(struct merge *m, const struct merge_ref *refs, uint32_t n
 	case PART_COOKIELESS:
 	case PART_PROP:
 		return plain_column(m, refs, n, groups, n_groups);
+	case PART_NUMBER:
+		return true; /* made anew for what is put (put.c) */
 	case PART_KINDS:
 	default:
 		return fail_reading(m);

@@ -1,0 +1,108 @@
+/*
+ * See digests.h. Open addressing, at most half full, over the digests themselves, which are
+ * as good as random.
+ */
+#include "worker/store/digests.h"
+
+#include <string.h>
+
+#include "shm/base/hash.h"
+
+enum { ROOM_MIN = 64, AHEAD = 16 };
+
+void digests_init(struct digests *t, struct arena *a)
+{
+	*t = (struct digests){.a = a};
+}
+
+uint64_t digest_of(const uint8_t key[DIGEST_KEY_BYTES], struct str id)
+{
+	uint64_t d = hash_sip(key, id.p, id.n);
+
+	return d ? d : 1;
+}
+
+/* The slot that has d, or the free one where it would go. */
+static uint32_t slot_of(const struct digests *t, uint64_t d)
+{
+	uint32_t k = (uint32_t)d & t->mask;
+
+	while (t->slots[k] && t->v[t->slots[k] - 1] != d)
+		k = (k + 1) & t->mask;
+	return k;
+}
+
+static void place(struct digests *t, uint32_t no)
+{
+	if (t->v[no])
+		t->slots[slot_of(t, t->v[no])] = no + 1;
+}
+
+/* Room for n more. */
+static bool reserve(struct digests *t, uint32_t n)
+{
+	uint64_t cap = t->cap ? t->cap : ROOM_MIN;
+	uint64_t *v;
+	uint32_t *slots;
+
+	if (n <= t->cap - t->n)
+		return true;
+	while (cap < (uint64_t)t->n + n)
+		cap *= 2;
+	if (cap > UINT32_MAX / 4)
+		return false;
+	v = arena_grow(t->a, t->v, t->cap * sizeof(*v), cap * sizeof(*v));
+	if (!v)
+		return false;
+	t->v = v;
+	slots = arena_zalloc(t->a, cap * 2 * sizeof(*slots));
+	if (!slots)
+		return false;
+	t->slots = slots;
+	t->cap = (uint32_t)cap;
+	t->mask = (uint32_t)cap * 2 - 1;
+	for (uint32_t no = 0; no < t->n; no++)
+		place(t, no);
+	return true;
+}
+
+uint32_t digests_add(struct digests *t, uint64_t d)
+{
+	uint32_t k;
+
+	if (!reserve(t, 1))
+		return DIGESTS_FULL;
+	k = slot_of(t, d);
+	if (t->slots[k])
+		return t->slots[k] - 1;
+	t->v[t->n++] = d;
+	t->slots[k] = t->n;
+	return t->n - 1;
+}
+
+bool digests_append(struct digests *t, const uint64_t *d, uint32_t n)
+{
+	if (!reserve(t, n))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + AHEAD < n)
+			__builtin_prefetch(&t->slots[(uint32_t)d[i + AHEAD] & t->mask], 1);
+		t->v[t->n] = d[i];
+		place(t, t->n++);
+	}
+	return true;
+}
+
+uint32_t digests_find(const struct digests *t, uint64_t d)
+{
+	return t->n && d ? t->slots[slot_of(t, d)] - 1 : DIGESTS_FULL;
+}
+
+void digests_find_all(const struct digests *t, const uint64_t *d, uint32_t n, uint32_t *no)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (t->n && i + AHEAD < n)
+			__builtin_prefetch(&t->slots[(uint32_t)d[i + AHEAD] & t->mask]);
+		no[i] = digests_find(t, d[i]);
+	}
+}
