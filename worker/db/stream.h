@@ -16,6 +16,7 @@ struct db_stream {
 	enum stream_next (*row)(struct db_stream *st, const struct query *q, const PGresult *res);
 	/* Asked every 50 ms or sooner; true ends the statement as DB_TIMEOUT. May be NULL. */
 	bool (*stop)(struct db_stream *st);
+	void *arg;      /* for `row`, if it wants one */
 	uint64_t bytes; /* of rows received so far */
 };
 

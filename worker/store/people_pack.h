@@ -1,0 +1,52 @@
+/*
+ * Who is who in a project, for one query, as digests of ids (digests.h): read from the packed
+ * copy that the keeper makes (worker/jobs/people.c) and the few changes since, and without a
+ * copy from the tables; what comes out is the same. The schema, and why nothing is missed,
+ * is in sql/schema/012_people_pack.sql.
+ *
+ * The caller gets who is who as of its snapshot: first each live profile exactly once, then
+ * each alias exactly once. Aliases of profiles that were not given are among them and mean
+ * nothing. Ranks are those of people.h: profile, alias, external_id, itself.
+ *
+ * How copy and changes are put together, here, so that the caller need not know: profiles that
+ * changed (live: given; dead: not), then of the copy those that did not change; then the same
+ * for aliases. Of the copy nothing is believed whose id has changed since.
+ */
+#ifndef STORE_PEOPLE_PACK_H
+#define STORE_PEOPLE_PACK_H
+
+#include "worker/db/stream.h"
+#include "worker/store/digests.h"
+
+enum { PEOPLE_PACK_BATCH = 16384 }; /* pairs that a callback gets at most */
+
+struct people_pack {
+	/* The caller's, called by people_pack_read() only; false ends it as DB_MEMORY. The
+	 * arrays are gone after the call; n > 0.
+	 * pairs[2 * i]: the id of a live profile, pairs[2 * i + 1]: its external_id, 0: none. */
+	bool (*profiles)(struct people_pack *p, const uint64_t *pairs, uint32_t n);
+	/* pairs[2 * i]: an alias, pairs[2 * i + 1]: the id of its profile. */
+	bool (*aliases)(struct people_pack *p, const uint64_t *pairs, uint32_t n);
+	size_t cap; /* bytes that it may use for itself: 64 MB are plenty */
+
+	/* Known before the first of these calls. */
+	uint8_t key[DIGEST_KEY_BYTES];  /* projects.digest_key */
+	uint64_t n_profiles, n_aliases; /* about so many will come; 0: not known */
+
+	/* Its own. */
+	int64_t upto; /* changes up to there are in the copy; negative: there is none */
+	struct db_stream *stream;
+	int32_t project;
+	struct arena a, row; /* what changed; one row */
+	struct digests changed;
+	uint64_t *pairs;
+	uint32_t n; /* rows of the last page */
+	struct people_page *page;
+	uint64_t rows, bytes; /* received: of the tables, of the copy */
+};
+
+/* Inside the caller's transaction (REPEATABLE READ). *p is zero but for what is the caller's.
+ * Sets st->row and st->arg. 0, or -1 with st->db.err. */
+int people_pack_read(struct people_pack *p, struct db_stream *st, int32_t project);
+
+#endif
