@@ -18,31 +18,39 @@
 #include "worker/db/stream.h"
 #include "worker/store/digests.h"
 
-enum { PEOPLE_PACK_BATCH = 16384 }; /* pairs that a callback gets at most */
+enum { PEOPLE_PACK_BATCH = 16384 }; /* that a callback gets at most */
 
 struct people_pack {
-	/* The caller's, called by people_pack_read() only; false ends it as DB_MEMORY. The
-	 * arrays are gone after the call; n > 0.
-	 * pairs[2 * i]: the id of a live profile, pairs[2 * i + 1]: its external_id, 0: none. */
-	bool (*profiles)(struct people_pack *p, const uint64_t *pairs, uint32_t n);
-	/* pairs[2 * i]: an alias, pairs[2 * i + 1]: the id of its profile. */
-	bool (*aliases)(struct people_pack *p, const uint64_t *pairs, uint32_t n);
-	size_t cap; /* bytes that it may use for itself: 64 MB are plenty */
+	/* The caller's, called by people_pack_read() only; false ends it as DB_MEMORY. Arrays of
+	 * n > 0 digests, which are gone after the call; so digests_append() and
+	 * digests_find_all() take them as they are. of[i]: external_id of the live profile
+	 * id[i], 0: none. */
+	bool (*profiles)(
+		struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
+	/* of[i]: the id of the profile of the alias id[i]. */
+	bool (*aliases)(
+		struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
+	/* Bytes that it may use for itself: 20 MB, and 40 a change since the copy was made. */
+	size_t cap;
 
 	/* Known before the first of these calls. */
 	uint8_t key[DIGEST_KEY_BYTES];  /* projects.digest_key */
 	uint64_t n_profiles, n_aliases; /* about so many will come; 0: not known */
 
+	uint64_t rows, bytes;           /* received so far: of the tables, of the copy */
+
 	/* Its own. */
-	int64_t upto; /* changes up to there are in the copy; negative: there is none */
 	struct db_stream *stream;
 	int32_t project;
-	struct arena a, row; /* what changed; one row */
-	struct digests changed;
-	uint64_t *pairs;
-	uint32_t n; /* rows of the last page */
-	struct people_page *page;
-	uint64_t rows, bytes; /* received: of the tables, of the copy */
+	int64_t upto;           /* changes up to there are in the copy; negative: there is none */
+	struct arena a, row;    /* what lasts; one row */
+	struct digests changed; /* of the kind that is being read */
+	bool (*give)(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
+	uint64_t *id, *of;
+	uint32_t *no;
+	struct str after; /* where the next page of a table begins */
+	int64_t last;     /* the same for changes */
+	uint32_t n;       /* rows of this page */
 };
 
 /* Inside the caller's transaction (REPEATABLE READ). *p is zero but for what is the caller's.
