@@ -24,7 +24,7 @@ SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
 -- pugd explain, which holds the sum against what was really read.
 WITH f AS (SELECT coalesce(pugd.retention_floor($1), -9223372036854775808) AS floor),
 s AS (SELECT day BETWEEN $4 AND $5 AND tmin < $3 AND tmax >= $2 AS timely, tmax >= f.floor AS kept,
-             $6 IS NULL OR kind = '' OR kind = ANY ($6) AS wanted
+             $6 IS NULL OR kind = ANY ($6) OR kind = '' AND (kinds IS NULL OR kinds && $6) AS wanted
       FROM pugd.segment, f WHERE project = $1),
 i AS (SELECT tmin < $3 AND tmax >= $2 AS timely, tmax >= f.floor AS kept FROM pugd.inbox, f WHERE project = $1)
 SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM s WHERE NOT timely),
@@ -50,19 +50,26 @@ WHERE project = $1 AND tmin < $3
 -- name: scan_segments :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, part int4[], scope int4[], key text[]
--- columns: id int8, place int8, floor_ms int8?, n int4, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- params: numbers bool, flat bool, edges int8[]
+-- columns: id int8, place int8, floor_ms int8?, n int4, kind text, tmin int8, flat bool, columns int4
+-- columns: part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
 -- unbounded: streamed; bounded by time and memory of the query
 -- Level 1 of a window, with the columns that are wanted only: a row a segment, day by day.
 -- What is sorted are the segments, never their bytes. Within the aggregate all lists are
--- in one order. A segment of kind '' holds several.
-SELECT s.id, s.place,
-       CASE WHEN s.tmin < (SELECT pugd.retention_floor($1)) THEN (SELECT pugd.retention_floor($1)) END,
-       s.n, s.columns, c.*
+-- in one order. A segment of kind '' holds several, those of `kinds` if that is known.
+-- What the segment's row says already is left out: part 3 where it has one kind; with `flat`
+-- part 2 where all of it lies in the window and between two edges; with `numbers` part 4
+-- where there is part 9 (worker/store/evseg.h).
+SELECT s.id, s.place, CASE WHEN s.tmin < s.floor THEN s.floor END,
+       s.n, s.kind, s.tmin, s.flat, s.columns, c.*
 FROM (
-  SELECT id, place, tmin, n, columns, day FROM pugd.segment
+  SELECT id, place, tmin, n, kind, columns, day, numbered, f.floor,
+         $11 AND tmin >= $2 AND tmax < $3 AND (tmin < f.floor) IS NOT TRUE
+         AND width_bucket(tmin, $12) = width_bucket(tmax, $12) AS flat
+  FROM pugd.segment, (SELECT pugd.retention_floor($1)) f (floor)
   WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmin < $3
-    AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
-    AND ($6 IS NULL OR kind = '' OR kind = ANY ($6))
+    AND tmax >= greatest($2, f.floor)
+    AND ($6 IS NULL OR kind = ANY ($6) OR kind = '' AND (kinds IS NULL OR kinds && $6))
   ORDER BY day OFFSET 0
 ) s CROSS JOIN LATERAL (
   SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
@@ -70,6 +77,8 @@ FROM (
   FROM unnest($7, $8, $9) w (part, scope, key)
   JOIN pugd.segment_column c ON c.project = $1 AND c.segment = s.id
    AND c.part = w.part::int2 AND c.scope = w.scope::int2 AND c.key = w.key
+  WHERE CASE w.part WHEN 2 THEN NOT s.flat WHEN 3 THEN s.kind = ''
+                    WHEN 4 THEN NOT ($10 AND s.numbered) ELSE true END
 ) c
 ORDER BY s.day;
 
@@ -86,7 +95,7 @@ FROM (
   SELECT id, place, tmin, n, columns, day FROM pugd.segment
   WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmin < $3
     AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
-    AND ($6 IS NULL OR kind = '' OR kind = ANY ($6))
+    AND ($6 IS NULL OR kind = ANY ($6) OR kind = '' AND (kinds IS NULL OR kinds && $6))
     AND ($7 IS NULL OR names IS NULL OR place < $7 OR tmin < (SELECT pugd.retention_floor($1)))
   ORDER BY day OFFSET 0
 ) s CROSS JOIN LATERAL (
@@ -140,7 +149,7 @@ FROM (
   SELECT id, place, n, tmin, tmax, columns FROM pugd.segment
   WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmin < $3
     AND tmax >= greatest($2, (SELECT pugd.retention_floor($1)))
-    AND ($6 IS NULL OR kind = '' OR kind = ANY ($6))
+    AND ($6 IS NULL OR kind = ANY ($6) OR kind = '' AND (kinds IS NULL OR kinds && $6))
   ORDER BY tmax DESC
 ) k
 LEFT JOIN LATERAL (

@@ -157,8 +157,16 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 static const char *check_row(
 	struct verify *v, struct evseg *s, const struct q_verify_segments_row *row)
 {
-	struct sealed columns = {row->id, row->n, row->columns, row->part, row->scope, row->raw,
-		row->stored, row->crc, row->key, row->data};
+	struct sealed columns = {.id = row->id,
+		.n = row->n,
+		.columns = row->columns,
+		.part = row->part,
+		.scope = row->scope,
+		.raw = row->raw,
+		.stored = row->stored,
+		.crc = row->crc,
+		.key = row->key,
+		.data = row->data};
 	struct check_row about = {v->day, row->kind, row->tmin, row->tmax, row->bytes};
 	const char *wrong;
 

@@ -229,6 +229,32 @@ static const struct {
 	{TYPE(MAP), PLAN_TOP_K, false, false, compile_map},
 };
 
+/* Whether events may come without the texts of their distinct_ids: nothing asks what anybody is
+ * called or for a trait, and no cookieless visitor is somebody. */
+static bool numbers_will_do(const struct plan *p)
+{
+	bool people = p->kind == PLAN_FUNNEL || p->kind == PLAN_RETENTION;
+	bool every = p->need.distinct && p->n_paths == 0 &&
+		     !(p->kind == PLAN_TOP_K && p->dimension == DIMENSION_USER);
+
+	for (uint32_t i = 0; i < p->n_events; i++)
+		if (people || tally_needs_users(p->events[i].agg))
+			every &= p->events[i].consented;
+	return every;
+}
+
+/* What the reader may leave out or make short. */
+static void make_lean(struct plan *p)
+{
+	p->lean = true;
+	p->need.numbers = numbers_will_do(p);
+	p->need.flat = (p->kind == PLAN_TRENDS || p->kind == PLAN_SEGMENTATION ||
+			       p->kind == PLAN_TOP_K) &&
+		       p->buckets.n_stretches <= FLAT_EDGES_MAX;
+	p->need.edges = p->buckets.from;
+	p->need.n_edges = p->buckets.n_stretches;
+}
+
 static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, const struct tz *z,
 	size_t kind, const char **why)
 {
@@ -251,16 +277,15 @@ static int compile_kind(struct plan *p, const Insights__V1__QueryRequest *in, co
 		return -1;
 	/* a group may have asked for traits, which need people */
 	p->need.distinct |= p->people;
-	p->lean = true;
 	*why = too_big;
 	if (!plan_only_events(p))
 		return -1;
 	*why = "time_range: time_range has too many buckets";
-	return !kinds[kind].buckets ||
-			       buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
-				       from_ms, to_ms, p->a)
-		       ? 0
-		       : -1;
+	if (kinds[kind].buckets && !buckets_make(&p->buckets, z, (enum bucket_unit)in->granularity,
+					   from_ms, to_ms, p->a))
+		return -1;
+	make_lean(p);
+	return 0;
 }
 
 int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct str zone,

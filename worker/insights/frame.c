@@ -12,8 +12,11 @@ static bool is_cookieless(struct str id)
 static bool find_cookieless(struct frame *f)
 {
 	const struct batch_column *c = &f->batch->distinct;
-	uint8_t *cookieless = arena_zalloc(f->a, c->n_entries + 1);
+	uint8_t *cookieless;
 
+	if (f->batch->numbered)
+		return true;
+	cookieless = arena_zalloc(f->a, c->n_entries + 1);
 	for (uint32_t i = 0; cookieless && i < c->n_entries; i++)
 		cookieless[i + 1] = is_cookieless(c->entries[i].s);
 	f->cookieless = cookieless;
@@ -30,6 +33,13 @@ static uint8_t *find_wanted(const struct frame *f)
 		for (uint32_t i = 0; i < b->n; i++)
 			wanted[b->distinct.codes[i]] |= f->match[e][i];
 	return wanted;
+}
+
+/* One table for the whole query. False when a number is nobody's. */
+static bool numbered_people(struct frame *f)
+{
+	f->persons = f->people->of_number;
+	return !f->plan->people || f->batch->distinct.n_entries <= f->people->n_numbers;
 }
 
 /* The persons of the wanted ids, or of all: some at a time, because most of what it costs is
@@ -162,7 +172,9 @@ static bool make_base(struct frame *f)
 
 	if (!base)
 		return false;
-	for (uint32_t i = 0; i < b->n; i++)
+	if (b->flat)
+		memset(base, b->times[0] >= f->plan->from_ms && b->times[0] < f->plan->to_ms, b->n);
+	for (uint32_t i = 0; i < b->n && !b->flat; i++)
 		base[i] = b->times[i] >= f->plan->from_ms && b->times[i] < f->plan->to_ms;
 	for (uint32_t i = 0; i < b->n && b->masked; i++)
 		base[i] &= !b->masked[i];
@@ -179,14 +191,23 @@ static bool make_base(struct frame *f)
 static const uint8_t *match_event(const struct frame *f, const struct plan_event *ev)
 {
 	const struct batch_column *c = &f->batch->kind;
+	bool every = ev->kind.n == 0;
 	uint32_t n = f->batch->n;
-	uint8_t *out = group_vector(f, &ev->filters), *same;
+	uint8_t *out, *same;
 
+	if (!every && f->batch->one_kind) {
+		if (!str_eq(c->entries[0].s, ev->kind))
+			return arena_zalloc(f->a, n);
+		every = true;
+	}
+	if (every && ev->filters.n == 0)
+		return f->base;
+	out = group_vector(f, &ev->filters);
 	if (!out)
 		return NULL;
 	for (uint32_t i = 0; i < n; i++)
 		out[i] &= f->base[i];
-	if (ev->kind.n == 0)
+	if (every)
 		return out;
 	same = arena_zalloc(f->a, c->n_entries + 1);
 	if (!same)
@@ -204,7 +225,8 @@ bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
 	const uint8_t **match = arena_array(a, plan->n_events + 1, sizeof(*match));
 
 	/* what profile filters ask needs to know everybody beforehand */
-	bool first = plan->need.distinct && (plan->n_events == 0 || plan->n_paths > 0);
+	bool first = plan->need.distinct && !b->numbered &&
+		     (plan->n_events == 0 || plan->n_paths > 0);
 
 	*f = (struct frame){.plan = plan,
 		.batch = b,
@@ -220,6 +242,8 @@ bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
 		if (!match[e])
 			return false;
 	}
+	if (plan->need.distinct && b->numbered)
+		return numbered_people(f);
 	if (plan->need.distinct && !first) {
 		const uint8_t *wanted = find_wanted(f);
 

@@ -16,7 +16,7 @@ struct frame {
 	/* by code of batch->distinct, [0] unused; or NULL. Where the plan has events: of the ids
 	 * whose events match one of them, and of no others. */
 	const uint32_t *persons;
-	const uint8_t *cookieless;   /* by code of batch->distinct; or NULL */
+	const uint8_t *cookieless; /* by code of batch->distinct; or NULL: 0 is, no other is */
 	const uint8_t *base;         /* per event: window, groups, mask */
 	const uint8_t *const *match; /* per plan event, per event; base included, consent not */
 	/* No event before it comes, neither with this frame nor later. frame_make() knows of
@@ -30,7 +30,9 @@ bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
 /* True when the event at row may count for a plan event that counts people. */
 static inline bool frame_consented(const struct frame *f, uint32_t row)
 {
-	return !f->cookieless[f->batch->distinct.codes[row]];
+	uint32_t code = f->batch->distinct.codes[row];
+
+	return f->cookieless ? !f->cookieless[code] : code != 0;
 }
 /* True when the event at row matches any of the plan's; consent is not asked. */
 static inline bool frame_matches(const struct frame *f, uint32_t row)

@@ -3,6 +3,8 @@
  */
 #include "worker/store/batch.h"
 
+#include "worker/store/numbers.h"
+
 static bool load_column(struct batch_column *out, const struct evseg *s, enum part_kind kind,
 	const struct prop_ref *ref, struct arena *a)
 {
@@ -25,13 +27,64 @@ static bool load_column(struct batch_column *out, const struct evseg *s, enum pa
 	return true;
 }
 
+/* What every event has, by the row of the segment. */
+static bool one_kind(struct batch *b, const struct evseg *s, struct arena *a)
+{
+	struct value *entry = arena_alloc(a, sizeof(*entry));
+	uint32_t *codes = arena_array(a, s->n, sizeof(*codes));
+
+	if (!entry || !codes)
+		return false;
+	*entry = (struct value){.type = VALUE_STR, .s = s->kind};
+	for (uint32_t i = 0; i < s->n; i++)
+		codes[i] = 1;
+	b->kind = (struct batch_column){codes, entry, 1};
+	b->one_kind = true;
+	return true;
+}
+
+static bool load_kind(struct batch *b, const struct evseg *s, struct arena *a)
+{
+	if (s->kind.n > 0 && !evseg_find(s, PART_KIND, SCOPE_AUTO, STR("")))
+		return one_kind(b, s, a);
+	return load_column(&b->kind, s, PART_KIND, NULL, a);
+}
+
+static bool load_times(struct batch *b, const struct evseg *s, struct arena *a)
+{
+	int64_t *times;
+
+	b->flat = s->flat && !evseg_find(s, PART_TIME, SCOPE_AUTO, STR(""));
+	if (!b->flat)
+		return evseg_times(s, a, &b->times);
+	times = arena_array(a, s->n, sizeof(*times));
+	for (uint32_t i = 0; times && i < s->n; i++)
+		times[i] = s->flat_ms;
+	b->times = times;
+	return times != NULL;
+}
+
+static bool load_distinct(
+	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a)
+{
+	uint32_t worst = 0;
+
+	if (!need->numbers || !evseg_find(s, PART_NUMBER, SCOPE_AUTO, STR("")))
+		return load_column(&b->distinct, s, PART_DISTINCT, NULL, a);
+	if (!numbers_read(s, a, &b->distinct.codes, &worst))
+		return false;
+	b->distinct.n_entries = worst;
+	b->numbered = true;
+	return true;
+}
+
 bool batch_load(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a)
 {
 	*b = (struct batch){.n = s->n, .masked = s->masked};
-	if (!evseg_times(s, a, &b->times) || !load_column(&b->kind, s, PART_KIND, NULL, a))
+	if (!load_times(b, s, a) || !load_kind(b, s, a))
 		return false;
-	if (need->distinct && !load_column(&b->distinct, s, PART_DISTINCT, NULL, a))
+	if (need->distinct && !load_distinct(b, s, need, a))
 		return false;
 	if (need->session && !load_column(&b->session, s, PART_SESSION, NULL, a))
 		return false;

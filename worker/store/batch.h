@@ -18,6 +18,14 @@ struct prop_ref {
 /* Which columns to load; times and kinds always are. */
 struct batch_need {
 	bool distinct, session, ids;
+	/* distinct_ids as numbers will do (numbers.h): who, not what they are called, and of
+	 * cookieless visitors not even that */
+	bool numbers;
+	/* Of a time it is enough to know between which edges it lies, ascending, and whether it
+	 * is in the window: all events of a segment may then have one time (evseg.h). */
+	bool flat;
+	const int64_t *edges;
+	uint32_t n_edges;
 	const struct prop_ref *props;
 	uint32_t n_props;
 };
@@ -32,6 +40,10 @@ struct batch {
 	uint32_t n;
 	const uint8_t *masked; /* or NULL; 1 = skip the event */
 	const int64_t *times;
+	bool flat;     /* all times are the first one's */
+	bool one_kind; /* all codes of kind are 1 */
+	bool numbered; /* codes of distinct are numbers of the project, 0: cookieless; there
+			  are no entries, and n_entries is the greatest number */
 	struct batch_column kind, distinct, session;
 	const uint8_t *ids;
 	struct batch_column *props; /* need->n_props of them */

@@ -30,6 +30,7 @@ static const char *check_full(
 
 static const char *check_part(const struct evseg *s, const struct evseg_part *p, struct arena *a)
 {
+	uint32_t greatest;
 	const uint32_t *numbers;
 	struct column c;
 	struct str raw;
@@ -51,7 +52,7 @@ static const char *check_part(const struct evseg *s, const struct evseg_part *p,
 			return unreadable(a, "a column cannot be read");
 		return NULL;
 	case PART_NUMBER:
-		if (!numbers_read(s, a, &numbers))
+		if (!numbers_read(s, a, &numbers, &greatest))
 			return unreadable(a, "the numbers of its ids cannot be read");
 		return NULL;
 	case PART_KINDS:

@@ -66,13 +66,11 @@ static bool reserve(struct digests *t, uint32_t n)
 	return true;
 }
 
-uint32_t digests_add(struct digests *t, uint64_t d)
+/* Where there is room. */
+static uint32_t add(struct digests *t, uint64_t d)
 {
-	uint32_t k;
+	uint32_t k = slot_of(t, d);
 
-	if (!reserve(t, 1))
-		return DIGESTS_FULL;
-	k = slot_of(t, d);
 	if (t->slots[k])
 		return t->slots[k] - 1;
 	t->v[t->n++] = d;
@@ -80,13 +78,34 @@ uint32_t digests_add(struct digests *t, uint64_t d)
 	return t->n - 1;
 }
 
+uint32_t digests_add(struct digests *t, uint64_t d)
+{
+	return reserve(t, 1) ? add(t, d) : DIGESTS_FULL;
+}
+
+static void fetch(const struct digests *t, const uint64_t *d, uint32_t i, uint32_t n)
+{
+	if (i + AHEAD < n)
+		__builtin_prefetch(&t->slots[(uint32_t)d[i + AHEAD] & t->mask], 1);
+}
+
+bool digests_add_all(struct digests *t, const uint64_t *d, uint32_t n, uint32_t *no)
+{
+	if (!reserve(t, n))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		fetch(t, d, i, n);
+		no[i] = d[i] ? add(t, d[i]) : DIGESTS_FULL;
+	}
+	return true;
+}
+
 bool digests_append(struct digests *t, const uint64_t *d, uint32_t n)
 {
 	if (!reserve(t, n))
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
-		if (i + AHEAD < n)
-			__builtin_prefetch(&t->slots[(uint32_t)d[i + AHEAD] & t->mask], 1);
+		fetch(t, d, i, n);
 		t->v[t->n] = d[i];
 		place(t, t->n++);
 	}
@@ -101,8 +120,8 @@ uint32_t digests_find(const struct digests *t, uint64_t d)
 void digests_find_all(const struct digests *t, const uint64_t *d, uint32_t n, uint32_t *no)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		if (t->n && i + AHEAD < n)
-			__builtin_prefetch(&t->slots[(uint32_t)d[i + AHEAD] & t->mask]);
+		if (t->n)
+			fetch(t, d, i, n);
 		no[i] = digests_find(t, d[i]);
 	}
 }

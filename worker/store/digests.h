@@ -24,12 +24,15 @@ void digests_init(struct digests *t, struct arena *a);
 uint64_t digest_of(const uint8_t key[DIGEST_KEY_BYTES], struct str id);
 /* Number of d, which is not 0. DIGESTS_FULL at the arena's cap. */
 uint32_t digests_add(struct digests *t, uint64_t d);
+/* The same for many, which costs less each: memory fetches what the next ones need. 0 gets
+ * DIGESTS_FULL. False at the arena's cap. */
+bool digests_add_all(struct digests *t, const uint64_t *d, uint32_t n, uint32_t *no);
 /* Gives the next n numbers to these, of which none is there yet; 0 takes a number and is not
  * found again. False at the arena's cap. */
 bool digests_append(struct digests *t, const uint64_t *d, uint32_t n);
 /* DIGESTS_FULL when it was never added. */
 uint32_t digests_find(const struct digests *t, uint64_t d);
-/* The same for many, which costs less each: memory fetches what the next ones need. */
+/* The same for many. */
 void digests_find_all(const struct digests *t, const uint64_t *d, uint32_t n, uint32_t *no);
 
 #endif

@@ -57,6 +57,10 @@ struct evseg {
 	const uint8_t *masked;
 	int64_t id;   /* level 1: of its row; else 0 */
 	bool partial; /* not all its parts were read */
+	/* What the segment's row says instead of a part that was not read. */
+	struct str kind; /* of all its events; empty: of several */
+	bool flat;       /* for the reader, all its events are at flat_ms */
+	int64_t flat_ms;
 };
 
 /* Checks container, checksum and directory; `blob` must outlive the segment.

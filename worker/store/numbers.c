@@ -17,7 +17,8 @@ static void widen(uint32_t *out, const uint8_t *p, uint32_t n, unsigned width)
 		out[i] = p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-bool numbers_read(const struct evseg *s, struct arena *a, const uint32_t **numbers)
+bool numbers_read(
+	const struct evseg *s, struct arena *a, const uint32_t **numbers, uint32_t *greatest)
 {
 	const struct evseg_part *part = evseg_find(s, PART_NUMBER, SCOPE_AUTO, STR(""));
 	uint32_t *out, worst = 0;
@@ -36,6 +37,7 @@ bool numbers_read(const struct evseg *s, struct arena *a, const uint32_t **numbe
 	for (uint32_t i = 0; i < s->n; i++)
 		worst = out[i] > worst ? out[i] : worst;
 	*numbers = out;
+	*greatest = worst;
 	return worst <= NUMBERS_MAX;
 }
 

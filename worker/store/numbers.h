@@ -13,8 +13,10 @@
 
 enum { NUMBERS_MAX = 4 << 20 }; /* that a project may have: 24 bytes each while they are used */
 
-/* The numbers of s->n events. False when there are none, malformed, or the arena is full. */
-bool numbers_read(const struct evseg *s, struct arena *a, const uint32_t **numbers);
+/* The numbers of s->n events, and the greatest. False when there are none, malformed, or the
+ * arena is full. */
+bool numbers_read(
+	const struct evseg *s, struct arena *a, const uint32_t **numbers, uint32_t *greatest);
 /* Appends a body. */
 void numbers_encode(struct buf *out, const uint32_t *numbers, uint32_t n);
 

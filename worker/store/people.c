@@ -6,26 +6,32 @@
 
 bool people_init(struct people *p, struct arena *a, uint32_t n_paths)
 {
-	*p = (struct people){.n_paths = n_paths};
+	*p = (struct people){.a = a, .n_paths = n_paths};
 	intern_init(&p->ids, a);
 	p->traits = arena_array(a, n_paths + 1, sizeof(*p->traits));
 	return p->traits != NULL;
+}
+
+void people_init_digests(struct people *p, struct arena *a)
+{
+	*p = (struct people){.a = a, .by_digest = true};
+	digests_init(&p->digests, a);
 }
 
 static bool grow(struct people *p)
 {
 	uint32_t cap = p->cap ? p->cap * 2 : 64;
 	uint32_t *person =
-		arena_grow(p->ids.a, p->person, p->cap * sizeof(*person), cap * sizeof(*person));
+		arena_grow(p->a, p->person, p->cap * sizeof(*person), cap * sizeof(*person));
 	uint32_t *external = arena_grow(
-		p->ids.a, p->external, p->cap * sizeof(*external), cap * sizeof(*external));
+		p->a, p->external, p->cap * sizeof(*external), cap * sizeof(*external));
 	uint8_t *rank;
 
 	if (!person || !external)
 		return false;
 	p->person = person;
 	p->external = external;
-	rank = arena_grow(p->ids.a, p->rank, p->cap, cap);
+	rank = arena_grow(p->a, p->rank, p->cap, cap);
 	if (!rank)
 		return false;
 	p->rank = rank;
@@ -49,7 +55,8 @@ static uint32_t known(struct people *p, uint32_t no)
 
 static uint32_t id_number(struct people *p, struct str id)
 {
-	return known(p, intern_add(&p->ids, id));
+	return known(p, p->by_digest ? digests_add(&p->digests, digest_of(p->key, id))
+				     : intern_add(&p->ids, id));
 }
 
 static bool claim(struct people *p, struct str id, uint32_t person, enum people_rank rank)
@@ -96,7 +103,7 @@ bool people_date(struct people *p, struct str profile, int64_t us)
 		return false;
 	if (who >= p->cap_dates) {
 		int64_t *dates = arena_grow(
-			p->ids.a, p->dates, p->cap_dates * sizeof(*dates), p->cap * sizeof(*dates));
+			p->a, p->dates, p->cap_dates * sizeof(*dates), p->cap * sizeof(*dates));
 
 		if (!dates)
 			return false;
@@ -116,7 +123,7 @@ static bool room_for_trait(struct people *p, uint32_t person)
 	if (cap == p->cap_traits)
 		return true;
 	for (uint32_t i = 0; i < p->n_paths; i++) {
-		struct value *more = arena_array(p->ids.a, cap, sizeof(*more));
+		struct value *more = arena_array(p->a, cap, sizeof(*more));
 
 		if (!more)
 			return false;
@@ -136,7 +143,7 @@ bool people_trait(struct people *p, struct str person, uint32_t path, const stru
 	if (who == INTERN_FULL || path >= p->n_paths || !room_for_trait(p, who))
 		return false;
 	if (v->type == VALUE_STR) {
-		copy.s.p = arena_str(p->ids.a, v->s);
+		copy.s.p = arena_str(p->a, v->s);
 		if (!copy.s.p)
 			return false;
 	}
@@ -151,9 +158,21 @@ uint32_t people_find(struct people *p, struct str id)
 	return no == INTERN_FULL ? PERSON_FULL : p->person[no];
 }
 
+/* Numbers of ids. */
+static bool add_all(struct people *p, const struct str *ids, uint32_t n, uint32_t *no)
+{
+	uint64_t digests[INTERN_BATCH];
+
+	if (!p->by_digest)
+		return intern_add_all(&p->ids, ids, n, no);
+	for (uint32_t i = 0; i < n; i++)
+		digests[i] = digest_of(p->key, ids[i]);
+	return digests_add_all(&p->digests, digests, n, no);
+}
+
 bool people_find_all(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons)
 {
-	if (!intern_add_all(&p->ids, ids, n, persons))
+	if (!add_all(p, ids, n, persons))
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t no = known(p, persons[i]);
@@ -185,4 +204,85 @@ const struct value *people_get_trait(const struct people *p, uint32_t person, ui
 		return NULL;
 	v = &p->traits[path][person];
 	return v->type == VALUE_NONE ? NULL : v;
+}
+
+bool people_numbers(struct people *p, const uint64_t *digests, uint32_t n)
+{
+	uint32_t no = p->digests.n;
+
+	if (!digests_append(&p->digests, digests, n))
+		return false;
+	for (; no < p->digests.n; no++)
+		if (known(p, no) == INTERN_FULL)
+			return false;
+	p->n_numbers = no;
+	return true;
+}
+
+enum { PAIRS = 256 };
+
+/* Numbers of both sides of up to PAIRS pairs. */
+static bool add_pairs(struct people *p, const uint64_t *pairs, uint32_t n, uint32_t *no)
+{
+	if (!digests_add_all(&p->digests, pairs, 2 * n, no))
+		return false;
+	for (uint32_t i = 0; i < 2 * n; i++)
+		if (no[i] != DIGESTS_FULL && known(p, no[i]) == INTERN_FULL)
+			return false;
+	return true;
+}
+
+/* A number's person is another's, unless something better was said before. */
+static void own(struct people *p, uint32_t no, uint32_t person, enum people_rank rank)
+{
+	if (p->rank[no] >= rank)
+		return;
+	p->person[no] = person;
+	p->rank[no] = (uint8_t)rank;
+}
+
+bool people_profiles(struct people *p, const uint64_t *pairs, uint32_t n)
+{
+	for (uint32_t at = 0, k; at < n; at += k) {
+		uint32_t no[2 * PAIRS];
+
+		k = n - at < PAIRS ? n - at : (uint32_t)PAIRS;
+		if (!add_pairs(p, pairs + 2 * (size_t)at, k, no))
+			return false;
+		for (uint32_t i = 0; i < k; i++) {
+			own(p, no[2 * i], no[2 * i], RANK_PROFILE);
+			if (no[2 * i + 1] != DIGESTS_FULL)
+				own(p, no[2 * i + 1], no[2 * i], RANK_EXTERNAL);
+		}
+	}
+	return true;
+}
+
+bool people_aliases(struct people *p, const uint64_t *pairs, uint32_t n)
+{
+	for (uint32_t at = 0, k; at < n; at += k) {
+		uint32_t no[2 * PAIRS];
+
+		k = n - at < PAIRS ? n - at : (uint32_t)PAIRS;
+		if (!add_pairs(p, pairs + 2 * (size_t)at, k, no))
+			return false;
+		for (uint32_t i = 0; i < k; i++)
+			/* one whose profile is not live means nothing */
+			if (p->rank[no[2 * i + 1]] == RANK_PROFILE)
+				own(p, no[2 * i], no[2 * i + 1], RANK_ALIAS);
+	}
+	return true;
+}
+
+bool people_ready(struct people *p)
+{
+	uint32_t *of = arena_array(p->a, (size_t)p->n_numbers + 1, sizeof(*of));
+
+	if (!of)
+		return false;
+	of[0] = PERSON_FULL;
+	if (p->n_numbers)
+		memcpy(of + 1, p->person, p->n_numbers * sizeof(*of));
+	p->of_number = of;
+	return true;
 }

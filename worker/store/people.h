@@ -3,10 +3,16 @@
  * with that id, else the person its alias names, else the live profile with
  * that external_id, else itself. Persons are dense numbers. Add the live profiles
  * first, then the aliases, then ask.
+ *
+ * Ids are known by their text, or, where a query does not ask what anybody is called, by
+ * their digest, the first ones by the number that sealed events have for them (numbers.h):
+ * then whole segments are counted without a look-up. Both ways give the same persons.
  */
 #ifndef STORE_PEOPLE_H
 #define STORE_PEOPLE_H
 
+#include "worker/store/digests.h"
+#include "worker/store/digests.h"
 #include "worker/store/intern.h"
 #include "worker/store/value.h"
 
@@ -15,7 +21,13 @@ enum { PERSON_FULL = INTERN_FULL };
 enum people_rank { RANK_ITSELF, RANK_EXTERNAL, RANK_ALIAS, RANK_PROFILE };
 
 struct people {
-	struct intern ids;
+	struct arena *a;
+	bool by_digest;
+	struct intern ids;      /* by text */
+	struct digests digests; /* by digest */
+	uint8_t key[DIGEST_KEY_BYTES]; /* of the project's digests */
+	uint32_t *of_number; /* by number of sealed events, [0] is nobody's */
+	uint32_t n_numbers;
 	uint32_t *person;   /* by number of the id */
 	uint8_t *rank;      /* enum people_rank: why */
 	uint32_t *external; /* by number of a profile: number of its external_id + 1, or 0 */
@@ -28,6 +40,18 @@ struct people {
 };
 
 bool people_init(struct people *p, struct arena *a, uint32_t n_paths);
+/* By digest: without traits, keys, dates and external ids. The caller sets p->key before the
+ * first text. */
+void people_init_digests(struct people *p, struct arena *a);
+/* The next n numbers are these ids'; all of them come before everything else. False at the
+ * arena's cap. */
+bool people_numbers(struct people *p, const uint64_t *digests, uint32_t n);
+/* By digest: n live profiles, each as id and external_id (0: none), and n aliases, each with
+ * the id of its profile. False at the arena's cap. */
+bool people_profiles(struct people *p, const uint64_t *pairs, uint32_t n);
+bool people_aliases(struct people *p, const uint64_t *pairs, uint32_t n);
+/* After the last profile and alias: makes of_number. False at the arena's cap. */
+bool people_ready(struct people *p);
 /* A live profile; external_id may be empty. False at the arena's cap. */
 bool people_profile(struct people *p, struct str id, struct str external_id);
 /* alias names a profile; one that is not live is ignored. False at the arena's cap. */
@@ -40,9 +64,10 @@ bool people_trait(struct people *p, struct str person, uint32_t path, const stru
 uint32_t people_find(struct people *p, struct str id);
 /* The same for up to INTERN_BATCH ids at once. False at the arena's cap. */
 bool people_find_all(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons);
-/* The profile id, or the distinct_id of somebody anonymous. */
+/* The profile id, or the distinct_id of somebody anonymous; by text only. */
 struct str people_key(const struct people *p, uint32_t person);
-/* The external_id of a profile; empty when it has none, or the person is anonymous. */
+/* The external_id of a profile; empty when it has none, or the person is anonymous; by text
+ * only. */
 struct str people_external(const struct people *p, uint32_t person);
 /* NULL when the person has no such trait. */
 const struct value *people_get_trait(const struct people *p, uint32_t person, uint32_t path);

@@ -243,15 +243,26 @@ static enum stream_next take_blob(struct reader *r, int32_t n, struct db_int4s r
 	return give(r, &s);
 }
 
+static bool has(const struct evseg *s, enum part_kind kind)
+{
+	return evseg_find(s, kind, SCOPE_AUTO, STR("")) != NULL;
+}
+
+/* Who is hidden is known by text. */
+static bool numbers_will_do(const struct reader *r)
+{
+	return r->need->numbers && r->tombs.n == 0;
+}
+
 /* Every event has these: a lost column must not look like values that are missing. */
 static bool has_needed(const struct reader *r, const struct evseg *s)
 {
 	bool distinct = r->need->distinct || r->tombs.n > 0;
 
-	return evseg_find(s, PART_TIME, SCOPE_AUTO, STR("")) &&
-	       evseg_find(s, PART_KIND, SCOPE_AUTO, STR("")) &&
-	       (!distinct || evseg_find(s, PART_DISTINCT, SCOPE_AUTO, STR(""))) &&
-	       (!r->need->ids || evseg_find(s, PART_ID, SCOPE_AUTO, STR("")));
+	return (s->flat || has(s, PART_TIME)) && (s->kind.n > 0 || has(s, PART_KIND)) &&
+	       (!distinct || has(s, PART_DISTINCT) ||
+		       (numbers_will_do(r) && has(s, PART_NUMBER))) &&
+	       (!r->need->ids || has(s, PART_ID));
 }
 
 /* `whole`: all columns must be there, so that a lost one is noticed. Without `h` nothing is
@@ -261,8 +272,14 @@ static enum stream_next take_sealed(
 {
 	struct evseg s;
 
-	if (!sealed_open(&s, row, &r->scratch) || (whole && row->part.n != row->columns) ||
-		(!whole && !has_needed(r, &s)))
+	if (!sealed_open(&s, row, &r->scratch))
+		return broken(r, "segment");
+	if (!whole) {
+		s.kind = row->kind;
+		s.flat = row->flat;
+		s.flat_ms = row->tmin;
+	}
+	if ((whole && row->part.n != row->columns) || (!whole && !has_needed(r, &s)))
 		return broken(r, "segment");
 	if (h && !hide(r, &s, h))
 		return broken(r, "segment");
@@ -293,7 +310,7 @@ static enum stream_next some_columns(
 		return fail(r, READER_MEMORY);
 	return take_sealed(r,
 		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
-			row.stored, row.crc, row.key, row.data},
+			row.stored, row.crc, row.key, row.data, row.kind, row.flat, row.tmin},
 		false, &(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
 }
 
@@ -307,8 +324,16 @@ static enum stream_next all_columns(
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
 	return take_sealed(r,
-		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
-			row.stored, row.crc, row.key, row.data},
+		&(struct sealed){.id = row.id,
+			.n = row.n,
+			.columns = row.columns,
+			.part = row.part,
+			.scope = row.scope,
+			.raw = row.raw,
+			.stored = row.stored,
+			.crc = row.crc,
+			.key = row.key,
+			.data = row.data},
 		true, &(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
 }
 
@@ -327,8 +352,16 @@ static enum stream_next newest_row(struct db_stream *st, const struct query *q, 
 	if (row.columns_null)
 		return take_blob(r, row.n, row.refused, row.blob, &h);
 	return take_sealed(r,
-		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
-			row.stored, row.crc, row.key, row.data},
+		&(struct sealed){.id = row.id,
+			.n = row.n,
+			.columns = row.columns,
+			.part = row.part,
+			.scope = row.scope,
+			.raw = row.raw,
+			.stored = row.stored,
+			.crc = row.crc,
+			.key = row.key,
+			.data = row.data},
 		!r->need, &h);
 }
 
@@ -341,8 +374,16 @@ static enum stream_next named_row(struct db_stream *st, const struct query *q, c
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return fail(r, READER_MEMORY);
 	return take_sealed(r,
-		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
-			row.stored, row.crc, row.key, row.data},
+		&(struct sealed){.id = row.id,
+			.n = row.n,
+			.columns = row.columns,
+			.part = row.part,
+			.scope = row.scope,
+			.raw = row.raw,
+			.stored = row.stored,
+			.crc = row.crc,
+			.key = row.key,
+			.data = row.data},
 		true, NULL);
 }
 
@@ -389,7 +430,7 @@ struct wanted {
 static bool list_wanted(const struct reader *r, struct wanted *out, struct arena *a)
 {
 	const struct batch_need *need = r->need;
-	uint32_t most = 5 + (need ? need->n_props : 0);
+	uint32_t most = 6 + (need ? need->n_props : 0);
 	int32_t *part = arena_array(a, most, sizeof(*part));
 	int32_t *scope = arena_array(a, most, sizeof(*scope));
 	struct str *key = arena_array(a, most, sizeof(*key));
@@ -404,6 +445,8 @@ static bool list_wanted(const struct reader *r, struct wanted *out, struct arena
 	part[n++] = PART_KIND;
 	if (need->distinct || r->tombs.n > 0)
 		part[n++] = PART_DISTINCT;
+	if (need->distinct && numbers_will_do(r))
+		part[n++] = PART_NUMBER;
 	if (need->session)
 		part[n++] = PART_SESSION;
 	if (need->ids)
@@ -444,6 +487,9 @@ static int scan_sealed(struct reader *r, int64_t from_ms, int64_t to_ms)
 	some.part = w.part;
 	some.scope = w.scope;
 	some.key = w.key;
+	some.numbers = numbers_will_do(r);
+	some.flat = r->need->flat;
+	some.edges = (struct db_int8s){r->need->edges, (int)r->need->n_edges};
 	r->stream.row = some_columns;
 	return q_scan_segments(&r->stream.db, &some, &rows);
 }
