@@ -171,6 +171,14 @@ LEFT JOIN LATERAL (
 ) c ON true
 ORDER BY k.tmax DESC;
 
+-- name: scan_numbers :many
+-- lane: slow
+-- params: project int4
+-- columns: first int4, n int4, digests bytea
+-- unbounded: streamed; a row for some thousand ids
+-- What sealed events call the project's distinct ids (worker/store/numbers.h).
+SELECT first, n, digests FROM pugd.number_block WHERE project = $1 ORDER BY first;
+
 -- name: scan_profiles :many
 -- lane: slow
 -- params: project int4

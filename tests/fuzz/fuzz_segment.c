@@ -23,7 +23,8 @@ static void read_everything(const struct evseg *s, struct arena *a)
 {
 	struct prop_ref refs[] = {
 		{STR("plan"), SCOPE_CUSTOM, KEY_PLAIN}, {STR("$browser"), SCOPE_AUTO, KEY_STRING}};
-	struct batch_need need = {true, true, true, refs, 2};
+	struct batch_need need = {
+		.distinct = true, .session = true, .ids = true, .props = refs, .n_props = 2};
 	struct plan_event any = {.agg = AGG_TOTAL, .number = PLAN_NONE};
 	struct plan plan = {.kind = PLAN_LIST,
 		.a = a,
@@ -92,7 +93,7 @@ static void merge_it(const struct evseg *s, struct arena *a)
 	arena_init(&scratch, MEMORY);
 	if (masked && merge_segments(both, 2, a, &scratch, &out, &n) == MERGE_OK) {
 		for (uint32_t i = 0; i < n; i++) {
-			struct batch_need need = {true, true, true, NULL, 0};
+			struct batch_need need = {.distinct = true, .session = true, .ids = true};
 			struct batch batch;
 			struct evseg m = {
 				.n = out[i].n, .parts = out[i].parts, .n_parts = out[i].n_parts};

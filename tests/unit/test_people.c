@@ -120,6 +120,83 @@ Test(people, some_at_once_are_the_same_as_one_by_one)
 	cr_assert_eq(people_find(&p, STR("u3")), people_find(&p, STR("ext")));
 }
 
+enum { IDS = 60 };
+
+/* Random profiles and aliases among few ids, told by text and by digest. */
+struct both {
+	struct people text, digest;
+	char ids[IDS][8];
+	uint64_t d[IDS];
+	uint64_t rng;
+};
+
+static uint32_t draw(struct both *b, uint32_t n)
+{
+	b->rng = b->rng * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(b->rng >> 33) % n;
+}
+
+static void fill_both(struct both *b)
+{
+	static const uint8_t key[DIGEST_KEY_BYTES] = {7};
+	uint8_t external_taken[IDS] = {0}, profile[IDS] = {0}, aliased[IDS] = {0};
+	uint32_t n = draw(b, IDS);
+
+	cr_assert(people_init(&b->text, &a, 0));
+	people_init_digests(&b->digest, &a);
+	memcpy(b->digest.key, key, sizeof(key));
+	for (uint32_t i = 0; i < IDS; i++) {
+		snprintf(b->ids[i], sizeof(b->ids[i]), "id%u", i);
+		b->d[i] = digest_of(key, str_of(b->ids[i]));
+	}
+	/* the first n have numbers, but every seventh lost it */
+	for (uint32_t i = 0; i < n; i++)
+		cr_assert(people_numbers(&b->digest, &(uint64_t){i % 7 ? b->d[i] : 0}, 1));
+	for (uint32_t i = 0; i < 20; i++) {
+		uint32_t who = draw(b, IDS), other = draw(b, IDS);
+		bool external = draw(b, 2) && !external_taken[other]++;
+
+		if (profile[who]++)
+			continue;
+		cr_assert(people_profile(
+			&b->text, str_of(b->ids[who]), external ? str_of(b->ids[other]) : STR("")));
+		cr_assert(people_profiles(
+			&b->digest, &b->d[who], &(uint64_t){external ? b->d[other] : 0}, 1));
+	}
+	for (uint32_t i = 0; i < 30; i++) {
+		uint32_t alias = draw(b, IDS), who = draw(b, IDS);
+
+		if (aliased[alias]++)
+			continue;
+		cr_assert(people_alias(&b->text, str_of(b->ids[alias]), str_of(b->ids[who])));
+		cr_assert(people_aliases(&b->digest, &b->d[alias], &b->d[who], 1));
+	}
+	cr_assert(people_ready(&b->digest));
+}
+
+static uint32_t by_digest(struct both *b, uint32_t i)
+{
+	return people_find(&b->digest, str_of(b->ids[i]));
+}
+
+Test(people, digests_and_texts_give_the_same_persons)
+{
+	struct both b = {.rng = 1};
+
+	for (int round = 0; round < 300; round++) {
+		fill_both(&b);
+		for (uint32_t i = 0; i < IDS; i++)
+			for (uint32_t k = 0; k < i; k++)
+				cr_assert_eq(by_digest(&b, i) == by_digest(&b, k),
+					people_find(&b.text, str_of(b.ids[i])) ==
+						people_find(&b.text, str_of(b.ids[k])));
+		for (uint32_t i = 0; i < b.digest.n_numbers; i++)
+			if (i % 7)
+				cr_assert_eq(b.digest.of_number[i + 1], by_digest(&b, i));
+		arena_reset(&a);
+	}
+}
+
 Test(people, sums_do_not_depend_on_the_order)
 {
 	static const double v[] = {1e16, 3.25, -1e16, 1e-3, 7};

@@ -6,10 +6,11 @@
 #include "proto/wkt.h"
 #include "worker/insights/compile.h"
 #include "worker/insights/compile_internal.h"
+#include "worker/insights/tally.h"
 
 #define AGG(name) INSIGHTS__V1__AGGREGATION_TYPE__AGGREGATION_TYPE_##name
 
-enum { BREAKDOWN_LIMIT = 10 };
+enum { BREAKDOWN_LIMIT = 10, FLAT_EDGES_MAX = 4096 };
 
 static const char *const too_big = NULL;
 
@@ -248,9 +249,9 @@ static void make_lean(struct plan *p)
 {
 	p->lean = true;
 	p->need.numbers = numbers_will_do(p);
-	p->need.flat = (p->kind == PLAN_TRENDS || p->kind == PLAN_SEGMENTATION ||
-			       p->kind == PLAN_TOP_K) &&
-		       p->buckets.n_stretches <= FLAT_EDGES_MAX;
+	p->need.flat =
+		(p->kind == PLAN_TRENDS || p->kind == PLAN_SEGMENTATION || p->kind == PLAN_TOP_K) &&
+		p->buckets.n_stretches <= FLAT_EDGES_MAX;
 	p->need.edges = p->buckets.from;
 	p->need.n_edges = p->buckets.n_stretches;
 }

@@ -129,7 +129,7 @@ int compile_segment_users(struct plan *p, const Insights__V1__SegmentUsersReques
 	*p = (struct plan){.kind = PLAN_SEGMENT_USERS,
 		.a = a,
 		.people = true,
-		.need = {.distinct = true},
+		.need = {.distinct = true, .flat = true},
 		.lean = true,
 		.events = events,
 		.n_events = (uint32_t)in->n_events};

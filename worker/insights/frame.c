@@ -225,8 +225,8 @@ bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
 	const uint8_t **match = arena_array(a, plan->n_events + 1, sizeof(*match));
 
 	/* what profile filters ask needs to know everybody beforehand */
-	bool first = plan->need.distinct && !b->numbered &&
-		     (plan->n_events == 0 || plan->n_paths > 0);
+	bool first =
+		plan->need.distinct && !b->numbered && (plan->n_events == 0 || plan->n_paths > 0);
 
 	*f = (struct frame){.plan = plan,
 		.batch = b,

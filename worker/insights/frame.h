@@ -16,7 +16,7 @@ struct frame {
 	/* by code of batch->distinct, [0] unused; or NULL. Where the plan has events: of the ids
 	 * whose events match one of them, and of no others. */
 	const uint32_t *persons;
-	const uint8_t *cookieless; /* by code of batch->distinct; or NULL: 0 is, no other is */
+	const uint8_t *cookieless;   /* by code of batch->distinct; or NULL: 0 is, no other is */
 	const uint8_t *base;         /* per event: window, groups, mask */
 	const uint8_t *const *match; /* per plan event, per event; base included, consent not */
 	/* No event before it comes, neither with this frame nor later. frame_make() knows of

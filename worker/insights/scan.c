@@ -356,7 +356,9 @@ static int read_all(struct scan *s, struct run *run)
 	struct reader *r = &run->reader;
 	uint64_t at = clock_mono_ns();
 
-	if (!people_init(&s->people, &s->a, p->n_paths)) {
+	if (p->need.numbers) {
+		people_init_digests(&s->people, &s->a);
+	} else if (!people_init(&s->people, &s->a, p->n_paths)) {
 		r->error = READER_MEMORY;
 		return -1;
 	}

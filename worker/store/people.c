@@ -23,8 +23,8 @@ static bool grow(struct people *p)
 	uint32_t cap = p->cap ? p->cap * 2 : 64;
 	uint32_t *person =
 		arena_grow(p->a, p->person, p->cap * sizeof(*person), cap * sizeof(*person));
-	uint32_t *external = arena_grow(
-		p->a, p->external, p->cap * sizeof(*external), cap * sizeof(*external));
+	uint32_t *external =
+		arena_grow(p->a, p->external, p->cap * sizeof(*external), cap * sizeof(*external));
 	uint8_t *rank;
 
 	if (!person || !external)
@@ -219,14 +219,13 @@ bool people_numbers(struct people *p, const uint64_t *digests, uint32_t n)
 	return true;
 }
 
-enum { PAIRS = 256 };
+enum { AT_ONCE = 256 };
 
-/* Numbers of both sides of up to PAIRS pairs. */
-static bool add_pairs(struct people *p, const uint64_t *pairs, uint32_t n, uint32_t *no)
+static bool add_digests(struct people *p, const uint64_t *d, uint32_t n, uint32_t *no)
 {
-	if (!digests_add_all(&p->digests, pairs, 2 * n, no))
+	if (!digests_add_all(&p->digests, d, n, no))
 		return false;
-	for (uint32_t i = 0; i < 2 * n; i++)
+	for (uint32_t i = 0; i < n; i++)
 		if (no[i] != DIGESTS_FULL && known(p, no[i]) == INTERN_FULL)
 			return false;
 	return true;
@@ -241,35 +240,37 @@ static void own(struct people *p, uint32_t no, uint32_t person, enum people_rank
 	p->rank[no] = (uint8_t)rank;
 }
 
-bool people_profiles(struct people *p, const uint64_t *pairs, uint32_t n)
+bool people_profiles(struct people *p, const uint64_t *ids, const uint64_t *externals, uint32_t n)
 {
 	for (uint32_t at = 0, k; at < n; at += k) {
-		uint32_t no[2 * PAIRS];
+		uint32_t who[AT_ONCE], external[AT_ONCE];
 
-		k = n - at < PAIRS ? n - at : (uint32_t)PAIRS;
-		if (!add_pairs(p, pairs + 2 * (size_t)at, k, no))
+		k = n - at < AT_ONCE ? n - at : (uint32_t)AT_ONCE;
+		if (!add_digests(p, ids + at, k, who) ||
+			!add_digests(p, externals + at, k, external))
 			return false;
 		for (uint32_t i = 0; i < k; i++) {
-			own(p, no[2 * i], no[2 * i], RANK_PROFILE);
-			if (no[2 * i + 1] != DIGESTS_FULL)
-				own(p, no[2 * i + 1], no[2 * i], RANK_EXTERNAL);
+			own(p, who[i], who[i], RANK_PROFILE);
+			if (external[i] != DIGESTS_FULL)
+				own(p, external[i], who[i], RANK_EXTERNAL);
 		}
 	}
 	return true;
 }
 
-bool people_aliases(struct people *p, const uint64_t *pairs, uint32_t n)
+bool people_aliases(struct people *p, const uint64_t *aliases, const uint64_t *profiles, uint32_t n)
 {
 	for (uint32_t at = 0, k; at < n; at += k) {
-		uint32_t no[2 * PAIRS];
+		uint32_t alias[AT_ONCE], who[AT_ONCE];
 
-		k = n - at < PAIRS ? n - at : (uint32_t)PAIRS;
-		if (!add_pairs(p, pairs + 2 * (size_t)at, k, no))
+		k = n - at < AT_ONCE ? n - at : (uint32_t)AT_ONCE;
+		if (!add_digests(p, aliases + at, k, alias))
 			return false;
+		digests_find_all(&p->digests, profiles + at, k, who);
 		for (uint32_t i = 0; i < k; i++)
 			/* one whose profile is not live means nothing */
-			if (p->rank[no[2 * i + 1]] == RANK_PROFILE)
-				own(p, no[2 * i], no[2 * i + 1], RANK_ALIAS);
+			if (who[i] != DIGESTS_FULL && p->rank[who[i]] == RANK_PROFILE)
+				own(p, alias[i], who[i], RANK_ALIAS);
 	}
 	return true;
 }

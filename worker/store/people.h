@@ -23,10 +23,10 @@ enum people_rank { RANK_ITSELF, RANK_EXTERNAL, RANK_ALIAS, RANK_PROFILE };
 struct people {
 	struct arena *a;
 	bool by_digest;
-	struct intern ids;      /* by text */
-	struct digests digests; /* by digest */
+	struct intern ids;             /* by text */
+	struct digests digests;        /* by digest */
 	uint8_t key[DIGEST_KEY_BYTES]; /* of the project's digests */
-	uint32_t *of_number; /* by number of sealed events, [0] is nobody's */
+	uint32_t *of_number;           /* by number of sealed events, [0] is nobody's */
 	uint32_t n_numbers;
 	uint32_t *person;   /* by number of the id */
 	uint8_t *rank;      /* enum people_rank: why */
@@ -46,10 +46,11 @@ void people_init_digests(struct people *p, struct arena *a);
 /* The next n numbers are these ids'; all of them come before everything else. False at the
  * arena's cap. */
 bool people_numbers(struct people *p, const uint64_t *digests, uint32_t n);
-/* By digest: n live profiles, each as id and external_id (0: none), and n aliases, each with
- * the id of its profile. False at the arena's cap. */
-bool people_profiles(struct people *p, const uint64_t *pairs, uint32_t n);
-bool people_aliases(struct people *p, const uint64_t *pairs, uint32_t n);
+/* By digest: n live profiles and their external_ids (0: none), n aliases and the ids of their
+ * profiles. False at the arena's cap. */
+bool people_profiles(struct people *p, const uint64_t *ids, const uint64_t *externals, uint32_t n);
+bool people_aliases(
+	struct people *p, const uint64_t *aliases, const uint64_t *profiles, uint32_t n);
 /* After the last profile and alias: makes of_number. False at the arena's cap. */
 bool people_ready(struct people *p);
 /* A live profile; external_id may be empty. False at the arena's cap. */

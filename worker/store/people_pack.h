@@ -25,11 +25,9 @@ struct people_pack {
 	 * n > 0 digests, which are gone after the call; so digests_append() and
 	 * digests_find_all() take them as they are. of[i]: external_id of the live profile
 	 * id[i], 0: none. */
-	bool (*profiles)(
-		struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
+	bool (*profiles)(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
 	/* of[i]: the id of the profile of the alias id[i]. */
-	bool (*aliases)(
-		struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
+	bool (*aliases)(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
 	/* Bytes that it may use for itself: 20 MB, and 40 a change since the copy was made. */
 	size_t cap;
 
@@ -37,7 +35,7 @@ struct people_pack {
 	uint8_t key[DIGEST_KEY_BYTES];  /* projects.digest_key */
 	uint64_t n_profiles, n_aliases; /* about so many will come; 0: not known */
 
-	uint64_t rows, bytes;           /* received so far: of the tables, of the copy */
+	uint64_t rows, bytes; /* received so far: of the tables, of the copy */
 
 	/* Its own. */
 	struct db_stream *stream;

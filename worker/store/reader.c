@@ -2,21 +2,20 @@
  * See reader.h. Rows are decoded as they arrive and forgotten after the callback,
  * so memory does not depend on the size of the project.
  */
-#include "proto/number.h"
 #include "q.h"
 #include "shm/base/list.h"
 #include "shm/base/log.h"
 #include "worker/db/codec.h"
 #include "worker/db/sqlstate.h"
-#include "worker/store/reader.h"
+#include "worker/store/reader_internal.h"
 #include "worker/store/sealed.h"
 
-static struct reader *reader_of(struct db_stream *st)
+struct reader *reader_of(struct db_stream *st)
 {
 	return list_item(st, struct reader, stream);
 }
 
-static enum stream_next fail(struct reader *r, enum reader_error error)
+enum stream_next reader_fail(struct reader *r, enum reader_error error)
 {
 	r->error = error;
 	return STREAM_FAIL;
@@ -36,131 +35,19 @@ void reader_free(struct reader *r)
 	arena_free(&r->scratch);
 }
 
-static int done(struct reader *r, int n)
+int reader_done(struct reader *r, int n)
 {
 	if (n < 0 && r->error == READER_OK)
 		r->error = r->stream.db.err.kind == DB_MEMORY ? READER_MEMORY : READER_DB;
 	return r->error == READER_OK ? 0 : -1;
 }
 
-/* ---- people ---- */
-
-static enum stream_next profile_row(
-	struct db_stream *st, const struct query *q, const PGresult *res)
+enum stream_next reader_broken(struct reader *r, const char *what)
 {
-	struct reader *r = reader_of(st);
-	struct q_scan_profiles_row row;
-
-	arena_reset(&r->scratch);
-	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
-		!people_profile(r->people, row.id, row.external_id) ||
-		(r->dates && !people_date(r->people, row.id, row.create_time)))
-		return fail(r, READER_MEMORY);
-	return STREAM_MORE;
-}
-
-static enum stream_next alias_row(struct db_stream *st, const struct query *q, const PGresult *res)
-{
-	struct reader *r = reader_of(st);
-	struct q_scan_aliases_row row;
-
-	arena_reset(&r->scratch);
-	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
-		!people_alias(r->people, row.alias_id, row.profile_id))
-		return fail(r, READER_MEMORY);
-	return STREAM_MORE;
-}
-
-/* Traits as text, number or truth; objects and null are no value (1.1). */
-static struct value trait_value(struct str kind, struct str text)
-{
-	struct value v = {.type = VALUE_STR, .s = text};
-
-	if (str_eq(kind, STR("number"))) {
-		v.type = VALUE_DOUBLE;
-		if (!number_json_double(text, &v.d))
-			v = (struct value){.type = VALUE_STR, .s = text};
-	} else if (str_eq(kind, STR("boolean"))) {
-		v = (struct value){.type = VALUE_BOOL, .i = str_eq(text, STR("true"))};
-	} else if (!text.p || str_eq(kind, STR("object")) || str_eq(kind, STR("null"))) {
-		v.type = VALUE_NONE;
-	}
-	return v;
-}
-
-static bool take_trait(struct reader *r, const struct q_scan_traits_row *row)
-{
-	struct value v = trait_value(row->kind, row->value);
-
-	if (v.type == VALUE_NONE)
-		return true;
-	return r->trait ? r->trait(r, &v)
-			: people_trait(r->people, row->person, (uint32_t)row->path, &v);
-}
-
-static enum stream_next trait_row(struct db_stream *st, const struct query *q, const PGresult *res)
-{
-	struct reader *r = reader_of(st);
-	struct q_scan_traits_row row;
-
-	arena_reset(&r->scratch);
-	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK || !take_trait(r, &row))
-		return fail(r, READER_MEMORY);
-	return STREAM_MORE;
-}
-
-static enum stream_next properties_row(
-	struct db_stream *st, const struct query *q, const PGresult *res)
-{
-	struct reader *r = reader_of(st);
-	struct q_scan_properties_row row;
-
-	arena_reset(&r->scratch);
-	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
-		!r->profile(r, row.properties, row.update_time))
-		return fail(r, READER_MEMORY);
-	return STREAM_MORE;
-}
-
-int reader_people(
-	struct reader *r, struct people *people, const struct str *paths, uint32_t n_paths)
-{
-	struct db *db = &r->stream.db;
-	struct q_scan_profiles_row *profiles;
-	struct q_scan_aliases_row *aliases;
-	struct q_scan_traits_row *traits;
-
-	r->people = people;
-	r->stream.row = profile_row;
-	if (q_scan_profiles(db, &(struct q_scan_profiles_args){r->project}, &profiles) < 0)
-		return done(r, -1);
-	r->stream.row = alias_row;
-	if (q_scan_aliases(db, &(struct q_scan_aliases_args){r->project}, &aliases) < 0)
-		return done(r, -1);
-	if (n_paths == 0)
-		return done(r, 0);
-	r->stream.row = trait_row;
-	return done(r,
-		q_scan_traits(db, &(struct q_scan_traits_args){r->project, {paths, (int)n_paths}},
-			&traits));
-}
-
-int reader_properties(struct reader *r)
-{
-	struct q_scan_properties_row *rows;
-
-	r->stream.row = properties_row;
-	return done(r, q_scan_properties(
-			       &r->stream.db, &(struct q_scan_properties_args){r->project}, &rows));
-}
-
-int reader_trait(struct reader *r, struct str path)
-{
-	struct q_scan_traits_row *rows;
-
-	r->stream.row = trait_row;
-	return done(r, q_scan_traits(&r->stream.db,
-			       &(struct q_scan_traits_args){r->project, {&path, 1}}, &rows));
+	if (r->scratch.over)
+		return reader_fail(r, READER_MEMORY);
+	log_err("stored bytes are broken project=%d what=%s", r->project, what);
+	return reader_fail(r, READER_BROKEN);
 }
 
 /* ---- who is being erased ---- */
@@ -173,7 +60,7 @@ static enum stream_next tomb_row(struct db_stream *st, const struct query *q, co
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
 		!tombs_add(&r->tombs, row.distinct_id, row.high, 0))
-		return fail(r, READER_MEMORY);
+		return reader_fail(r, READER_MEMORY);
 	return STREAM_MORE;
 }
 
@@ -185,8 +72,8 @@ static int read_tombs(struct reader *r)
 	if (r->everybody)
 		return 0;
 	r->stream.row = tomb_row;
-	return done(r, q_scan_tombstones(
-			       &r->stream.db, &(struct q_scan_tombstones_args){r->project}, &rows));
+	return reader_done(r, q_scan_tombstones(&r->stream.db,
+				      &(struct q_scan_tombstones_args){r->project}, &rows));
 }
 
 /* ---- segments ---- */
@@ -196,14 +83,6 @@ static enum stream_next give(struct reader *r, const struct evseg *s)
 	r->n_segments++;
 	r->n_events += s->n;
 	return r->segment(r, s, &r->scratch);
-}
-
-static enum stream_next broken(struct reader *r, const char *what)
-{
-	if (r->scratch.over)
-		return fail(r, READER_MEMORY);
-	log_err("stored bytes are broken project=%d what=%s", r->project, what);
-	return fail(r, READER_BROKEN);
 }
 
 /* Hides what a retention no longer shows. */
@@ -239,7 +118,7 @@ static enum stream_next take_blob(struct reader *r, int32_t n, struct db_int4s r
 
 	if (!evseg_open(&s, data, &r->scratch) || n < 0 || s.n != (uint32_t)n ||
 		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch) || !hide(r, &s, h))
-		return broken(r, "inbox");
+		return reader_broken(r, "inbox");
 	return give(r, &s);
 }
 
@@ -273,16 +152,16 @@ static enum stream_next take_sealed(
 	struct evseg s;
 
 	if (!sealed_open(&s, row, &r->scratch))
-		return broken(r, "segment");
+		return reader_broken(r, "segment");
 	if (!whole) {
 		s.kind = row->kind;
 		s.flat = row->flat;
 		s.flat_ms = row->tmin;
 	}
 	if ((whole && row->part.n != row->columns) || (!whole && !has_needed(r, &s)))
-		return broken(r, "segment");
+		return reader_broken(r, "segment");
 	if (h && !hide(r, &s, h))
-		return broken(r, "segment");
+		return reader_broken(r, "segment");
 	s.partial = row->part.n != row->columns;
 	return give(r, &s);
 }
@@ -294,7 +173,7 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
-		return fail(r, READER_MEMORY);
+		return reader_fail(r, READER_MEMORY);
 	return take_blob(r, row.n, row.refused, row.data,
 		&(struct hidden){row.id, row.floor_ms_null ? NULL : &row.floor_ms});
 }
@@ -307,7 +186,7 @@ static enum stream_next some_columns(
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
-		return fail(r, READER_MEMORY);
+		return reader_fail(r, READER_MEMORY);
 	return take_sealed(r,
 		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
 			row.stored, row.crc, row.key, row.data, row.kind, row.flat, row.tmin},
@@ -322,7 +201,7 @@ static enum stream_next all_columns(
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
-		return fail(r, READER_MEMORY);
+		return reader_fail(r, READER_MEMORY);
 	return take_sealed(r,
 		&(struct sealed){.id = row.id,
 			.n = row.n,
@@ -345,7 +224,7 @@ static enum stream_next newest_row(struct db_stream *st, const struct query *q, 
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
-		return fail(r, READER_MEMORY);
+		return reader_fail(r, READER_MEMORY);
 	if (r->enough(r, row.tmax))
 		return STREAM_ENOUGH;
 	h = (struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms};
@@ -372,7 +251,7 @@ static enum stream_next named_row(struct db_stream *st, const struct query *q, c
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
-		return fail(r, READER_MEMORY);
+		return reader_fail(r, READER_MEMORY);
 	return take_sealed(r,
 		&(struct sealed){.id = row.id,
 			.n = row.n,
@@ -394,10 +273,10 @@ static enum stream_next names_row(struct db_stream *st, const struct query *q, c
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
-		return fail(r, READER_MEMORY);
+		return reader_fail(r, READER_MEMORY);
 	if (r->names(r, row.names))
 		return STREAM_MORE;
-	return r->stream.db.arena->over ? fail(r, READER_MEMORY) : broken(r, "names");
+	return r->stream.db.arena->over ? reader_fail(r, READER_MEMORY) : reader_broken(r, "names");
 }
 
 /* Of segments that show all their events. */
@@ -503,8 +382,8 @@ int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
 		return -1;
 	r->stream.row = inbox_row;
 	if (q_scan_inbox(&r->stream.db, &args, &rows) < 0)
-		return done(r, -1);
-	return done(r, scan_sealed(r, from_ms, to_ms));
+		return reader_done(r, -1);
+	return reader_done(r, scan_sealed(r, from_ms, to_ms));
 }
 
 int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
@@ -529,7 +408,7 @@ int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
 	args.scope = w.scope;
 	args.key = w.key;
 	r->stream.row = newest_row;
-	return done(r, q_scan_newest(&r->stream.db, &args, &rows));
+	return reader_done(r, q_scan_newest(&r->stream.db, &args, &rows));
 }
 
 int reader_segments(struct reader *r, const int32_t *days, const int64_t *ids, uint32_t n)
@@ -538,5 +417,5 @@ int reader_segments(struct reader *r, const int32_t *days, const int64_t *ids, u
 	struct q_scan_segments_of_row *rows;
 
 	r->stream.row = named_row;
-	return done(r, q_scan_segments_of(&r->stream.db, &args, &rows));
+	return reader_done(r, q_scan_segments_of(&r->stream.db, &args, &rows));
 }

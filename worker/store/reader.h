@@ -11,6 +11,7 @@
 #include "worker/db/stream.h"
 #include "worker/store/batch.h"
 #include "worker/store/people.h"
+#include "worker/store/people_pack.h"
 #include "worker/store/tombs.h"
 
 enum reader_error {
@@ -58,7 +59,8 @@ int32_t reader_day(int64_t ms);
 void reader_init(struct reader *r, PGconn *conn, int32_t project, struct arena *a,
 	size_t scratch_cap, bool (*stop)(struct db_stream *st));
 void reader_free(struct reader *r);
-/* Fills people from the profile tables; paths are those of its traits. */
+/* Fills people from the profile tables; paths are those of its traits. By digest: with the
+ * numbers of sealed events, too. */
 int reader_people(
 	struct reader *r, struct people *people, const struct str *paths, uint32_t n_paths);
 /* Gives the traits of every live profile, as JSON, to r->profile. */

@@ -1,0 +1,195 @@
+/*
+ * Who is who, read by text or by digest; see reader.h.
+ */
+#include "proto/number.h"
+#include "q.h"
+#include "worker/db/codec.h"
+#include "worker/store/bytes.h"
+#include "worker/store/reader_internal.h"
+
+/* ---- by text ---- */
+
+static enum stream_next profile_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_profiles_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
+		!people_profile(r->people, row.id, row.external_id) ||
+		(r->dates && !people_date(r->people, row.id, row.create_time)))
+		return reader_fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+static enum stream_next alias_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_aliases_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
+		!people_alias(r->people, row.alias_id, row.profile_id))
+		return reader_fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+/* Traits as text, number or truth; objects and null are no value (1.1). */
+static struct value trait_value(struct str kind, struct str text)
+{
+	struct value v = {.type = VALUE_STR, .s = text};
+
+	if (str_eq(kind, STR("number"))) {
+		v.type = VALUE_DOUBLE;
+		if (!number_json_double(text, &v.d))
+			v = (struct value){.type = VALUE_STR, .s = text};
+	} else if (str_eq(kind, STR("boolean"))) {
+		v = (struct value){.type = VALUE_BOOL, .i = str_eq(text, STR("true"))};
+	} else if (!text.p || str_eq(kind, STR("object")) || str_eq(kind, STR("null"))) {
+		v.type = VALUE_NONE;
+	}
+	return v;
+}
+
+static bool take_trait(struct reader *r, const struct q_scan_traits_row *row)
+{
+	struct value v = trait_value(row->kind, row->value);
+
+	if (v.type == VALUE_NONE)
+		return true;
+	return r->trait ? r->trait(r, &v)
+			: people_trait(r->people, row->person, (uint32_t)row->path, &v);
+}
+
+static enum stream_next trait_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_traits_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK || !take_trait(r, &row))
+		return reader_fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+static enum stream_next properties_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_properties_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
+		!r->profile(r, row.properties, row.update_time))
+		return reader_fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+/* ---- by digest ---- */
+
+enum { PACK_MEMORY = 64 << 20 };
+
+static enum stream_next numbers_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	struct q_scan_numbers_row row;
+	uint64_t *digests;
+	struct bytes b;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return reader_fail(r, READER_MEMORY);
+	if (row.first < 1 || (uint32_t)row.first != r->people->n_numbers + 1 || row.n < 1 ||
+		row.digests.n != (size_t)row.n * sizeof(*digests))
+		return reader_broken(r, "numbers");
+	digests = arena_array(&r->scratch, (size_t)row.n, sizeof(*digests));
+	if (!digests)
+		return reader_fail(r, READER_MEMORY);
+	b = bytes_of(row.digests);
+	for (int i = 0; i < row.n; i++)
+		digests[i] = bytes_u64(&b);
+	if (!people_numbers(r->people, digests, (uint32_t)row.n))
+		return reader_fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+struct packed {
+	struct people_pack pack;
+	struct people *people;
+};
+
+static bool take_profiles(
+	struct people_pack *p, const uint64_t *ids, const uint64_t *externals, uint32_t n)
+{
+	return people_profiles(((struct packed *)p)->people, ids, externals, n);
+}
+
+static bool take_aliases(
+	struct people_pack *p, const uint64_t *aliases, const uint64_t *profiles, uint32_t n)
+{
+	return people_aliases(((struct packed *)p)->people, aliases, profiles, n);
+}
+
+static int people_by_digest(struct reader *r)
+{
+	struct packed p = {
+		.pack = {.profiles = take_profiles, .aliases = take_aliases, .cap = PACK_MEMORY},
+		.people = r->people};
+	struct q_scan_numbers_row *rows;
+
+	r->stream.row = numbers_row;
+	if (q_scan_numbers(&r->stream.db, &(struct q_scan_numbers_args){r->project}, &rows) < 0)
+		return reader_done(r, -1);
+	if (people_pack_read(&p.pack, &r->stream, r->project) < 0)
+		return reader_done(r, -1);
+	memcpy(r->people->key, p.pack.key, sizeof(r->people->key));
+	if (people_ready(r->people))
+		return reader_done(r, 0);
+	r->error = READER_MEMORY;
+	return -1;
+}
+
+int reader_people(
+	struct reader *r, struct people *people, const struct str *paths, uint32_t n_paths)
+{
+	struct db *db = &r->stream.db;
+	struct q_scan_profiles_row *profiles;
+	struct q_scan_aliases_row *aliases;
+	struct q_scan_traits_row *traits;
+
+	r->people = people;
+	if (people->by_digest)
+		return people_by_digest(r);
+	r->stream.row = profile_row;
+	if (q_scan_profiles(db, &(struct q_scan_profiles_args){r->project}, &profiles) < 0)
+		return reader_done(r, -1);
+	r->stream.row = alias_row;
+	if (q_scan_aliases(db, &(struct q_scan_aliases_args){r->project}, &aliases) < 0)
+		return reader_done(r, -1);
+	if (n_paths == 0)
+		return reader_done(r, 0);
+	r->stream.row = trait_row;
+	return reader_done(r,
+		q_scan_traits(db, &(struct q_scan_traits_args){r->project, {paths, (int)n_paths}},
+			&traits));
+}
+
+int reader_properties(struct reader *r)
+{
+	struct q_scan_properties_row *rows;
+
+	r->stream.row = properties_row;
+	return reader_done(r, q_scan_properties(
+			       &r->stream.db, &(struct q_scan_properties_args){r->project}, &rows));
+}
+
+int reader_trait(struct reader *r, struct str path)
+{
+	struct q_scan_traits_row *rows;
+
+	r->stream.row = trait_row;
+	return reader_done(r, q_scan_traits(&r->stream.db,
+			       &(struct q_scan_traits_args){r->project, {&path, 1}}, &rows));
+}
