@@ -66,7 +66,7 @@ FROM (
   SELECT id, place, tmin, n, kind, columns, day, numbered, f.floor,
          $11 AND tmin >= $2 AND tmax < $3 AND (tmin < f.floor) IS NOT TRUE
          AND width_bucket(tmin, $12) = width_bucket(tmax, $12) AS flat
-  FROM pugd.segment, (SELECT pugd.retention_floor($1)) f (floor)
+  FROM pugd.segment, (SELECT pugd.retention_floor($1) OFFSET 0) f (floor)
   WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmin < $3
     AND tmax >= greatest($2, f.floor)
     AND ($6 IS NULL OR kind = ANY ($6) OR kind = '' AND (kinds IS NULL OR kinds && $6))
