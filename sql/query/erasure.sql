@@ -118,6 +118,21 @@ LEFT JOIN pugd.segment_column c
   ON c.project = $1 AND c.segment = s.id AND c.part = 4 AND c.scope = 0 AND c.key = ''
 ORDER BY s.id;
 
+-- name: erase_later :many
+-- lane: slow
+-- params: project int4, after int8, low int8, batch int4
+-- columns: id int8, n int4, place int8, raw int4?, crc int4?, data bytea?
+-- What may hold ids of erased persons again, because somebody new has come by them; as
+-- erase_segments.
+SELECT s.id, s.n, s.place, c.raw, c.crc, c.data
+FROM (
+  SELECT id, n, place FROM pugd.segment
+  WHERE project = $1 AND id > $2 AND place >= $3 ORDER BY id LIMIT $4
+) s
+LEFT JOIN pugd.segment_column c
+  ON c.project = $1 AND c.segment = s.id AND c.part = 4 AND c.scope = 0 AND c.key = ''
+ORDER BY s.id;
+
 -- name: erase_count :exec
 -- params: project int4, ids text[], n int8[]
 UPDATE pugd.erasures e SET events = e.events + u.n

@@ -125,6 +125,16 @@ DELETE FROM pugd.erasures
 WHERE project = $1 AND id <= (SELECT id FROM doomed ORDER BY id DESC LIMIT 1)
   AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
 
+-- name: purge_numbers :exec
+-- params: project int4, batch int4
+WITH doomed AS (
+  SELECT ctid, first FROM pugd.number_block WHERE project = $1
+  ORDER BY first LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM pugd.number_block
+WHERE project = $1 AND first <= (SELECT max(first) FROM doomed)
+  AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
+
 -- name: purge_keys :exec
 -- params: project int4
 -- The few that were being made while the project was being deleted.
@@ -148,6 +158,7 @@ WHERE num = $1 AND deleted_at IS NOT NULL AND purged_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM pugd.inbox WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.segment WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.segment_column WHERE project = $1)
+  AND NOT EXISTS (SELECT 1 FROM pugd.number_block WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.event_seen WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.aliases WHERE project = $1)
   AND NOT EXISTS (SELECT 1 FROM pugd.profiles WHERE project = $1)

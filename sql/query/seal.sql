@@ -89,10 +89,16 @@ SELECT nextval('pugd.segment_id') FROM generate_series(1, $1);
 
 -- name: segment_put :exec
 -- lane: tx
--- params: project int4, day date[], id int8[], kind text[], n int4[], tmin int8[], tmax int8[], columns int4[], bytes int8[], names bytea[], tier int4, place int8
+-- params: project int4, day date[], id int8[], kind text[], n int4[], tmin int8[], tmax int8[], columns int4[], bytes int8[], names bytea[], numbered bool[], tier int4, place int8, of int8[], kinds text[]
+-- kinds: of those segments that hold several, one by one; `of` says whose each of them is.
 INSERT INTO pugd.segment
-  (project, day, id, kind, n, tmin, tmax, columns, bytes, names, tier, place)
-SELECT $1, u.*, $11::int2, $12 FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) u;
+  (project, day, id, kind, n, tmin, tmax, columns, bytes, names, numbered, tier, place, kinds)
+SELECT $1, u.*, $12::int2, $13, k.kinds
+FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11) u (day, id)
+LEFT JOIN (
+  SELECT l.id, array_agg(l.kind ORDER BY l.kind COLLATE "C") AS kinds
+  FROM unnest($14, $15) l (id, kind) GROUP BY l.id
+) k ON k.id = u.id;
 
 -- name: segment_columns_put :exec
 -- lane: tx
@@ -162,3 +168,95 @@ SELECT id FROM pugd.segment WHERE project = $1 AND day = $2 AND id = $3 FOR UPDA
 -- unbounded: the columns of one segment
 DELETE FROM pugd.segment_column WHERE project = $1 AND segment = $2
 RETURNING part::int4, scope::int4, key, raw, crc, data;
+
+-- name: numbers_key :one
+-- lane: tx
+-- params: project int4
+-- columns: key bytea, next int4
+-- Under which the project's distinct ids become digests, and the number that comes next.
+SELECT p.digest_key, coalesce((
+  SELECT b.first + b.n FROM pugd.number_block b WHERE b.project = $1
+  ORDER BY b.first DESC LIMIT 1), 1)
+FROM pugd.projects p WHERE p.num = $1;
+
+-- name: numbers_lock :one
+-- lane: tx
+-- volatile: takes a lock
+-- params: project int4
+-- columns: done bool
+SELECT true FROM pugd.numbers_lock($1);
+
+-- name: numbers_blocks :many
+-- lane: tx
+-- params: project int4, from_number int4
+-- columns: first int4, n int4, digests bytea
+-- Some at a time: a project may have 512 of 64 KB.
+SELECT first, n, digests FROM pugd.number_block
+WHERE project = $1 AND first >= $2 ORDER BY first LIMIT 32;
+
+-- name: numbers_put :exec
+-- lane: tx
+-- params: project int4, first int4[], n int4[], digests bytea[]
+-- New blocks, and what is added to one that is there.
+INSERT INTO pugd.number_block AS b (project, first, n, digests)
+SELECT $1, u.* FROM unnest($2, $3, $4) u
+ON CONFLICT (project, first) DO UPDATE
+SET n = b.n + excluded.n, digests = b.digests || excluded.digests;
+
+-- name: numbers_retire :exec
+-- lane: tx
+-- params: project int4, first int4, digests bytea
+-- The same block with some of its digests gone.
+UPDATE pugd.number_block SET digests = $3 WHERE project = $1 AND first = $2;
+
+-- name: numberless_total :one
+-- lane: slow
+-- columns: events int8
+-- What numberless_list will find, for the progress bar.
+SELECT coalesce(sum(s.n), 0)::int8 FROM pugd.segment s
+JOIN pugd.projects p ON p.num = s.project AND p.deleted_at IS NULL WHERE NOT s.numbered;
+
+-- name: numberless_list :many
+-- lane: slow
+-- params: after_project int4, after_day date, after_id int8
+-- columns: project int4, day date, id int8, n int4
+-- Segments from before there were numbers, or for which there were none left. By primary
+-- key: whoever has come to the end does not ask again soon.
+SELECT s.project, s.day, s.id, s.n FROM pugd.segment s
+JOIN pugd.projects p ON p.num = s.project AND p.deleted_at IS NULL
+WHERE NOT s.numbered AND (s.project, s.day, s.id) > ($1, $2, $3)
+ORDER BY s.project, s.day, s.id LIMIT 64;
+
+-- name: numberless_take :many
+-- lane: tx
+-- params: project int4, day date[], id int8[]
+-- columns: day date, id int8, kind text, n int4
+-- unbounded: the caller's list is bounded
+-- Keeps merges and erasures off them until the transaction ends; what one of those has taken
+-- is not there.
+SELECT s.day, s.id, s.kind, s.n FROM pugd.segment s
+WHERE s.project = $1 AND NOT s.numbered
+  AND (s.day, s.id) IN (SELECT u.day, u.id FROM unnest($2, $3) u (day, id))
+ORDER BY s.day, s.id FOR UPDATE SKIP LOCKED;
+
+-- name: numberless_columns :many
+-- lane: tx
+-- params: project int4, segment int8
+-- columns: part int4, raw int4, crc int4, data bytea
+-- unbounded: two
+-- Kinds (part 3) and distinct_ids (part 4).
+SELECT part::int4, raw, crc, data FROM pugd.segment_column
+WHERE project = $1 AND segment = $2 AND part IN (3, 4) ORDER BY part;
+
+-- name: numberless_put :exec
+-- lane: tx
+-- params: project int4, day date[], id int8[], bytes int8[], of int8[], kinds text[]
+-- They have a part more, of so many bytes; kinds as in segment_put.
+UPDATE pugd.segment s
+SET numbered = true, columns = s.columns + 1, bytes = s.bytes + u.bytes, kinds = k.kinds
+FROM unnest($2, $3, $4) u (day, id, bytes)
+LEFT JOIN (
+  SELECT l.id, array_agg(l.kind ORDER BY l.kind COLLATE "C") AS kinds
+  FROM unnest($5, $6) l (id, kind) GROUP BY l.id
+) k ON k.id = u.id
+WHERE s.project = $1 AND s.day = u.day AND s.id = u.id;

@@ -10,14 +10,15 @@ SELECT (coalesce((SELECT sum(n) FROM pugd.inbox), 0)
 
 -- name: verify_projects :many
 -- lane: slow
--- columns: project int4, used int8, claimed int8
+-- columns: project int4, used int8, claimed int8, digest_key bytea
 -- unbounded: one row a live project
 -- Events ever stored, as usage counts them (D42), and ids ever claimed: always equal, also
 -- when persons were erased (claims stay) or a retention dropped claims, which are counted.
 SELECT p.num,
   (coalesce((SELECT sum(u.events) FROM pugd.usage_days u WHERE u.project = p.num), 0)
    + coalesce((SELECT sum(i.stored) FROM pugd.inbox i WHERE i.project = p.num), 0))::int8,
-  (p.claims_dropped + (SELECT count(*) FROM pugd.event_seen e WHERE e.project = p.num))::int8
+  (p.claims_dropped + (SELECT count(*) FROM pugd.event_seen e WHERE e.project = p.num))::int8,
+  p.digest_key
 FROM pugd.projects p WHERE p.deleted_at IS NULL ORDER BY p.num;
 
 -- name: verify_inbox :many
@@ -26,6 +27,13 @@ FROM pugd.projects p WHERE p.deleted_at IS NULL ORDER BY p.num;
 -- columns: id int8, n int4, stored int4, tmin int8, tmax int8, refused int4[]?, data bytea
 -- unbounded: streamed
 SELECT id, n, stored, tmin, tmax, refused, data FROM pugd.inbox WHERE project = $1 ORDER BY id;
+
+-- name: verify_numbers :many
+-- lane: slow
+-- params: project int4
+-- columns: first int4, n int4, digests bytea
+-- unbounded: streamed
+SELECT first, n, digests FROM pugd.number_block WHERE project = $1 ORDER BY first;
 
 -- name: verify_days :many
 -- lane: slow
@@ -37,9 +45,10 @@ SELECT DISTINCT day FROM pugd.segment WHERE project = $1 ORDER BY day;
 -- name: verify_segments :many
 -- lane: slow
 -- params: project int4, day date
--- columns: id int8, kind text, n int4, tmin int8, tmax int8, bytes int8, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?, names bytea?
+-- columns: id int8, kind text, n int4, tmin int8, tmax int8, bytes int8, columns int4, part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?, names bytea?, numbered bool, kinds text[]?
 -- unbounded: streamed
-SELECT s.id, s.kind, s.n, s.tmin, s.tmax, s.bytes, s.columns, c.*, s.names
+SELECT s.id, s.kind, s.n, s.tmin, s.tmax, s.bytes, s.columns, c.*, s.names,
+  s.numbered, s.kinds
 FROM pugd.segment s CROSS JOIN LATERAL (
   SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
          array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)

@@ -26,7 +26,7 @@ USAGE = "/usage.v1.UsageService/GetUsage"
 DAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 PENDING, PROCESSING, COMPLETED, FAILED = (
     "COMPLIANCE_REQUEST_STATUS_" + s for s in ("PENDING", "PROCESSING", "COMPLETED", "FAILED"))
-POINTS = ("admitted", "found", "rewritten", "committed", "moved", "catalogued", "aliases", "finishing", "finished")
+POINTS = ("admitted", "found", "rewritten", "committed", "moved", "catalogued", "numbers", "aliases", "finishing", "finished")
 P = None
 
 

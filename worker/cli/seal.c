@@ -1,14 +1,15 @@
 /*
  * pugd seal: everything that waits in the inbox becomes segments now, whatever its size
- * and age, and small segments are merged; for instance after an import. Safe beside a
- * running server.
+ * and age, small segments are merged, and those from before there were numbers of distinct
+ * ids get theirs; for instance after an import. Safe beside a running server.
  */
 #include <stdio.h>
 
 #include "q.h"
 #include "worker/cli/cli.h"
+#include "worker/cli/progress.h"
 #include "worker/db/blocking.h"
-#include "worker/store/sealer.h"
+#include "worker/store/backfill.h"
 
 enum { AT_ONCE = 256 };
 
@@ -56,9 +57,33 @@ static int merge_all(struct sealer *s)
 	return n < 0 || end == SEALER_DB ? -1 : 0;
 }
 
+static int number_all(struct sealer *s, struct backfill *b)
+{
+	struct q_numberless_total_row total;
+	enum sealer_end end = SEALER_BUSY;
+	struct progress p;
+
+	sealer_empty(s);
+	s->db.deadline_ms = 0;
+	if (q_numberless_total(&s->db, &total) != 1)
+		return -1;
+	if (total.events == 0)
+		return 0;
+	progress_start(&p, "events numbered", (uint64_t)total.events);
+	while (end == SEALER_BUSY) {
+		uint64_t before = b->events;
+
+		end = backfill_step(s, b);
+		progress_add(&p, b->events - before);
+	}
+	progress_end(&p);
+	return end == SEALER_DB ? -1 : 0;
+}
+
 int cli_seal(const struct options *opt, int argc, char **argv)
 {
 	const char *url = opt->ingest_url[0] ? opt->ingest_url : opt->database_url;
+	struct backfill numbered = {0};
 	struct sealer s;
 	char why[256];
 	PGconn *conn;
@@ -76,12 +101,18 @@ int cli_seal(const struct options *opt, int argc, char **argv)
 	}
 	sealer_init(&s, (uint64_t)opt->seal_memory);
 	sealer_connection(&s, conn);
-	done = seal_all(&s) < 0 ? -1 : merge_all(&s);
+	done = seal_all(&s);
+	if (done == 0)
+		done = merge_all(&s);
+	if (done == 0)
+		done = number_all(&s, &numbered);
 	if (done < 0)
 		fprintf(stderr, "pugd: the database failed: %s\n", PQerrorMessage(conn));
 	printf("%llu events sealed, %llu segments merged, %llu segments made\n",
 		(unsigned long long)s.n_events, (unsigned long long)s.n_merged,
 		(unsigned long long)s.n_segments);
+	if (numbered.n)
+		printf("%llu older segments numbered\n", (unsigned long long)numbered.n);
 	sealer_free(&s);
 	PQfinish(conn);
 	return done < 0 ? 1 : 0;

@@ -1,8 +1,10 @@
 /*
  * pugd verify: reads everything that is stored, inside one snapshot beside a running
  * server, and says what is wrong: checksums, counts, order, ids that are there twice or
- * were never claimed (D20), usage that is not what was stored (D42).
+ * were never claimed (D20), usage that is not what was stored (D42), numbers that are not
+ * those of their distinct ids.
  */
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,6 +16,7 @@
 #include "worker/db/codec.h"
 #include "worker/db/stream.h"
 #include "worker/store/check.h"
+#include "worker/store/numbers.h"
 #include "worker/store/sealed.h"
 
 enum { SHOWN_MAX = 100, DAY_MS = 86400000 };
@@ -29,6 +32,9 @@ struct verify {
 	struct db_stream stream;
 	struct progress progress;
 	struct arena small, scratch; /* arguments and short lists; one row */
+	struct arena known;          /* the project's digests */
+	struct digests digests;
+	uint8_t key[DIGEST_KEY_BYTES];
 	int32_t project, day;
 	uint64_t events, claimed; /* of all projects */
 	uint64_t wrong;
@@ -152,6 +158,55 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 	return STREAM_MORE;
 }
 
+/* ---- numbers of distinct ids ---- */
+
+static const char *check_block(struct verify *v, const struct q_verify_numbers_row *row)
+{
+	if (row->first < 1 || (uint32_t)row->first != v->digests.n + 1)
+		return "it does not begin where the one before ends";
+	if (row->n < 1 || row->digests.n != (size_t)row->n * 8)
+		return "its counts are wrong";
+	return v->digests.n + (uint32_t)row->n > NUMBERS_MAX ? "there are too many numbers" : NULL;
+}
+
+static enum stream_next numbers_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct verify *v = verify_of(st);
+	struct q_verify_numbers_row row;
+	const char *wrong;
+
+	arena_reset(&v->scratch);
+	if (codec_row(q, res, 0, &row, &v->scratch) != DB_OK)
+		return no_memory(v);
+	wrong = check_block(v, &row);
+	for (int i = 0; !wrong && i < row.n; i++) {
+		uint64_t d;
+
+		memcpy(&d, row.digests.p + (size_t)i * 8, sizeof(d));
+		d = le64toh(d);
+		if (digests_find(&v->digests, d) != DIGESTS_FULL)
+			wrong = "an id has two numbers";
+		else if (!digests_append(&v->digests, &d, 1))
+			return no_memory(v);
+	}
+	if (wrong)
+		say(v, "number_block", row.first, wrong);
+	return STREAM_MORE;
+}
+
+static int load_numbers(struct verify *v, struct str key)
+{
+	struct q_verify_numbers_row *rows;
+
+	arena_reset(&v->known);
+	digests_init(&v->digests, &v->known);
+	if (key.n == sizeof(v->key))
+		memcpy(v->key, key.p, sizeof(v->key));
+	v->stream.row = numbers_row;
+	return q_verify_numbers(&v->stream.db, &(struct q_verify_numbers_args){v->project}, &rows);
+}
+
 /* ---- level 1 ---- */
 
 static const char *check_row(
@@ -167,7 +222,8 @@ static const char *check_row(
 		.crc = row->crc,
 		.key = row->key,
 		.data = row->data};
-	struct check_row about = {v->day, row->kind, row->tmin, row->tmax, row->bytes};
+	struct check_row about = {v->day, row->kind, row->tmin, row->tmax, row->bytes,
+		row->numbered, row->kinds.v, row->kinds.n};
 	const char *wrong;
 
 	if (row->part.n != row->columns)
@@ -178,6 +234,8 @@ static const char *check_row(
 	wrong = check_parts(s, &v->scratch);
 	if (!wrong)
 		wrong = check_sealed(s, &about, &v->scratch);
+	if (!wrong && row->numbered)
+		wrong = check_numbers(s, v->key, v->digests.v, v->digests.n, &v->scratch);
 	return wrong ? wrong : check_names(s, row->names, &v->scratch);
 }
 
@@ -358,7 +416,7 @@ static int check_all(struct verify *v, struct db *plain)
 		v->claimed += (uint64_t)projects[i].claimed;
 		if (projects[i].used != projects[i].claimed)
 			say(v, "usage", projects[i].used, "is not the number of claimed ids");
-		if (check_project(v, plain) < 0)
+		if (load_numbers(v, projects[i].digest_key) < 0 || check_project(v, plain) < 0)
 			return -1;
 		arena_release(&v->small, &mark);
 	}
@@ -406,6 +464,7 @@ int cli_verify(const struct options *opt, int argc, char **argv)
 	}
 	arena_init(&v.small, SCRATCH_MAX);
 	arena_init(&v.scratch, SCRATCH_MAX);
+	arena_init(&v.known, SCRATCH_MAX);
 	db_stream(&v.stream, conn, &v.small);
 	db_blocking(&plain, conn, &v.small);
 	done = db_blocking_begin(&plain, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, 0);
@@ -417,5 +476,6 @@ int cli_verify(const struct options *opt, int argc, char **argv)
 	free(v.ids);
 	arena_free(&v.small);
 	arena_free(&v.scratch);
+	arena_free(&v.known);
 	return done;
 }

@@ -279,8 +279,10 @@ static enum step catalog_step(struct pass *p)
 }
 
 /* One function a storage level, in the order in which events move: what is sealed while a
- * pass is under way is met again at the next level. */
-static enum step (*const levels[])(struct pass *p) = {inbox_step, segments_step, catalog_step};
+ * pass is under way is met again at the next level; then what was derived from them. The
+ * numbers are stored: append only. */
+static enum step (*const levels[])(struct pass *p) = {
+	inbox_step, segments_step, catalog_step, numbers_step};
 enum { LEVELS = sizeof(levels) / sizeof(levels[0]) };
 
 static enum step next_step(struct pass *p)
@@ -374,6 +376,7 @@ static int read_group(struct pass *p)
 		return -1;
 	p->level = rows[0].level;
 	p->cursor = rows[0].cursor;
+	p->low = rows[0].high;
 	for (int i = 0; i < n; i++) {
 		ids[i] = rows[i].id;
 		p->high = rows[i].high > p->high ? rows[i].high : p->high;

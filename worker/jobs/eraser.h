@@ -6,6 +6,7 @@
  *   admit    what is due becomes PROCESSING, all of it for one pass over the events
  *   levels   inbox, then sealed segments: find what holds one of them, write it anew without
  *   names    what only they had brought leaves the catalogue
+ *   numbers  those of their ids are nobody's any more (worker/store/numbers.h)
  *   finish   aliases in batches, then profile, tombstones and names, alone in the project
  */
 #ifndef JOBS_ERASER_H

@@ -1,4 +1,4 @@
-/* What eraser.c and eraser_segments.c share. */
+/* What eraser.c, eraser_segments.c and eraser_numbers.c share. */
 #ifndef JOBS_ERASER_INTERNAL_H
 #define JOBS_ERASER_INTERNAL_H
 
@@ -28,8 +28,8 @@ struct pass {
 	struct tombs tombs;                    /* owner: number in the group */
 	struct sealer sealer;                  /* of level 1 */
 	int32_t level;
-	int64_t cursor, high;
-	const char *why; /* of STEP_BROKEN */
+	int64_t cursor, low, high; /* low, high: of the group */
+	const char *why;           /* of STEP_BROKEN */
 };
 
 /* Segments that are looked through. */
@@ -59,5 +59,7 @@ enum stream_next scanned(struct scan *s, int64_t id, int32_t day, bool hit);
 enum step scan_end(struct pass *p, struct scan *s, int n);
 /* Level 1, some of it, from the cursor on. */
 enum step segments_step(struct pass *p);
+/* What is kept of their ids beside the segments, all of it. */
+enum step numbers_step(struct pass *p);
 
 #endif

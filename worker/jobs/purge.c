@@ -139,6 +139,12 @@ static int catalog_state(struct purge *p)
 		&p->r->db, &(struct q_purge_catalog_state_args){.project = p->project});
 }
 
+static int numbers(struct purge *p)
+{
+	return q_purge_numbers(&p->r->db,
+		&(struct q_purge_numbers_args){.project = p->project, .batch = BATCH_ROWS});
+}
+
 static int keys(struct purge *p)
 {
 	return q_purge_keys(&p->r->db, &(struct q_purge_keys_args){.project = p->project});
@@ -159,8 +165,8 @@ static int project(struct purge *p)
 {
 	if (inbox(p) < 0 || segments(p) < 0 || seen(p) < 0 || drain(p, aliases) < 0 ||
 		drain(p, profiles) < 0 || drain(p, dashboards) < 0 || drain(p, tombstones) < 0 ||
-		drain(p, erasures) < 0 || drain(p, catalog) < 0 || catalog_state(p) < 0 ||
-		imports(p) < 0 || keys(p) < 0)
+		drain(p, erasures) < 0 || drain(p, catalog) < 0 || drain(p, numbers) < 0 ||
+		catalog_state(p) < 0 || imports(p) < 0 || keys(p) < 0)
 		return -1;
 	if (!goes_on(p))
 		return 0;

@@ -1,7 +1,8 @@
 /*
  * Seals what waits in the inbox (worker/store/sealer.h), on a thread of its own with a
  * connection of its own, so that neither the key feed nor mail waits for it. A run lasts
- * about a second; while there is more to do the next one follows at once.
+ * about a second; while there is more to do the next one follows at once. When nothing is to
+ * be sealed, segments from before there were numbers get theirs (worker/store/backfill.h).
  */
 #include "q.h"
 #include "shm/base/clock.h"
@@ -10,14 +11,23 @@
 #include "worker/db/blocking.h"
 #include "worker/jobs/jobs.h"
 #include "worker/offload.h"
-#include "worker/store/sealer.h"
+#include "worker/store/backfill.h"
 #include "worker/worker.h"
 
 enum {
 	RUN_MS = 1000,
 	CONNECT_MS = 5000,
-	REST_FACTOR = 20 /* asking what is due may take a twentieth of the time */
+	REST_FACTOR = 20, /* asking what is due may take a twentieth of the time */
+	BACKFILL_MS = 500 /* of a run: what is due meanwhile waits so long */
 };
+
+/* After its end: those that could not have numbers are tried again, and what a keeper of an
+ * older version has sealed beside this one. */
+#ifdef PUGD_TEST_HOOKS
+enum { BACKFILL_AGAIN_MS = 1000 };
+#else
+enum { BACKFILL_AGAIN_MS = 3600000 };
+#endif
 
 struct run {
 	const struct options *opt;
@@ -25,6 +35,8 @@ struct run {
 	bool more;
 	uint64_t asking_ms;
 	enum sealer_end end;
+	struct backfill backfill;
+	uint64_t backfill_at_ms;
 };
 
 /* A connection that is usable; the kept one may have died. */
@@ -71,6 +83,24 @@ static void seal_due(struct run *r)
 	}
 }
 
+static void backfill(struct run *r)
+{
+	uint64_t start = clock_mono_ms();
+
+	if (start < r->backfill_at_ms)
+		return;
+	do
+		r->end = backfill_step(&r->sealer, &r->backfill);
+	while (r->end == SEALER_BUSY && clock_mono_ms() - start < BACKFILL_MS);
+	if (r->end != SEALER_IDLE)
+		return;
+	if (r->backfill.n)
+		log_info("old segments have got numbers segments=%llu",
+			(unsigned long long)r->backfill.n);
+	r->backfill = (struct backfill){0};
+	r->backfill_at_ms = clock_mono_ms() + BACKFILL_AGAIN_MS;
+}
+
 /* On the thread. */
 static void run(void *arg)
 {
@@ -81,6 +111,8 @@ static void run(void *arg)
 	if (!connected(r))
 		return;
 	seal_due(r);
+	if (r->end == SEALER_IDLE && !r->more)
+		backfill(r);
 	if (r->end == SEALER_DB)
 		db_kept_end();
 }

@@ -1,8 +1,8 @@
 /* See check.h. */
 #include "worker/store/check.h"
-#include "worker/store/numbers.h"
 
 #include "worker/store/names.h"
+#include "worker/store/numbers.h"
 
 enum { DAY_MS = 86400000 };
 
@@ -133,12 +133,30 @@ const char *check_names(const struct evseg *s, struct str names, struct arena *a
 	return wrong;
 }
 
+/* Both lists have each kind once. */
+static const char *check_kinds(const struct evseg *s, const struct check_row *row, struct arena *a)
+{
+	struct str *kinds;
+	uint32_t n, same = 0;
+
+	if (!evseg_kinds(s, a, &kinds, &n))
+		return unreadable(a, "its kinds cannot be read");
+	if (row->kind.n)
+		return n != 1 || !str_eq(kinds[0], row->kind) ? "an event is of another kind"
+		       : row->kinds                           ? "it lists kinds and has only one"
+							      : NULL;
+	for (uint32_t i = 0; row->kinds && i < n; i++)
+		for (int k = 0; k < row->n_kinds; k++)
+			same += str_eq(kinds[i], row->kinds[k]);
+	return !row->kinds || (same == n && row->n_kinds == (int)n)
+		       ? NULL
+		       : "its kinds are not those of its events";
+}
+
 const char *check_sealed(const struct evseg *s, const struct check_row *row, struct arena *a)
 {
-	const struct evseg_part *part = evseg_find(s, PART_KIND, SCOPE_AUTO, STR(""));
 	const char *wrong = check_order(s, row, a);
 	uint64_t bytes = 0;
-	struct column kind;
 
 	for (uint32_t i = 0; i < s->n_parts; i++)
 		bytes += s->parts[i].stored.n;
@@ -146,9 +164,42 @@ const char *check_sealed(const struct evseg *s, const struct check_row *row, str
 		return wrong;
 	if (bytes != (uint64_t)row->bytes)
 		return "the number of its bytes is wrong";
-	if (!part || !evseg_column(s, part, a, &kind))
-		return unreadable(a, "its kinds cannot be read");
-	if (row->kind.n && (kind.n_entries != 1 || !str_eq(kind.entries[0].s, row->kind)))
-		return "an event is of another kind";
+	if (row->numbered != (evseg_find(s, PART_NUMBER, SCOPE_AUTO, STR("")) != NULL))
+		return "whether it has numbers is wrong";
+	return check_kinds(s, row, a);
+}
+
+/* Of an id: the only number that is right, when that is the one it has. */
+static bool right_number(
+	struct str id, uint32_t number, const uint8_t *key, const uint64_t *digests, uint32_t n)
+{
+	if (str_starts(id, STR("cookieless-")))
+		return number == 0;
+	return number > 0 && number <= n && digests[number - 1] == digest_of(key, id);
+}
+
+const char *check_numbers(const struct evseg *s, const uint8_t *key, const uint64_t *digests,
+	uint32_t n, struct arena *a)
+{
+	const struct evseg_part *part = evseg_find(s, PART_DISTINCT, SCOPE_AUTO, STR(""));
+	const uint32_t *numbers;
+	uint32_t *known;
+	struct column c;
+
+	if (!part || !evseg_column(s, part, a, &c) || !numbers_read(s, a, &numbers))
+		return unreadable(a, "the numbers of its ids cannot be read");
+	/* by code: the number + 1 that was right */
+	known = arena_array(a, (size_t)c.n_entries + 1, sizeof(*known));
+	if (!known)
+		return unreadable(a, "");
+	for (uint32_t i = 0; i < s->n; i++) {
+		uint32_t code = column_code(&c, i);
+
+		if (code && known[code] == numbers[i] + 1)
+			continue;
+		if (code == 0 || !right_number(c.entries[code - 1].s, numbers[i], key, digests, n))
+			return "the number of a distinct_id is another's";
+		known[code] = numbers[i] + 1;
+	}
 	return NULL;
 }

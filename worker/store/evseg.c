@@ -200,6 +200,27 @@ bool evseg_column(
 	       right_types(part->kind, c);
 }
 
+bool evseg_kinds(const struct evseg *s, struct arena *a, struct str **kinds, uint32_t *n)
+{
+	const struct evseg_part *part = evseg_find(s, PART_KIND, SCOPE_AUTO, STR(""));
+	struct column c;
+	uint8_t *used;
+
+	*n = 0;
+	if (!part || !evseg_column(s, part, a, &c))
+		return false;
+	used = arena_zalloc(a, (size_t)c.n_entries + 1);
+	*kinds = arena_array(a, (size_t)c.n_entries + 1, sizeof(**kinds));
+	if (!used || !*kinds)
+		return false;
+	for (uint32_t i = 0; i < c.n_present; i++)
+		used[c.codes[i]] = 1;
+	for (uint32_t i = 0; i < c.n_entries; i++)
+		if (used[i + 1])
+			(*kinds)[(*n)++] = c.entries[i].s;
+	return true;
+}
+
 static bool read_times(struct bytes *b, uint32_t n, int64_t *times)
 {
 	int64_t base = (int64_t)bytes_u64(b);

@@ -90,8 +90,11 @@ static int take(
 
 static int put(struct sealer *s, const struct taken *t)
 {
-	struct put_where where = {
-		.project = t->project, .place = INT64_MIN, .scratch = &s->scratch};
+	struct put_where where = {.project = t->project,
+		.place = INT64_MIN,
+		.scratch = &s->scratch,
+		.known = t->src,
+		.n_known = t->n};
 
 	for (uint32_t i = 0; i < t->n; i++) {
 		const struct q_segments_take_row *r = &t->rows[i];

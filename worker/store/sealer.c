@@ -230,7 +230,8 @@ static enum merge_end open_rows(struct sealer *s, struct work *w)
 static int put(struct sealer *s, const struct work *w)
 {
 	/* rows are in the order of their ids */
-	struct put_where where = {w->project, 0, w->rows[w->n - 1].id, &s->scratch};
+	struct put_where where = {
+		.project = w->project, .place = w->rows[w->n - 1].id, .scratch = &s->scratch};
 
 	sealer_patient(s);
 	return put_segments(&s->db, &where, w->segments, w->n_segments);
