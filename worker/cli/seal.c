@@ -1,13 +1,14 @@
 /*
  * pugd seal: everything that waits in the inbox becomes segments now, whatever its size
- * and age, and small segments are merged; for instance after an import. Safe beside a
- * running server.
+ * and age, small segments are merged, and copies of who is who that lack anything are made
+ * anew; for instance after an import. Safe beside a running server.
  */
 #include <stdio.h>
 
 #include "q.h"
 #include "worker/cli/cli.h"
 #include "worker/db/blocking.h"
+#include "worker/store/packer.h"
 #include "worker/store/sealer.h"
 
 enum { AT_ONCE = 256 };
@@ -56,6 +57,25 @@ static int merge_all(struct sealer *s)
 	return n < 0 || end == SEALER_DB ? -1 : 0;
 }
 
+/* What somebody else is at is left to him. */
+static int pack_all(PGconn *conn)
+{
+	struct q_people_projects_row *rows;
+	struct packer k = {.conn = conn};
+	enum packer_end end = PACKER_DONE;
+	struct arena a;
+	struct db db;
+	int n;
+
+	arena_init(&a, 64 << 20);
+	db_blocking(&db, conn, &a);
+	n = q_people_projects(&db, &rows);
+	for (int i = 0; i < n && end != PACKER_DB; i++)
+		end = packer_pack(&k, rows[i].project);
+	arena_free(&a);
+	return n < 0 || end == PACKER_DB ? -1 : 0;
+}
+
 int cli_seal(const struct options *opt, int argc, char **argv)
 {
 	const char *url = opt->ingest_url[0] ? opt->ingest_url : opt->database_url;
@@ -76,7 +96,7 @@ int cli_seal(const struct options *opt, int argc, char **argv)
 	}
 	sealer_init(&s, (uint64_t)opt->seal_memory);
 	sealer_connection(&s, conn);
-	done = seal_all(&s) < 0 ? -1 : merge_all(&s);
+	done = seal_all(&s) < 0 || merge_all(&s) < 0 ? -1 : pack_all(conn);
 	if (done < 0)
 		fprintf(stderr, "pugd: the database failed: %s\n", PQerrorMessage(conn));
 	printf("%llu events sealed, %llu segments merged, %llu segments made\n",
