@@ -117,7 +117,7 @@ build/pugd: build/release/pugd
 UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # Programs of the tests: linked like pugd, without master/main.c.
-PROGRAMS := wire/echo_main api/agent_probe conformance/server_main storm/shm_kill db/db_probe master/fake_main \
+PROGRAMS := wire/echo_main api/agent_probe db/people_probe conformance/server_main storm/shm_kill db/db_probe master/fake_main \
 	bench/bench_main bench/kernels bench/insights_main
 PROGRAMS := $(foreach p,$(PROGRAMS),$(if $(wildcard tests/$(p).c),$(p)))
 # The conformance suite has a method table of its own (tests/conformance/rules.mk).

@@ -18,9 +18,12 @@ SELECT num FROM pugd.projects WHERE id = $1 AND deleted_at IS NULL;
 
 -- name: seed_people :exec
 -- params: project int4, profile_ids text[], external_ids text[], alias_ids text[], plans text[], countries text[], created timestamptz[]
--- Profiles with one alias each; repeating it changes nothing.
-WITH people AS (
-  SELECT * FROM unnest($2, $3, $4, $5, $6, $7)
+-- Profiles with one alias each; repeating it changes nothing. The lock comes before the
+-- rows draw their `changed` (012_people_pack.sql).
+WITH locked AS MATERIALIZED (
+  SELECT count(*) FROM pugd.identity_lock($1, false, '{}')
+), people AS (
+  SELECT p.* FROM locked, unnest($2, $3, $4, $5, $6, $7)
     AS p (id, external_id, alias_id, plan, country, created)
 ), profile AS (
   INSERT INTO pugd.profiles (project, id, external_id, properties, create_time, update_time)

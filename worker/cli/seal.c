@@ -1,7 +1,8 @@
 /*
  * pugd seal: everything that waits in the inbox becomes segments now, whatever its size
- * and age, small segments are merged, and those from before there were numbers of distinct
- * ids get theirs; for instance after an import. Safe beside a running server.
+ * and age, small segments are merged, those from before there were numbers of distinct ids
+ * get theirs, and copies of who is who that lack anything are made anew; for instance after
+ * an import. Safe beside a running server.
  */
 #include <stdio.h>
 
@@ -10,6 +11,7 @@
 #include "worker/cli/progress.h"
 #include "worker/db/blocking.h"
 #include "worker/store/backfill.h"
+#include "worker/store/packer.h"
 
 enum { AT_ONCE = 256 };
 
@@ -80,6 +82,25 @@ static int number_all(struct sealer *s, struct backfill *b)
 	return end == SEALER_DB ? -1 : 0;
 }
 
+/* What somebody else is at is left to him. */
+static int pack_all(PGconn *conn)
+{
+	struct q_people_projects_row *rows;
+	struct packer k = {.conn = conn};
+	enum packer_end end = PACKER_DONE;
+	struct arena a;
+	struct db db;
+	int n;
+
+	arena_init(&a, 64 << 20);
+	db_blocking(&db, conn, &a);
+	n = q_people_projects(&db, &rows);
+	for (int i = 0; i < n && end != PACKER_DB; i++)
+		end = packer_pack(&k, rows[i].project);
+	arena_free(&a);
+	return n < 0 || end == PACKER_DB ? -1 : 0;
+}
+
 int cli_seal(const struct options *opt, int argc, char **argv)
 {
 	const char *url = opt->ingest_url[0] ? opt->ingest_url : opt->database_url;
@@ -106,6 +127,8 @@ int cli_seal(const struct options *opt, int argc, char **argv)
 		done = merge_all(&s);
 	if (done == 0)
 		done = number_all(&s, &numbered);
+	if (done == 0)
+		done = pack_all(conn);
 	if (done < 0)
 		fprintf(stderr, "pugd: the database failed: %s\n", PQerrorMessage(conn));
 	printf("%llu events sealed, %llu segments merged, %llu segments made\n",

@@ -2,7 +2,7 @@
  * pugd verify: reads everything that is stored, inside one snapshot beside a running
  * server, and says what is wrong: checksums, counts, order, ids that are there twice or
  * were never claimed (D20), usage that is not what was stored (D42), numbers that are not
- * those of their distinct ids.
+ * those of their distinct ids, a packed copy of who is who that is not what the tables say.
  */
 #include <endian.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include "shm/base/list.h"
 #include "worker/cli/cli.h"
 #include "worker/cli/progress.h"
+#include "worker/cli/verify_people.h"
 #include "worker/db/blocking.h"
 #include "worker/db/codec.h"
 #include "worker/db/stream.h"
@@ -370,6 +371,17 @@ static int days_of(struct verify *v, struct db *plain, struct day_list *days)
 	return 0;
 }
 
+static int check_people(struct verify *v)
+{
+	bool agree;
+
+	if (verify_people(&v->stream, v->project, &agree) < 0)
+		return v->stream.db.err.kind == DB_MEMORY ? no_memory(v), -1 : -1;
+	if (!agree)
+		say(v, "people", v->project, "their packed copy is not what the tables say");
+	return 0;
+}
+
 static int check_project(struct verify *v, struct db *plain)
 {
 	struct q_verify_inbox_row *rows;
@@ -416,7 +428,8 @@ static int check_all(struct verify *v, struct db *plain)
 		v->claimed += (uint64_t)projects[i].claimed;
 		if (projects[i].used != projects[i].claimed)
 			say(v, "usage", projects[i].used, "is not the number of claimed ids");
-		if (load_numbers(v, projects[i].digest_key) < 0 || check_project(v, plain) < 0)
+		if (load_numbers(v, projects[i].digest_key) < 0 || check_project(v, plain) < 0 ||
+			check_people(v) < 0)
 			return -1;
 		arena_release(&v->small, &mark);
 	}

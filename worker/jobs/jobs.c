@@ -34,6 +34,7 @@ static const struct {
 	{"seal", 1000, 60000, 60000, job_seal},
 	{"tail", 5000, 60000, 60000, job_tail},
 	{"catalog", 1000, 60000, 60000, job_catalog},
+	{"people", 1000, 60000, 60000, job_people},
 };
 enum { JOBS = sizeof(table) / sizeof(table[0]) };
 

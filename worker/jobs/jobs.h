@@ -31,6 +31,7 @@ int job_erase(struct job_run *r);      /* erase.c */
 int job_seal(struct job_run *r);       /* seal.c */
 int job_tail(struct job_run *r);       /* tail.c */
 int job_catalog(struct job_run *r);    /* catalog.c */
+int job_people(struct job_run *r);     /* people.c */
 
 /* The senders of mail, which job_mail() wakes; NULL without memory. */
 struct mailer *mailer_new(struct worker *w);

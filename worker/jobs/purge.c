@@ -145,6 +145,24 @@ static int numbers(struct purge *p)
 		&(struct q_purge_numbers_args){.project = p->project, .batch = BATCH_ROWS});
 }
 
+static int people_state(struct purge *p)
+{
+	return q_purge_people_state(
+		&p->r->db, &(struct q_purge_people_state_args){.project = p->project});
+}
+
+static int people_pack(struct purge *p)
+{
+	return q_purge_people_pack(&p->r->db,
+		&(struct q_purge_people_pack_args){.project = p->project, .batch = BATCH_ROWS});
+}
+
+static int profiles_gone(struct purge *p)
+{
+	return q_purge_profiles_gone(&p->r->db,
+		&(struct q_purge_profiles_gone_args){.project = p->project, .batch = BATCH_ROWS});
+}
+
 static int keys(struct purge *p)
 {
 	return q_purge_keys(&p->r->db, &(struct q_purge_keys_args){.project = p->project});
@@ -163,7 +181,8 @@ static int drain(struct purge *p, int (*step)(struct purge *p))
 /* Negative on failure; an unfinished one is met again. */
 static int project(struct purge *p)
 {
-	if (inbox(p) < 0 || segments(p) < 0 || seen(p) < 0 || drain(p, aliases) < 0 ||
+	if (inbox(p) < 0 || segments(p) < 0 || seen(p) < 0 || people_state(p) < 0 ||
+		drain(p, people_pack) < 0 || drain(p, profiles_gone) < 0 || drain(p, aliases) < 0 ||
 		drain(p, profiles) < 0 || drain(p, dashboards) < 0 || drain(p, tombstones) < 0 ||
 		drain(p, erasures) < 0 || drain(p, catalog) < 0 || drain(p, numbers) < 0 ||
 		catalog_state(p) < 0 || imports(p) < 0 || keys(p) < 0)

@@ -183,10 +183,10 @@ const char *check_numbers(const struct evseg *s, const uint8_t *key, const uint6
 {
 	const struct evseg_part *part = evseg_find(s, PART_DISTINCT, SCOPE_AUTO, STR(""));
 	const uint32_t *numbers;
-	uint32_t *known;
+	uint32_t greatest, *known;
 	struct column c;
 
-	if (!part || !evseg_column(s, part, a, &c) || !numbers_read(s, a, &numbers))
+	if (!part || !evseg_column(s, part, a, &c) || !numbers_read(s, a, &numbers, &greatest))
 		return unreadable(a, "the numbers of its ids cannot be read");
 	/* by code: the number + 1 that was right */
 	known = arena_array(a, (size_t)c.n_entries + 1, sizeof(*known));

@@ -77,11 +77,11 @@ static bool read_ids(struct dense *d, const struct evseg *s, struct column *c, u
 void dense_know(struct dense *d, const struct evseg *s)
 {
 	const uint32_t *numbers;
-	uint32_t *places;
+	uint32_t greatest, *places;
 	struct column c;
 
 	arena_reset(d->scratch);
-	if (!numbers_read(s, d->scratch, &numbers) || !read_ids(d, s, &c, &places))
+	if (!numbers_read(s, d->scratch, &numbers, &greatest) || !read_ids(d, s, &c, &places))
 		return;
 	for (uint32_t i = 0; i < s->n; i++)
 		if (places[c.codes[i]] && numbers[i])

@@ -28,31 +28,34 @@ struct people_pack {
 	bool (*profiles)(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
 	/* of[i]: the id of the profile of the alias id[i]. */
 	bool (*aliases)(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
-	/* Bytes that it may use for itself: 20 MB, and 40 a change since the copy was made. */
+	/* Bytes that it may use for what changed since the copy was made: 40 a change are
+	 * enough. Up to 20 MB come on top of that. */
 	size_t cap;
 
 	/* Known before the first of these calls. */
 	uint8_t key[DIGEST_KEY_BYTES];  /* projects.digest_key */
 	uint64_t n_profiles, n_aliases; /* about so many will come; 0: not known */
 
-	uint64_t rows, bytes; /* received so far: of the tables, of the copy */
+	uint64_t rows, bytes; /* received so far: rows of tables, bytes of the copy */
 
 	/* Its own. */
 	struct db_stream *stream;
 	int32_t project;
-	int64_t upto;           /* changes up to there are in the copy; negative: there is none */
-	struct arena a, row;    /* what lasts; one row */
-	struct digests changed; /* of the kind that is being read */
+	int64_t upto;             /* changes up to there are in the copy; negative: there is none */
+	struct arena a, row, set; /* what lasts; of one page; of `changed` */
+	struct digests changed;   /* ids of the kind that is being read */
 	bool (*give)(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
 	uint64_t *id, *of;
 	uint32_t *no;
-	struct str after; /* where the next page of a table begins */
-	int64_t last;     /* the same for changes */
-	uint32_t n;       /* rows of this page */
+	uint32_t n, n_page; /* in these arrays; rows of this page */
+	struct str after;   /* where the next page begins: an id... */
+	int64_t last;       /* ...or a change */
 };
 
 /* Inside the caller's transaction (REPEATABLE READ). *p is zero but for what is the caller's.
  * Sets st->row and st->arg. 0, or -1 with st->db.err. */
 int people_pack_read(struct people_pack *p, struct db_stream *st, int32_t project);
+/* The same from the tables alone. Its callbacks may use the stream's connection. */
+int people_tables_read(struct people_pack *p, struct db_stream *st, int32_t project);
 
 #endif

@@ -181,8 +181,8 @@ int reader_properties(struct reader *r)
 	struct q_scan_properties_row *rows;
 
 	r->stream.row = properties_row;
-	return reader_done(r, q_scan_properties(
-			       &r->stream.db, &(struct q_scan_properties_args){r->project}, &rows));
+	return reader_done(r, q_scan_properties(&r->stream.db,
+				      &(struct q_scan_properties_args){r->project}, &rows));
 }
 
 int reader_trait(struct reader *r, struct str path)
@@ -191,5 +191,5 @@ int reader_trait(struct reader *r, struct str path)
 
 	r->stream.row = trait_row;
 	return reader_done(r, q_scan_traits(&r->stream.db,
-			       &(struct q_scan_traits_args){r->project, {&path, 1}}, &rows));
+				      &(struct q_scan_traits_args){r->project, {&path, 1}}, &rows));
 }

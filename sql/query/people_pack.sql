@@ -1,0 +1,177 @@
+-- Who is who as digests (schema in 012_people_pack.sql): what queries read of it
+-- (worker/store/people_pack.c), and how the keeper makes the copy (worker/store/packer.c).
+-- Lists of a page are of its order; NULL: there is nothing more.
+
+-- name: people_now :many
+-- lane: slow
+-- params: project int4
+-- columns: digest_key bytea, upto int8?, profiles int8, aliases int8
+-- unbounded: one row, streamed like the rest
+SELECT p.digest_key, s.upto, coalesce(s.profiles, 0), coalesce(s.aliases, 0)
+FROM pugd.projects p LEFT JOIN pugd.people_state s ON s.project = p.num
+WHERE p.num = $1;
+
+-- name: people_profiles :many
+-- lane: slow
+-- params: project int4, after text, batch int4
+-- columns: id text[]?, external_id text[]?
+-- unbounded: one row
+-- Live profiles after an id, by primary key.
+SELECT array_agg(x.id), array_agg(x.external_id) FROM (
+  SELECT p.id::text, p.external_id FROM pugd.profiles p
+  WHERE p.project = $1 AND p.id > $2 AND p.deleted_at IS NULL
+  ORDER BY p.id LIMIT $3
+) x;
+
+-- name: people_aliases :many
+-- lane: slow
+-- params: project int4, after text, batch int4
+-- columns: id text[]?, profile_id text[]?
+-- unbounded: one row
+SELECT array_agg(x.alias_id), array_agg(x.profile_id) FROM (
+  SELECT a.alias_id, a.profile_id::text FROM pugd.aliases a
+  WHERE a.project = $1 AND a.alias_id > $2
+  ORDER BY a.alias_id LIMIT $3
+) x;
+
+-- name: people_profile_changes :many
+-- lane: slow
+-- params: project int4, after int8, batch int4
+-- columns: id text[]?, external_id text[]?, live bool[]?, last int8?
+-- unbounded: one row
+-- By profiles_changed_idx; profiles that are there no more are not live.
+SELECT array_agg(x.id), array_agg(x.external_id), array_agg(x.live), max(x.changed) FROM (
+  SELECT p.id::text, p.external_id, p.deleted_at IS NULL AS live, p.changed FROM pugd.profiles p
+  WHERE p.project = $1 AND p.changed > 0 AND p.changed > $2
+  UNION ALL
+  SELECT g.id, '', false, g.changed FROM pugd.profiles_gone g
+  WHERE g.project = $1 AND g.changed > $2
+  ORDER BY changed LIMIT $3
+) x;
+
+-- name: people_alias_changes :many
+-- lane: slow
+-- params: project int4, after int8, batch int4
+-- columns: id text[]?, profile_id text[]?, last int8?
+-- unbounded: one row
+SELECT array_agg(x.alias_id), array_agg(x.profile_id), max(x.changed) FROM (
+  SELECT a.alias_id, a.profile_id::text, a.changed FROM pugd.aliases a
+  WHERE a.project = $1 AND a.changed > 0 AND a.changed > $2
+  ORDER BY a.changed LIMIT $3
+) x;
+
+-- name: people_packed :many
+-- lane: slow
+-- params: project int4, alias bool
+-- columns: n int4, data bytea
+-- unbounded: streamed; 16 bytes a profile or an alias
+SELECT n, data FROM pugd.people_pack WHERE project = $1 AND alias = $2 ORDER BY no;
+
+-- name: people_last :one
+-- columns: last int8
+-- Moves with every change of any project.
+SELECT last_value FROM pugd.people_change;
+
+-- name: people_due :many
+-- lane: slow
+-- params: since int8
+-- columns: project int4
+-- Projects whose copy is to be made (anew), among those with a change after `since`; -1: among
+-- all. That is: more than 1000 people, or changes, which must be a tenth as well where the
+-- copy is large, though never more than 100000.
+SELECT p.num FROM pugd.projects p
+LEFT JOIN pugd.people_state s ON s.project = p.num
+WHERE p.deleted_at IS NULL
+  AND ($1 < 0 OR EXISTS (
+      SELECT FROM pugd.profiles o WHERE o.project = p.num AND o.changed > 0 AND o.changed > $1)
+    OR EXISTS (
+      SELECT FROM pugd.aliases a WHERE a.project = p.num AND a.changed > 0 AND a.changed > $1))
+  AND CASE WHEN s.upto IS NULL THEN pugd.people_count(p.num, 1001) > 1000
+      ELSE (SELECT pugd.people_behind(p.num, s.upto, x.most + 1) > x.most FROM (
+        SELECT greatest(1000, least(100000, (s.profiles + s.aliases) / 10)) AS most) x) END
+ORDER BY p.num
+LIMIT 256;
+
+-- name: people_erased :many
+-- lane: slow
+-- columns: project int4
+-- Projects whose copy may still have digests of somebody who was erased a while ago: a second
+-- for 1000 entries, an hour at most, so that many erasures do not make as many copies. By
+-- profiles_gone_erased_idx, which is small.
+SELECT g.project FROM pugd.profiles_gone g
+JOIN pugd.people_state s ON s.project = g.project
+JOIN pugd.projects p ON p.num = g.project AND p.deleted_at IS NULL
+WHERE g.erased
+GROUP BY g.project, s.profiles, s.aliases
+HAVING min(g.gone_at) <= now() - least(3600, (s.profiles + s.aliases) / 1000) * interval '1 s'
+ORDER BY g.project
+LIMIT 256;
+
+-- name: people_projects :many
+-- lane: slow
+-- columns: project int4
+-- unbounded: one row a live project whose copy lacks something, or that has enough people
+SELECT p.num FROM pugd.projects p LEFT JOIN pugd.people_state s ON s.project = p.num
+WHERE p.deleted_at IS NULL
+  AND CASE WHEN s.upto IS NULL THEN pugd.people_count(p.num, 1001) > 1000
+      ELSE pugd.people_behind(p.num, s.upto, 1) > 0 END
+ORDER BY p.num;
+
+-- name: people_fence :one
+-- lane: tx
+-- volatile: waits, and draws a number
+-- params: project int4
+-- columns: upto int8?
+SELECT pugd.people_fence($1);
+
+-- name: people_pack_begin :one
+-- lane: tx
+-- params: project int4
+-- columns: upto int8?
+-- One keeper at a time; none: another is at it, or the project is being purged.
+SELECT s.upto FROM pugd.people_state s
+JOIN pugd.projects p ON p.num = s.project AND p.deleted_at IS NULL
+WHERE s.project = $1 FOR UPDATE OF s SKIP LOCKED;
+
+-- name: people_pack_clear :exec
+-- lane: tx
+-- params: project int4
+DELETE FROM pugd.people_pack WHERE project = $1;
+
+-- name: people_pack_put :exec
+-- lane: tx
+-- params: project int4, alias bool, no int4, n int4, data bytea
+INSERT INTO pugd.people_pack (project, alias, no, n, data) VALUES ($1, $2, $3, $4, $5);
+
+-- name: people_pack_end :exec
+-- lane: tx
+-- params: project int4, upto int8, profiles int8, aliases int8
+UPDATE pugd.people_state SET upto = $2, profiles = $3, aliases = $4 WHERE project = $1;
+
+-- name: people_gone_clear :exec
+-- lane: tx
+-- params: project int4, upto int8
+-- What the copy has not got any more.
+DELETE FROM pugd.profiles_gone WHERE project = $1 AND changed <= $2;
+
+-- name: purge_people_state :exec
+-- params: project int4
+-- As the statements of purge.sql. First of all: then nobody makes a copy any more, and
+-- profiles that go leave nothing behind.
+DELETE FROM pugd.people_state WHERE project = $1;
+
+-- name: purge_people_pack :exec
+-- params: project int4, batch int4
+WITH doomed AS (
+  SELECT ctid FROM pugd.people_pack WHERE project = $1
+  ORDER BY alias, no LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM pugd.people_pack WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
+
+-- name: purge_profiles_gone :exec
+-- params: project int4, batch int4
+WITH doomed AS (
+  SELECT ctid FROM pugd.profiles_gone WHERE project = $1
+  ORDER BY changed LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM pugd.profiles_gone WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));

@@ -1,0 +1,118 @@
+-- A packed copy of who is who, as digests (projects.digest_key), so that a query reads a few
+-- blobs and what has changed since instead of every profile and every alias.
+--
+-- Nothing is missed, because whoever writes profiles or aliases holds identity_lock() until
+-- it commits: the keeper takes that lock alone for a moment and draws `upto` (people_fence).
+-- Every row whose `changed` is below was committed before that, every one that commits later
+-- is above. Then it reads the tables in a snapshot taken after that, and writes the copy. What
+-- changed between `upto` and the snapshot is in the copy and among the changes; so whoever
+-- reads (worker/store/people_pack.c) believes nothing of the copy that has changed since.
+CREATE SEQUENCE pugd.people_change AS bigint CACHE 1;
+
+-- When who is who changed last, not when traits did: so an update of traits is still HOT.
+-- 0: before there was this column.
+ALTER TABLE pugd.profiles ADD COLUMN changed bigint NOT NULL DEFAULT 0;
+ALTER TABLE pugd.profiles ALTER changed SET DEFAULT pg_catalog.nextval('pugd.people_change');
+CREATE INDEX profiles_changed_idx ON pugd.profiles (project, changed) WHERE changed > 0;
+ALTER TABLE pugd.aliases ADD COLUMN changed bigint NOT NULL DEFAULT 0;
+ALTER TABLE pugd.aliases ALTER changed SET DEFAULT pg_catalog.nextval('pugd.people_change');
+CREATE INDEX aliases_changed_idx ON pugd.aliases (project, changed) WHERE changed > 0;
+
+CREATE FUNCTION pugd.people_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.changed := pg_catalog.nextval('pugd.people_change');
+  RETURN NEW;
+END $$;
+CREATE TRIGGER profiles_changed BEFORE UPDATE OF external_id, deleted_at ON pugd.profiles
+FOR EACH ROW WHEN (OLD.external_id IS DISTINCT FROM NEW.external_id
+                   OR OLD.deleted_at IS DISTINCT FROM NEW.deleted_at)
+EXECUTE FUNCTION pugd.people_changed();
+CREATE TRIGGER aliases_changed BEFORE UPDATE OF profile_id ON pugd.aliases
+FOR EACH ROW WHEN (OLD.profile_id IS DISTINCT FROM NEW.profile_id)
+EXECUTE FUNCTION pugd.people_changed();
+
+-- A row a project that has, or soon will have, a copy. `upto`: changes up to there are in
+-- it; NULL: there is none yet. profiles, aliases: how many are in it.
+CREATE TABLE pugd.people_state (
+  project  int PRIMARY KEY,
+  upto     bigint,
+  profiles bigint NOT NULL DEFAULT 0,
+  aliases  bigint NOT NULL DEFAULT 0
+);
+
+-- The copy. Live profiles: ids, then their external_ids (0: none); `alias`: aliases, whether
+-- or not their profile lives (it may be restored), then the ids of their profiles. n times
+-- 8 bytes each, little-endian.
+CREATE TABLE pugd.people_pack (
+  project int   NOT NULL,
+  alias   bool  NOT NULL,
+  no      int   NOT NULL,
+  n       int   NOT NULL CHECK (n > 0),
+  data    bytea NOT NULL,
+  CHECK (octet_length(data) = 16 * n),
+  PRIMARY KEY (project, alias, no)
+);
+ALTER TABLE pugd.people_pack ALTER data SET STORAGE EXTERNAL;
+
+-- Profiles that are there no more, but perhaps in the copy. `erased`: the copy must not keep
+-- their digests for long. Aliases go only with their profile, so there is no such list of them.
+CREATE TABLE pugd.profiles_gone (
+  project int    NOT NULL,
+  changed bigint NOT NULL DEFAULT pg_catalog.nextval('pugd.people_change'),
+  id      text   COLLATE "C" NOT NULL,
+  erased  bool   NOT NULL,
+  gone_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (project, changed)
+);
+CREATE INDEX profiles_gone_erased_idx ON pugd.profiles_gone (project, gone_at) WHERE erased;
+
+-- Where there is no row in people_state there is no copy, nor is one being made (a merge and
+-- an erasure hold the project's lock alone): also when a deleted project is purged.
+CREATE FUNCTION pugd.profile_gone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO pugd.profiles_gone (project, id, erased)
+  SELECT OLD.project, OLD.id, OLD.deleted_at IS NOT NULL
+  FROM pugd.people_state s WHERE s.project = OLD.project;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER profiles_gone AFTER DELETE ON pugd.profiles
+FOR EACH ROW EXECUTE FUNCTION pugd.profile_gone();
+
+-- Up to where a copy is complete that is made from a snapshot taken after this has committed.
+-- NULL: the project is gone. Waits for who is changing the project, as who comes then waits
+-- for this: let it commit at once.
+CREATE FUNCTION pugd.people_fence(in_project int) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pugd.identity_lock(in_project, true, '{}');
+  IF NOT EXISTS (SELECT FROM pugd.projects p WHERE p.num = in_project AND p.deleted_at IS NULL) THEN
+    RETURN NULL;
+  END IF;
+  INSERT INTO pugd.people_state (project) VALUES (in_project) ON CONFLICT DO NOTHING;
+  RETURN pg_catalog.nextval('pugd.people_change');
+END $$;
+
+-- How many changes the copy of a project does not have; no more than `most` are counted.
+CREATE FUNCTION pugd.people_behind(in_project int, in_upto bigint, most bigint) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+  SELECT count(*) FROM (
+    SELECT FROM pugd.profiles p
+    WHERE p.project = in_project AND p.changed > 0 AND p.changed > in_upto
+    UNION ALL
+    SELECT FROM pugd.aliases a
+    WHERE a.project = in_project AND a.changed > 0 AND a.changed > in_upto
+    UNION ALL
+    SELECT FROM pugd.profiles_gone g WHERE g.project = in_project AND g.changed > in_upto
+    LIMIT most
+  ) x
+$$;
+
+-- The same where there is no copy: how many profiles and aliases there are.
+CREATE FUNCTION pugd.people_count(in_project int, most bigint) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+  SELECT count(*) FROM (
+    SELECT FROM pugd.profiles p WHERE p.project = in_project
+    UNION ALL
+    SELECT FROM pugd.aliases a WHERE a.project = in_project
+    LIMIT most
+  ) x
+$$;

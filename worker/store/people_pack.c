@@ -1,0 +1,304 @@
+/*
+ * See people_pack.h. Tables are read in pages, each of them one row with lists, which costs
+ * the server, the wire and us a fraction of as many rows.
+ */
+#include "worker/store/people_pack.h"
+
+#include "q.h"
+#include "worker/db/codec.h"
+#include "worker/db/sqlstate.h"
+
+enum {
+	ROW_MEMORY = 64 << 20, /* two ids of 512 bytes a row; as many of the longest fit twice */
+	OWN_MEMORY = 2 << 20,
+	NO_COPY = -1
+};
+
+static enum stream_next fail(struct people_pack *p, enum db_kind kind)
+{
+	db_fail(&p->stream->db.err, kind);
+	return STREAM_FAIL;
+}
+
+/* A row of the callback's query into *row; p->n and p->n_page are those of an empty page. */
+static bool take(struct people_pack *p, const struct query *q, const PGresult *res, void *row)
+{
+	enum db_kind kind;
+
+	arena_reset(&p->row);
+	p->n = p->n_page = 0;
+	kind = codec_row(q, res, 0, row, &p->row);
+	if (kind != DB_OK)
+		fail(p, kind);
+	return kind == DB_OK;
+}
+
+/* ---- pages of tables ---- */
+
+static uint64_t digest(const struct people_pack *p, struct str id)
+{
+	return id.n ? digest_of(p->key, id) : 0;
+}
+
+/* Fills the arrays. */
+static enum stream_next take_page(struct people_pack *p, struct db_texts id, struct db_texts of)
+{
+	if (id.n != of.n || id.n > PEOPLE_PACK_BATCH)
+		return fail(p, DB_BUG);
+	for (int i = 0; i < id.n; i++) {
+		p->id[i] = digest(p, id.v[i]);
+		p->of[i] = digest(p, of.v[i]);
+	}
+	if (id.n)
+		p->after = id.v[id.n - 1];
+	p->rows += (uint64_t)id.n;
+	p->n = p->n_page = (uint32_t)id.n;
+	return STREAM_MORE;
+}
+
+/* Of a page that is in the arrays: these have changed, and only live ones stay. */
+static enum stream_next note_changes(struct people_pack *p, const struct db_bools *live)
+{
+	uint32_t n = 0;
+
+	if (live && (uint32_t)live->n != p->n)
+		return fail(p, DB_BUG);
+	for (uint32_t i = 0; i < p->n; i++) {
+		if (digests_add(&p->changed, p->id[i]) == DIGESTS_FULL)
+			return fail(p, DB_MEMORY);
+		p->id[n] = p->id[i];
+		p->of[n] = p->of[i];
+		n += !live || live->v[i];
+	}
+	p->n = n;
+	return STREAM_MORE;
+}
+
+static enum stream_next profiles_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct people_pack *p = st->arg;
+	struct q_people_profiles_row row;
+
+	return take(p, q, res, &row) ? take_page(p, row.id, row.external_id) : STREAM_FAIL;
+}
+
+static enum stream_next aliases_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct people_pack *p = st->arg;
+	struct q_people_aliases_row row;
+
+	return take(p, q, res, &row) ? take_page(p, row.id, row.profile_id) : STREAM_FAIL;
+}
+
+static enum stream_next changed_profiles_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct people_pack *p = st->arg;
+	struct q_people_profile_changes_row row;
+
+	if (!take(p, q, res, &row) || take_page(p, row.id, row.external_id) != STREAM_MORE)
+		return STREAM_FAIL;
+	p->last = row.last;
+	return note_changes(p, &row.live);
+}
+
+static enum stream_next changed_aliases_row(
+	struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct people_pack *p = st->arg;
+	struct q_people_alias_changes_row row;
+
+	if (!take(p, q, res, &row) || take_page(p, row.id, row.profile_id) != STREAM_MORE)
+		return STREAM_FAIL;
+	p->last = row.last;
+	return note_changes(p, NULL);
+}
+
+static int ask_profiles(struct people_pack *p)
+{
+	struct q_people_profiles_args args = {p->project, p->after, PEOPLE_PACK_BATCH};
+	struct q_people_profiles_row *rows;
+
+	p->stream->row = profiles_row;
+	return q_people_profiles(&p->stream->db, &args, &rows);
+}
+
+static int ask_aliases(struct people_pack *p)
+{
+	struct q_people_aliases_args args = {p->project, p->after, PEOPLE_PACK_BATCH};
+	struct q_people_aliases_row *rows;
+
+	p->stream->row = aliases_row;
+	return q_people_aliases(&p->stream->db, &args, &rows);
+}
+
+static int ask_changed_profiles(struct people_pack *p)
+{
+	struct q_people_profile_changes_args args = {p->project, p->last, PEOPLE_PACK_BATCH};
+	struct q_people_profile_changes_row *rows;
+
+	p->stream->row = changed_profiles_row;
+	return q_people_profile_changes(&p->stream->db, &args, &rows);
+}
+
+static int ask_changed_aliases(struct people_pack *p)
+{
+	struct q_people_alias_changes_args args = {p->project, p->last, PEOPLE_PACK_BATCH};
+	struct q_people_alias_changes_row *rows;
+
+	p->stream->row = changed_aliases_row;
+	return q_people_alias_changes(&p->stream->db, &args, &rows);
+}
+
+static int give(struct people_pack *p)
+{
+	if (p->n && !p->give(p, p->id, p->of, p->n))
+		return db_fail(&p->stream->db.err, DB_MEMORY);
+	return 0;
+}
+
+static int all_pages(struct people_pack *p, int (*ask)(struct people_pack *p))
+{
+	p->after = STR("");
+	p->last = p->upto;
+	do
+		if (ask(p) < 0 || give(p) < 0)
+			return -1;
+	while (p->n_page == PEOPLE_PACK_BATCH);
+	return 0;
+}
+
+/* ---- the copy ---- */
+
+/* Little-endian: compilers make plain loads of this. */
+static void load(uint64_t *out, const uint8_t *v, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++, v += 8)
+		out[i] = v[0] | (uint64_t)v[1] << 8 | (uint64_t)v[2] << 16 | (uint64_t)v[3] << 24 |
+			 (uint64_t)v[4] << 32 | (uint64_t)v[5] << 40 | (uint64_t)v[6] << 48 |
+			 (uint64_t)v[7] << 56;
+}
+
+/* Leaves what has not changed since. */
+static void leave_out(struct people_pack *p)
+{
+	uint32_t n = 0;
+
+	if (p->changed.n == 0)
+		return;
+	digests_find_all(&p->changed, p->id, p->n, p->no);
+	for (uint32_t i = 0; i < p->n; i++) {
+		p->id[n] = p->id[i];
+		p->of[n] = p->of[i];
+		n += p->no[i] == DIGESTS_FULL;
+	}
+	p->n = n;
+}
+
+static enum stream_next packed_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct people_pack *p = st->arg;
+	struct q_people_packed_row row;
+	const uint8_t *v;
+
+	if (!take(p, q, res, &row))
+		return STREAM_FAIL;
+	if (row.n < 1 || row.n > PEOPLE_PACK_BATCH || row.data.n != (size_t)row.n * 16)
+		return fail(p, DB_BUG);
+	v = (const uint8_t *)row.data.p;
+	p->bytes += row.data.n;
+	p->n = (uint32_t)row.n;
+	load(p->id, v, p->n);
+	load(p->of, v + (size_t)p->n * 8, p->n);
+	leave_out(p);
+	return give(p) < 0 ? STREAM_FAIL : STREAM_MORE;
+}
+
+static int read_packed(struct people_pack *p, bool alias)
+{
+	struct q_people_packed_row *rows;
+
+	p->stream->row = packed_row;
+	return q_people_packed(
+		&p->stream->db, &(struct q_people_packed_args){p->project, alias}, &rows);
+}
+
+/* ---- all of it ---- */
+
+static enum stream_next now_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct people_pack *p = st->arg;
+	struct q_people_now_row row;
+
+	if (!take(p, q, res, &row))
+		return STREAM_FAIL;
+	if (row.digest_key.n != sizeof(p->key))
+		return fail(p, DB_BUG);
+	memcpy(p->key, row.digest_key.p, sizeof(p->key));
+	p->upto = row.upto_null ? NO_COPY : row.upto;
+	p->n_profiles = (uint64_t)row.profiles;
+	p->n_aliases = (uint64_t)row.aliases;
+	return STREAM_MORE;
+}
+
+static int begin(struct people_pack *p, struct db_stream *st, int32_t project)
+{
+	struct q_people_now_row *rows;
+
+	p->stream = st;
+	p->project = project;
+	p->upto = NO_COPY;
+	p->rows = p->bytes = 0;
+	arena_init(&p->a, OWN_MEMORY);
+	arena_init(&p->row, ROW_MEMORY);
+	arena_init(&p->set, p->cap);
+	p->id = arena_array(&p->a, PEOPLE_PACK_BATCH, sizeof(*p->id));
+	p->of = arena_array(&p->a, PEOPLE_PACK_BATCH, sizeof(*p->of));
+	p->no = arena_array(&p->a, PEOPLE_PACK_BATCH, sizeof(*p->no));
+	if (!p->id || !p->of || !p->no)
+		return db_fail(&st->db.err, DB_MEMORY);
+	st->arg = p;
+	st->row = now_row;
+	return q_people_now(&st->db, &(struct q_people_now_args){project}, &rows);
+}
+
+static int end(struct people_pack *p, int n)
+{
+	arena_free(&p->a);
+	arena_free(&p->row);
+	arena_free(&p->set);
+	return n < 0 ? -1 : 0;
+}
+
+/* Of one kind: what changed, then what did not. */
+static int read_kind(struct people_pack *p, bool alias)
+{
+	p->give = alias ? p->aliases : p->profiles;
+	arena_free(&p->set);
+	digests_init(&p->changed, &p->set);
+	if (p->upto == NO_COPY)
+		return all_pages(p, alias ? ask_aliases : ask_profiles);
+	if (all_pages(p, alias ? ask_changed_aliases : ask_changed_profiles) < 0)
+		return -1;
+	return read_packed(p, alias);
+}
+
+int people_pack_read(struct people_pack *p, struct db_stream *st, int32_t project)
+{
+	if (begin(p, st, project) < 0 || read_kind(p, false) < 0)
+		return end(p, -1);
+	return end(p, read_kind(p, true));
+}
+
+int people_tables_read(struct people_pack *p, struct db_stream *st, int32_t project)
+{
+	if (begin(p, st, project) < 0)
+		return end(p, -1);
+	p->upto = NO_COPY;
+	p->n_profiles = p->n_aliases = 0;
+	if (read_kind(p, false) < 0)
+		return end(p, -1);
+	return end(p, read_kind(p, true));
+}
