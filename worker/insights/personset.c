@@ -90,10 +90,8 @@ static int add_sparse(struct personset *s, uint32_t person)
 	return 1;
 }
 
-int personset_add(struct personset *s, struct arena *a, uint32_t person)
+int personset_add_slow(struct personset *s, struct arena *a, uint32_t person)
 {
-	uint64_t bit = 1ull << person % WORD, *word;
-
 	/* at most three quarters full */
 	if (!s->dense && s->n >= s->size - s->size / 4 && !grow(s, a, person))
 		return -1;
@@ -101,12 +99,54 @@ int personset_add(struct personset *s, struct arena *a, uint32_t person)
 		return add_sparse(s, person);
 	if (person / WORD >= s->size && !widen(s, a, person))
 		return -1;
-	word = &s->bits[person / WORD];
-	if (*word & bit)
-		return 0;
-	*word |= bit;
-	s->n++;
-	return 1;
+	return personset_add(s, a, person);
+}
+
+bool personset_expect(struct personset *s, struct arena *a, const struct personset *other)
+{
+	uint32_t size = SLOTS_MIN;
+
+	while (other->n > size - size / 4)
+		size *= 2;
+	/* bits at once where a table would take about as much */
+	s->dense = other->dense && other->n >= other->size / 2;
+	if (s->dense) {
+		s->size = other->size;
+		s->bits = arena_array(a, s->size, sizeof(*s->bits));
+		return s->bits != NULL;
+	}
+	s->size = size;
+	s->slots = arena_array(a, s->size, sizeof(*s->slots));
+	return s->slots != NULL;
+}
+
+/* Without a branch: whether somebody is new is a toss-up. */
+static bool add_dense(struct personset *s, struct arena *a, const uint32_t *persons, uint32_t n)
+{
+	uint32_t highest = 0, fresh = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		highest = persons[i] > highest ? persons[i] : highest;
+	if (highest / WORD >= s->size && !widen(s, a, highest))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t *word = &s->bits[persons[i] / WORD];
+
+		fresh += ~*word >> persons[i] % WORD & 1;
+		*word |= 1ull << persons[i] % WORD;
+	}
+	s->n += fresh;
+	return true;
+}
+
+bool personset_add_all(struct personset *s, struct arena *a, const uint32_t *persons, uint32_t n)
+{
+	uint32_t i = 0;
+
+	for (; i < n && !s->dense; i++)
+		if (personset_add_slow(s, a, persons[i]) < 0)
+			return false;
+	return i == n || add_dense(s, a, persons + i, n - i);
 }
 
 static bool join_bits(struct personset *s, struct arena *a, const struct personset *from)
