@@ -52,6 +52,44 @@ void hits_persons(const struct frame *f, const uint32_t *rows, uint32_t n, uint3
 		persons[k] = f->persons[codes[rows[k]]];
 }
 
+struct groups *groups_new(const struct frame *f, const struct batch_column *column)
+{
+	struct groups *g = arena_alloc(f->a, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	g->column = column;
+	g->place = arena_array(f->a, (size_t)column->n_entries + 1, sizeof(*g->place));
+	return g->place ? g : NULL;
+}
+
+/* A sort by counting that looks at no code that is not there. */
+void groups_make(struct groups *g, const uint32_t *rows, uint32_t n, const uint32_t *persons)
+{
+	const uint32_t *codes = g->column->codes;
+	uint32_t at = 0;
+
+	g->n = 0;
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t code = codes[rows[k]];
+
+		g->v[g->n].row = rows[k];
+		g->v[g->n].code = code;
+		g->n += g->place[code]++ == 0;
+	}
+	for (uint32_t i = 0; i < g->n; i++) {
+		struct hits_group *group = &g->v[i];
+
+		group->n = g->place[group->code];
+		group->at = g->place[group->code] = at;
+		at += group->n;
+	}
+	for (uint32_t k = 0; k < n && persons; k++)
+		g->persons[g->place[codes[rows[k]]]++] = persons[k];
+	for (uint32_t i = 0; i < g->n; i++)
+		g->place[g->v[i].code] = 0;
+}
+
 const uint8_t *hits_any(const struct frame *f)
 {
 	uint8_t *any;

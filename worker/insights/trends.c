@@ -25,12 +25,13 @@ struct pass {
 	struct numbers numbers;
 	struct buckets_near near;
 	struct hits *hits;
-	uint32_t *persons; /* room for one number a hit */
+	uint32_t *persons; /* room for those of the hits */
 	bool one_kind;     /* all events have the same */
 	/* lines that were found before: by code where all depends on one column, or KNOWN of
 	 * them */
 	const struct batch_column *by;
-	uint32_t *line_by_code, *count_by_code;
+	uint32_t *line_by_code;
+	struct groups *groups; /* by that column, if there is one */
 	struct known *known;
 };
 
@@ -223,23 +224,15 @@ static uint32_t in_bucket(struct pass *p, uint32_t at, uint32_t *bucket)
 	return k - at;
 }
 
-/* The same for events of several lines that depend on one code, by which they are counted
- * first. */
-static bool add_counts(struct pass *p, const uint32_t *rows, uint32_t n, uint32_t bucket)
+/* The same for events of several lines, which depend on one code. */
+static bool add_groups(struct pass *p, const uint32_t *rows, uint32_t n, uint32_t bucket)
 {
-	uint32_t *first = p->persons, n_codes = 0;
+	struct groups *g = p->groups;
 
-	for (uint32_t k = 0; k < n; k++) {
-		first[n_codes] = rows[k];
-		n_codes += p->count_by_code[p->by->codes[rows[k]]]++ == 0;
-	}
-	for (uint32_t k = 0; k < n_codes; k++) {
-		uint32_t *count = &p->count_by_code[p->by->codes[first[k]]];
-
-		if (!add_events(p, &first[k], NULL, *count, bucket))
+	groups_make(g, rows, n, tally_needs_users(p->ev->agg) ? p->persons : NULL);
+	for (uint32_t i = 0; i < g->n; i++)
+		if (!add_events(p, &g->v[i].row, g->persons + g->v[i].at, g->v[i].n, bucket))
 			return false;
-		*count = 0;
-	}
 	return true;
 }
 
@@ -254,8 +247,8 @@ static bool add_hits(struct pass *p, uint32_t *rows, uint32_t n, uint32_t bucket
 		hits_persons(p->f, rows, n, p->persons);
 	if (one_line)
 		return n == 0 || add_events(p, rows, p->persons, n, bucket);
-	if (p->by && !tally_needs_users(p->ev->agg) && p->ev->number == PLAN_NONE)
-		return add_counts(p, rows, n, bucket);
+	if (p->groups && p->ev->number == PLAN_NONE)
+		return add_groups(p, rows, n, bucket);
 	for (uint32_t k = 0; k < n; k++)
 		if (!add_events(p, rows + k, p->persons + k, 1, bucket))
 			return false;
@@ -338,8 +331,8 @@ static bool begin(struct pass *p)
 		return p->known != NULL;
 	}
 	p->line_by_code = arena_alloc(a, (p->by->n_entries + 1) * sizeof(*p->line_by_code));
-	p->count_by_code = arena_array(a, p->by->n_entries + 1, sizeof(*p->count_by_code));
-	return p->line_by_code && p->count_by_code;
+	p->groups = groups_new(p->f, p->by);
+	return p->line_by_code && p->groups;
 }
 
 bool trends_fold(struct trends *t, const struct frame *f)
