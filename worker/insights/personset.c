@@ -102,22 +102,21 @@ int personset_add_slow(struct personset *s, struct arena *a, uint32_t person)
 	return personset_add(s, a, person);
 }
 
+/* Bits at once where they take no more than a table and those that it outgrew. */
 bool personset_expect(struct personset *s, struct arena *a, const struct personset *other)
 {
-	uint32_t size = SLOTS_MIN;
+	uint32_t slots = SLOTS_MIN, words;
 
-	while (other->n > size - size / 4)
-		size *= 2;
-	/* bits at once where a table would take about as much */
-	s->dense = other->dense && other->n >= other->size / 2;
-	if (s->dense) {
-		s->size = other->size;
-		s->bits = arena_array(a, s->size, sizeof(*s->bits));
-		return s->bits != NULL;
-	}
-	s->size = size;
-	s->slots = arena_array(a, s->size, sizeof(*s->slots));
-	return s->slots != NULL;
+	while (other->n > slots - slots / 4)
+		slots *= 2;
+	words = other->dense ? other->size : words_for(highest_of(other, 0));
+	s->dense = words <= slots;
+	s->size = s->dense ? words : slots;
+	if (s->dense)
+		s->bits = arena_array(a, words, sizeof(*s->bits));
+	else
+		s->slots = arena_array(a, slots, sizeof(*s->slots));
+	return s->dense ? s->bits != NULL : s->slots != NULL;
 }
 
 /* Without a branch: whether somebody is new is a toss-up. */
