@@ -102,6 +102,11 @@ int personset_add_slow(struct personset *s, struct arena *a, uint32_t person)
 	return personset_add(s, a, person);
 }
 
+bool personset_has_slow(const struct personset *s, uint32_t person)
+{
+	return !s->dense && s->size && s->slots[slot_of(s, person)];
+}
+
 /* Bits at once where they take no more than a table and those that it outgrew. */
 bool personset_expect(struct personset *s, struct arena *a, const struct personset *other)
 {
@@ -171,4 +176,25 @@ bool personset_join(struct personset *s, struct arena *a, const struct personset
 		return true;
 	}
 	return (s->dense || make_dense(s, a, from->size * WORD - 1)) && join_bits(s, a, from);
+}
+
+/* *at: what is next, a slot or a person. */
+bool personset_next(const struct personset *s, uint32_t *at, uint32_t *person)
+{
+	for (; !s->dense && *at < s->size; ++*at)
+		if (s->slots[*at]) {
+			*person = s->slots[(*at)++] - 1;
+			return true;
+		}
+	while (s->dense && *at / WORD < s->size) {
+		uint64_t rest = s->bits[*at / WORD] >> *at % WORD;
+
+		if (rest) {
+			*person = *at + (uint32_t)__builtin_ctzll(rest);
+			*at = *person + 1;
+			return true;
+		}
+		*at = (*at / WORD + 1) * WORD;
+	}
+	return false;
 }

@@ -36,9 +36,19 @@ static inline int personset_add(struct personset *s, struct arena *a, uint32_t p
 	s->n += !before;
 	return !before;
 }
+bool personset_has_slow(const struct personset *s, uint32_t person);
+static inline bool personset_has(const struct personset *s, uint32_t person)
+{
+	if (!s->dense || person / 64 >= s->size)
+		return personset_has_slow(s, person);
+	return s->bits[person / 64] >> person % 64 & 1;
+}
 /* Adds n of them. False at the arena's cap. */
 bool personset_add_all(struct personset *s, struct arena *a, const uint32_t *persons, uint32_t n);
 /* Adds all of `from`. False at the arena's cap. */
 bool personset_join(struct personset *s, struct arena *a, const struct personset *from);
+
+/* One of them after another, in any order; *at is 0 at first. False at the end. */
+bool personset_next(const struct personset *s, uint32_t *at, uint32_t *person);
 
 #endif
