@@ -109,6 +109,10 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 # glibc's fortified longjmp aborts on a switch between stacks (design.md 2).
 FLAGS_worker/coro.c := -U_FORTIFY_SOURCE
 
+# Loops over all events of a query: at -O2 gcc 12 vectorises only those of a known length.
+LOOPS := $(wildcard worker/insights/*.c) $(addprefix worker/store/,batch.c column.c evseg.c)
+$(foreach f,$(LOOPS),$(eval FLAGS_$(f) := -O3))
+
 build/pugd: build/release/pugd
 	@ln -f $< $@
 

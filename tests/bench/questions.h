@@ -30,6 +30,12 @@ static const struct {
 			"\"events\": [" UNIQUE("page_view") "], \"breakdowns\": [{\"property\": "
 							    "\"$pathname\"}]",
 			"DAY")},
+	{"trends-kinds", ASK("TRENDS", "\"events\": []", "DAY")},
+	{"unique-country",
+		ASK("TRENDS",
+			"\"events\": [" UNIQUE("page_view") "], \"breakdowns\": [{\"property\": "
+							    "\"$country\"}]",
+			"DAY")},
 	{"segmentation", ASK("SEGMENTATION", "\"events\": [" UNIQUE("page_view") "]", "DAY")},
 	{"topk", ASK("TOP_K",
 			 "\"topK\": {\"dimension\": \"DIMENSION_PROPERTY\", \"property\": "
@@ -41,6 +47,10 @@ static const struct {
 			       "\"metric\": \"AGGREGATION_TYPE_UNIQUE_USERS\"}",
 			       "DAY")},
 	{"topk-who", ASK("TOP_K", "\"topK\": {\"dimension\": \"DIMENSION_USER\"}", "DAY")},
+	{"map-users", ASK("MAP",
+			      "\"map\": {\"scope\": {\"kind\": \"page_view\"}, "
+			      "\"metric\": \"AGGREGATION_TYPE_UNIQUE_USERS\"}",
+			      "DAY")},
 	{"funnel", ASK("FUNNEL",
 			   "\"events\": [" EVENT("page_view") ", " EVENT("add_to_cart") ", " EVENT(
 				   "purchase") "], \"conversionWindow\": \"604800s\"",
@@ -64,6 +74,7 @@ static const struct {
 			"DAY")},
 	{"funnel-one", ASK("FUNNEL", "\"events\": [" ANY "]", "DAY")},
 	{"retention", ASK("RETENTION", "\"events\": [" ANY ", " ANY "]", "WEEK")},
+	{"retention-view", ASK("RETENTION", "\"events\": [" EVENT("page_view") "]", "WEEK")},
 	{"retention-day",
 		ASK("RETENTION",
 			"\"events\": [" EVENT("page_view") ", " ANY "], \"breakdowns\": "

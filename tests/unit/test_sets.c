@@ -75,6 +75,38 @@ Test(sets, persons_count_once)
 	}
 }
 
+/* Many at once, into sets that were begun in every way, against one byte a person. */
+Test(sets, many_persons_count_once)
+{
+	static uint8_t is_in[70000];
+	struct personset before = {0};
+	uint64_t rng = 5;
+
+	for (uint32_t round = 0; round < 90; round++) {
+		uint32_t universe = round % 3 == 0 ? 100 : round % 3 == 1 ? 5000 : 70000;
+		uint32_t some[1000], n = 0;
+		struct personset s = {0};
+
+		memset(is_in, 0, sizeof(is_in));
+		cr_assert(round % 2 || personset_expect(&s, &a, &before));
+		for (uint32_t turn = 0; turn < round; turn++) {
+			uint32_t want = (uint32_t)(next(&rng) % 1000);
+
+			for (uint32_t i = 0; i < want; i++) {
+				some[i] = (uint32_t)(next(&rng) % universe);
+				n += !is_in[some[i]];
+				is_in[some[i]] = 1;
+			}
+			cr_assert(personset_add_all(&s, &a, some, want));
+			cr_assert_eq(s.n, n);
+		}
+		for (uint32_t who = 0; who < universe; who++)
+			cr_assert_eq(personset_add(&s, &a, who), !is_in[who]);
+		before = s;
+		before.n = n;
+	}
+}
+
 Test(sets, joined_persons_are_a_union)
 {
 	uint64_t rng = 11;

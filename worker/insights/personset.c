@@ -90,10 +90,8 @@ static int add_sparse(struct personset *s, uint32_t person)
 	return 1;
 }
 
-int personset_add(struct personset *s, struct arena *a, uint32_t person)
+int personset_add_slow(struct personset *s, struct arena *a, uint32_t person)
 {
-	uint64_t bit = 1ull << person % WORD, *word;
-
 	/* at most three quarters full */
 	if (!s->dense && s->n >= s->size - s->size / 4 && !grow(s, a, person))
 		return -1;
@@ -101,12 +99,58 @@ int personset_add(struct personset *s, struct arena *a, uint32_t person)
 		return add_sparse(s, person);
 	if (person / WORD >= s->size && !widen(s, a, person))
 		return -1;
-	word = &s->bits[person / WORD];
-	if (*word & bit)
-		return 0;
-	*word |= bit;
-	s->n++;
-	return 1;
+	return personset_add(s, a, person);
+}
+
+bool personset_has_slow(const struct personset *s, uint32_t person)
+{
+	return !s->dense && s->size && s->slots[slot_of(s, person)];
+}
+
+/* Bits at once where they take no more than a table and those that it outgrew. */
+bool personset_expect(struct personset *s, struct arena *a, const struct personset *other)
+{
+	uint32_t slots = SLOTS_MIN, words;
+
+	while (other->n > slots - slots / 4)
+		slots *= 2;
+	words = other->dense ? other->size : words_for(highest_of(other, 0));
+	s->dense = words <= slots;
+	s->size = s->dense ? words : slots;
+	if (s->dense)
+		s->bits = arena_array(a, words, sizeof(*s->bits));
+	else
+		s->slots = arena_array(a, slots, sizeof(*s->slots));
+	return s->dense ? s->bits != NULL : s->slots != NULL;
+}
+
+/* Without a branch: whether somebody is new is a toss-up. */
+static bool add_dense(struct personset *s, struct arena *a, const uint32_t *persons, uint32_t n)
+{
+	uint32_t highest = 0, fresh = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		highest = persons[i] > highest ? persons[i] : highest;
+	if (highest / WORD >= s->size && !widen(s, a, highest))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t *word = &s->bits[persons[i] / WORD];
+
+		fresh += ~*word >> persons[i] % WORD & 1;
+		*word |= 1ull << persons[i] % WORD;
+	}
+	s->n += fresh;
+	return true;
+}
+
+bool personset_add_all(struct personset *s, struct arena *a, const uint32_t *persons, uint32_t n)
+{
+	uint32_t i = 0;
+
+	for (; i < n && !s->dense; i++)
+		if (personset_add_slow(s, a, persons[i]) < 0)
+			return false;
+	return i == n || add_dense(s, a, persons + i, n - i);
 }
 
 static bool join_bits(struct personset *s, struct arena *a, const struct personset *from)
@@ -132,4 +176,25 @@ bool personset_join(struct personset *s, struct arena *a, const struct personset
 		return true;
 	}
 	return (s->dense || make_dense(s, a, from->size * WORD - 1)) && join_bits(s, a, from);
+}
+
+/* *at: what is next, a slot or a person. */
+bool personset_next(const struct personset *s, uint32_t *at, uint32_t *person)
+{
+	for (; !s->dense && *at < s->size; ++*at)
+		if (s->slots[*at]) {
+			*person = s->slots[(*at)++] - 1;
+			return true;
+		}
+	while (s->dense && *at / WORD < s->size) {
+		uint64_t rest = s->bits[*at / WORD] >> *at % WORD;
+
+		if (rest) {
+			*person = *at + (uint32_t)__builtin_ctzll(rest);
+			*at = *person + 1;
+			return true;
+		}
+		*at = (*at / WORD + 1) * WORD;
+	}
+	return false;
 }

@@ -1,43 +1,50 @@
 /*
- * See retention.h. Of a person's returns only the latest in each bucket is kept: one
- * of them was at or after the start if, and only if, the latest was. So memory goes
- * with persons and buckets, not with events.
+ * See retention.h. Who came back is a set of persons per bucket: a return at or after what
+ * is known to be somebody's start stays one, because an earlier event can only make the
+ * start earlier. Other returns wait for a start: of those only the latest in each bucket is
+ * kept, because one of them was at or after the start if, and only if, the latest was. So
+ * memory goes with persons and buckets, not with events.
  */
+#include "worker/insights/chunks.h"
+#include "worker/insights/hits.h"
+#include "worker/insights/personset.h"
 #include "worker/insights/retention.h"
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
 #include "worker/insights/watch.h"
 
-/* The latest returns of one person in lower buckets than the last one. A return is the time
- * since the window's begin << TRAIL_VALUE_BITS | bucket, because there are many. */
+/* Returns of one person that wait, the highest bucket last. A return is the time since the
+ * window's begin << TRAIL_VALUE_BITS | bucket, because there are many. */
 struct visits {
 	uint64_t *v;
 	uint32_t n, cap;
 };
 
-enum { AHEAD = 32, NEAR = 12 };
-#define NEVER UINT64_MAX
-
 _Static_assert((int)BUCKET_MAX <= (int)TRAIL_VALUE_MAX, "a bucket fits into the key");
 
-struct brief {
-	int64_t start_ms; /* as of split.times */
-	uint64_t last;    /* latest return in the highest bucket so far, or NEVER */
+/* Where somebody's returns are counted: from the cohort's bucket on; NULL: nowhere. */
+struct place {
+	uint32_t *row, cohort;
 };
 
 struct retention {
 	const struct plan *plan;
-	struct split split; /* first start events */
-	/* by person; what nearly all events look no further than is apart */
-	struct brief *briefs;
-	struct visits *visits;
-	uint32_t n;
+	struct split split;         /* first start events */
+	struct personset *returned; /* by bucket */
+	struct chunks waiting;      /* struct visits, by person */
+	uint32_t n_waiting;         /* persons below may have some */
+	/* Whose start can no more become earlier, because all that comes is later: of nearly
+	 * everybody nothing else need be looked at. The others who started are in a list. */
+	struct personset settled;
+	uint32_t *starters, n_starters, cap_starters;
+	int64_t settled_ms;
 	struct buckets_near near; /* of the event before */
 	/* at the end */
 	struct split_series series;
-	uint64_t *sizes; /* [series][cohort] */
-	uint32_t **rows; /* [series][cohort]: persons who came back, from the cohort's
-			    bucket on; NULL while the cohort is empty */
+	uint64_t *sizes;      /* [series][cohort] */
+	uint32_t **rows;      /* [series][cohort]: persons who came back, from the cohort's
+				 bucket on; NULL while the cohort is empty */
+	struct place *places; /* by person */
 };
 
 struct retention *retention_new(const struct plan *plan)
@@ -47,8 +54,11 @@ struct retention *retention_new(const struct plan *plan)
 	if (!r)
 		return NULL;
 	r->plan = plan;
+	r->settled_ms = INT64_MIN;
 	split_init(&r->split, plan);
-	return r;
+	chunks_init(&r->waiting, plan->a, sizeof(struct visits));
+	r->returned = arena_array(plan->a, plan->buckets.n + 1, sizeof(*r->returned));
+	return r->returned ? r : NULL;
 }
 
 static uint32_t bucket_of(uint64_t visit)
@@ -56,27 +66,7 @@ static uint32_t bucket_of(uint64_t visit)
 	return (uint32_t)visit & TRAIL_VALUE_MAX;
 }
 
-static bool make_room(struct retention *r, uint32_t person)
-{
-	uint32_t n = r->n * 2 > person ? r->n * 2 : person + 64;
-	struct visits *v = arena_grow(r->plan->a, r->visits, r->n * sizeof(*v), n * sizeof(*v));
-	struct brief *briefs;
-
-	if (!v)
-		return false;
-	r->visits = v;
-	memset(v + r->n, 0, (n - r->n) * sizeof(*v));
-	briefs = arena_grow(r->plan->a, r->briefs, r->n * sizeof(*briefs), n * sizeof(*briefs));
-	if (!briefs)
-		return false;
-	r->briefs = briefs;
-	for (uint32_t i = r->n; i < n; i++)
-		briefs[i] = (struct brief){INT64_MAX, NEVER};
-	r->n = n;
-	return true;
-}
-
-static bool put_aside(struct retention *r, struct visits *of, uint64_t visit)
+static bool push(struct retention *r, struct visits *of, uint64_t visit)
 {
 	if (of->n == of->cap) {
 		uint32_t cap = of->cap ? of->cap * 2 : 4;
@@ -91,100 +81,128 @@ static bool put_aside(struct retention *r, struct visits *of, uint64_t visit)
 	return true;
 }
 
-/* The bucket has its return: which is later? */
-static void keep_later(uint64_t *known, uint64_t visit)
+/* An earlier bucket than the last one comes hardly ever, because segments come roughly in
+ * the order of time. */
+static bool wait_for_start(struct retention *r, uint32_t person, uint64_t visit)
 {
-	/* the bucket is the same, so this compares times */
-	if (visit > *known)
-		*known = visit;
-}
+	struct visits *of = chunks_make(&r->waiting, person);
+	uint32_t i;
 
-/* A return in another bucket than the last one: an earlier one hardly ever, because segments
- * come roughly in the order of time. */
-static bool change_bucket(struct retention *r, uint32_t person, uint64_t visit)
-{
-	struct visits *of = &r->visits[person];
-	uint64_t *last = &r->briefs[person].last, before = *last;
-	uint32_t i = 0;
-
-	if (before == NEVER || bucket_of(before) < bucket_of(visit)) {
-		*last = visit;
-		return before == NEVER || put_aside(r, of, before);
+	if (!of)
+		return false;
+	if (person >= r->n_waiting)
+		r->n_waiting = person + 1;
+	for (i = of->n; i > 0 && bucket_of(of->v[i - 1]) > bucket_of(visit);)
+		i--;
+	if (i > 0 && bucket_of(of->v[i - 1]) == bucket_of(visit)) {
+		/* the bucket is the same, so this compares times */
+		if (visit > of->v[i - 1])
+			of->v[i - 1] = visit;
+		return true;
 	}
-	while (i < of->n && bucket_of(of->v[i]) != bucket_of(visit))
-		i++;
-	if (i == of->n)
-		return put_aside(r, of, visit);
-	keep_later(&of->v[i], visit);
+	if (!push(r, of, visit))
+		return false;
+	memmove(of->v + i + 1, of->v + i, (of->n - 1 - i) * sizeof(*of->v));
+	of->v[i] = visit;
 	return true;
 }
 
+static bool note(struct retention *r, uint32_t person, uint32_t bucket)
+{
+	struct personset *set = &r->returned[bucket];
+
+	if (set->size == 0 && bucket > 0 && !personset_expect(set, r->plan->a, set - 1))
+		return false;
+	return personset_add(set, r->plan->a, person) >= 0;
+}
+
 /* No window has more than some hundreds of buckets (0.6). */
-static bool came_back(struct retention *r, uint32_t person, int64_t time_ms)
+static bool came_back(struct retention *r, uint32_t person, int64_t time_ms, bool settled)
 {
 	uint32_t bucket = buckets_find_near(&r->plan->buckets, &r->near, time_ms);
-	uint64_t visit = (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket;
 
-	uint64_t *last = &r->briefs[person].last;
+	if (settled || (person < r->split.n && time_ms >= r->split.times[person]))
+		return note(r, person, bucket);
+	return wait_for_start(
+		r, person, (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket);
+}
 
-	if (*last == NEVER || bucket_of(*last) != bucket)
-		return change_bucket(r, person, visit);
-	keep_later(last, visit);
+static bool list_starter(struct retention *r, uint32_t person)
+{
+	uint32_t cap = r->cap_starters ? r->cap_starters * 2 : 1024;
+
+	if (r->n_starters == r->cap_starters) {
+		r->starters = arena_grow(r->plan->a, r->starters, r->cap_starters * sizeof(person),
+			cap * sizeof(person));
+		if (!r->starters)
+			return false;
+		r->cap_starters = cap;
+	}
+	r->starters[r->n_starters++] = person;
+	return true;
+}
+
+/* Nothing before settled_ms comes any more. */
+static bool settle(struct retention *r, int64_t settled_ms)
+{
+	uint32_t kept = 0;
+
+	if (settled_ms <= r->settled_ms)
+		return true;
+	r->settled_ms = settled_ms;
+	for (uint32_t i = 0; i < r->n_starters; i++)
+		if (r->split.times[r->starters[i]] >= settled_ms)
+			r->starters[kept++] = r->starters[i];
+		else if (personset_add(&r->settled, r->plan->a, r->starters[i]) < 0)
+			return false;
+	r->n_starters = kept;
 	return true;
 }
 
 /* A start event: the first one makes the cohort. */
 static bool started(struct retention *r, const struct frame *f, uint32_t row, uint32_t person)
 {
+	bool anew = person >= r->split.n || r->split.times[person] == INT64_MAX;
 	uint64_t id[2];
 
-	if (f->batch->times[row] > r->briefs[person].start_ms)
+	if (!split_may_see(&r->split, person, f->batch->times[row]))
 		return true;
 	trail_id(id, f->batch->ids, row);
-	if (!split_see(&r->split, f, row, person, id))
-		return false;
-	r->briefs[person].start_ms = r->split.times[person];
+	return split_see(&r->split, f, row, person, id) && (!anew || list_starter(r, person));
+}
+
+static bool add_hits(struct retention *r, const struct frame *f, struct hits *h, uint32_t *persons)
+{
+	const uint8_t *start = f->match[0], *back = f->match[r->plan->n_events - 1];
+	uint32_t n = h->n;
+
+	if (r->plan->events[0].consented)
+		n = hits_consented(f, h->rows, n);
+	hits_persons(f, h->rows, n, persons);
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t row = h->rows[k];
+		bool settled = personset_has(&r->settled, persons[k]);
+
+		if (!settled && start[row] && !started(r, f, row, persons[k]))
+			return false;
+		if (back[row] && !came_back(r, persons[k], f->batch->times[row], settled))
+			return false;
+	}
 	return true;
-}
-
-static uint32_t person_at(const struct frame *f, uint32_t row)
-{
-	return row < f->batch->n ? f->persons[f->batch->distinct.codes[row]] : UINT32_MAX;
-}
-
-/* Asks for what retention_fold() needs in some rounds. */
-static void fetch(const struct retention *r, const struct frame *f, uint32_t row)
-{
-	uint32_t person = person_at(f, row + AHEAD);
-
-	if (person < r->n)
-		__builtin_prefetch(&r->briefs[person]);
-	person = person_at(f, row + NEAR);
-	if (person < r->n && bucket_of(r->briefs[person].last) != r->near.bucket)
-		__builtin_prefetch(&r->visits[person]);
 }
 
 bool retention_fold(struct retention *r, const struct frame *f)
 {
-	const struct batch *b = f->batch;
-	const uint8_t *start = f->match[0], *back = f->match[r->plan->n_events - 1];
-	bool consented = r->plan->events[0].consented;
+	struct hits *h = arena_alloc(f->a, sizeof(*h));
+	uint32_t *persons = arena_alloc(f->a, HITS * sizeof(*persons));
+	const uint8_t *any = hits_any(f);
 
-	if (!split_frame(&r->split, f))
+	if (!h || !persons || !any || !settle(r, f->settled_ms) || !split_frame(&r->split, f))
 		return false;
-	for (uint32_t i = 0; i < b->n; i++) {
-		uint32_t person = f->persons[b->distinct.codes[i]];
-
-		fetch(r, f, i);
-		if (!(start[i] | back[i]) || (consented && !frame_consented(f, i)))
-			continue;
-		if (person >= r->n && !make_room(r, person))
+	hits_begin(h, f, any);
+	while (hits_next(h))
+		if (!add_hits(r, f, h, persons))
 			return false;
-		if (start[i] && !started(r, f, i, person))
-			return false;
-		if (back[i] && !came_back(r, person, b->times[i]))
-			return false;
-	}
 	return true;
 }
 
@@ -217,7 +235,8 @@ static bool make_cohorts(struct retention *r)
 
 	r->sizes = arena_array(r->plan->a, cells, sizeof(*r->sizes));
 	r->rows = arena_array(r->plan->a, cells, sizeof(uint32_t *));
-	if (!r->sizes || !r->rows)
+	r->places = arena_array(r->plan->a, (size_t)r->split.n + 1, sizeof(*r->places));
+	if (!r->sizes || !r->rows || !r->places)
 		return false;
 	for (uint32_t i = 0; i < r->split.n; i++) {
 		uint32_t cohort;
@@ -232,28 +251,47 @@ static bool make_cohorts(struct retention *r)
 				r->plan->a, r->plan->buckets.n - cohort, sizeof(uint32_t));
 		if (!r->rows[at])
 			return false;
+		r->places[i] = (struct place){r->rows[at], cohort};
 	}
 	return true;
 }
 
-static bool count_visits(struct retention *r)
+/* Those that waited, of persons who did start by then. */
+static bool take_waiting(struct retention *r)
 {
-	for (uint32_t i = 0; i < r->n; i++) {
-		uint32_t cohort;
-		int64_t at = cell_of(r, i, &cohort), start;
+	for (uint32_t i = 0; i < r->n_waiting && i < r->split.n; i++) {
+		const struct visits *of =
+			r->waiting.v[i >> CHUNK_SHIFT] ? chunks_at(&r->waiting, i) : NULL;
 
 		if (watch_due(i))
 			return false;
-		if (at < 0 || r->briefs[i].last == NEVER)
-			continue;
-		start = r->split.times[i] - r->plan->from_ms;
-		/* where clocks go back over midnight, a later time may lie in an earlier bucket */
-		for (uint32_t k = 0; k <= r->visits[i].n; k++) {
-			uint64_t visit = k ? r->visits[i].v[k - 1] : r->briefs[i].last;
+		for (uint32_t k = 0; of && r->places[i].row && k < of->n; k++)
+			if ((int64_t)(of->v[k] >> TRAIL_VALUE_BITS) >=
+					r->split.times[i] - r->plan->from_ms &&
+				!note(r, i, bucket_of(of->v[k])))
+				return false;
+	}
+	return true;
+}
 
-			if ((int64_t)(visit >> TRAIL_VALUE_BITS) >= start &&
-				bucket_of(visit) >= cohort)
-				r->rows[at][bucket_of(visit) - cohort]++;
+/* Who is in the set of a bucket started at or before a return in it. */
+static bool count_returned(struct retention *r)
+{
+	uint64_t turn = 0;
+
+	for (uint32_t bucket = 0; bucket < r->plan->buckets.n; bucket++) {
+		const struct personset *set = &r->returned[bucket];
+		uint32_t at = 0, person;
+
+		while (personset_next(set, &at, &person)) {
+			const struct place *place = &r->places[person];
+
+			if (watch_due(turn++))
+				return false;
+			/* where clocks go back over midnight, a later time may lie in an
+			 * earlier bucket */
+			if (bucket >= place->cohort)
+				place->row[bucket - place->cohort]++;
 		}
 	}
 	return true;
@@ -308,7 +346,7 @@ bool retention_finish(struct retention *r, const struct retention_series **serie
 {
 	struct retention_series *out;
 
-	if (!find_series(r) || !make_cohorts(r) || !count_visits(r))
+	if (!find_series(r) || !make_cohorts(r) || !take_waiting(r) || !count_returned(r))
 		return false;
 	out = arena_array(r->plan->a, r->series.n + 1, sizeof(*out));
 	for (uint32_t i = 0; out && i < r->series.n; i++)

@@ -1,10 +1,11 @@
 /*
- * See topk.h. A row is found once per dictionary entry of a batch, by the text of
- * the entry or by its person; per event there is one lookup and one addition. $others
+ * See topk.h. A row is found once per dictionary entry of a batch by the text of the
+ * entry, or per event by its person; per event there is one lookup and one addition. $others
  * is folded again from the rows, so that it is right for every metric.
  */
 #include "worker/insights/chunks.h"
 #include "worker/insights/country.h"
+#include "worker/insights/hits.h"
 #include "worker/insights/personset.h"
 #include "worker/insights/tally.h"
 #include "worker/insights/topk.h"
@@ -24,12 +25,16 @@ struct topk {
 	struct intern texts;  /* by row, but of DIMENSION_USER */
 	struct chunks rows;   /* struct row */
 	struct chunks row_of; /* DIMENSION_USER: uint32_t row + 1, by person */
-	uint32_t n_rows;
+	/* the same where only their number matters: uint64_t events, by person; rows at the end */
+	struct chunks counts;
+	uint32_t n_rows, n_counts;
 	struct chunks users; /* struct personset, by row; for metrics of users */
 };
 
 /* What an entry of the dictionary is: a row, or one of these. */
 enum { UNSEEN = 0, NO_ROW = UINT32_MAX }; /* else row + 1 */
+
+enum { AHEAD = 32 }; /* hits: memory is asked for what they need */
 
 /* One frame. */
 struct pass {
@@ -37,8 +42,11 @@ struct pass {
 	const struct frame *f;
 	const struct batch_column *column;
 	enum key_class class;
-	uint32_t *row; /* by code */
+	uint32_t *row; /* by code; but of DIMENSION_USER */
 	struct numbers numbers;
+	struct hits *hits;
+	struct groups *groups; /* by code */
+	uint32_t *persons;     /* room for those of the hits */
 };
 
 struct topk *topk_new(const struct plan *plan)
@@ -51,6 +59,7 @@ struct topk *topk_new(const struct plan *plan)
 	intern_init(&t->texts, plan->a);
 	chunks_init(&t->rows, plan->a, sizeof(struct row));
 	chunks_init(&t->row_of, plan->a, sizeof(uint32_t));
+	chunks_init(&t->counts, plan->a, sizeof(uint64_t));
 	chunks_init(&t->users, plan->a, sizeof(struct personset));
 	return t;
 }
@@ -95,10 +104,19 @@ static uint32_t row_of_text(struct pass *p, uint32_t code)
 static uint32_t row_of_code(struct pass *p, uint32_t code)
 {
 	if (p->row[code] == UNSEEN)
-		p->row[code] = p->t->plan->dimension == DIMENSION_USER
-				       ? row_of_person(p->t, p->f->persons[code])
-				       : row_of_text(p, code);
+		p->row[code] = row_of_text(p, code);
 	return p->row[code];
+}
+
+static bool is_by_user(const struct topk *t)
+{
+	return t->plan->dimension == DIMENSION_USER;
+}
+
+/* Only the number of its events makes a row. */
+static bool is_count(const struct topk *t)
+{
+	return t->plan->events[0].number == PLAN_NONE && !tally_needs_users(t->plan->events[0].agg);
 }
 
 static bool begin(struct pass *p)
@@ -107,67 +125,101 @@ static bool begin(struct pass *p)
 	const struct batch *b = p->f->batch;
 	uint32_t number = plan->events[0].number;
 
+	p->hits = arena_alloc(p->f->a, sizeof(*p->hits));
+	p->persons = arena_alloc(p->f->a, HITS * sizeof(*p->persons));
+	if (!p->hits || !p->persons)
+		return false;
 	p->class = KEY_PLAIN;
 	if (plan->dimension == DIMENSION_KIND) {
 		p->column = &b->kind;
-	} else if (plan->dimension == DIMENSION_USER) {
-		p->column = &b->distinct;
-	} else {
+	} else if (!is_by_user(p->t)) {
 		p->column = &b->props[plan->ranked];
 		p->class = plan->need.props[plan->ranked].class;
 	}
-	p->row = arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->row));
-	return p->row && (number == PLAN_NONE || numbers_make(&p->numbers, &b->props[number],
-							 plan->need.props[number].class, p->f->a));
+	if (p->column) {
+		p->row = arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->row));
+		p->groups = groups_new(p->f, p->column);
+		if (!p->row || !p->groups)
+			return false;
+	}
+	return number == PLAN_NONE || numbers_make(&p->numbers, &b->props[number],
+					      plan->need.props[number].class, p->f->a);
 }
 
-static bool add(struct pass *p, uint32_t i, uint32_t no)
+/* n events of one row, and with room whose they are. */
+static bool add(
+	struct pass *p, uint32_t no, const uint32_t *rows, const uint32_t *persons, uint32_t n)
 {
 	struct tally *t = &((struct row *)chunks_at(&p->t->rows, no))->t;
 
-	t->count++;
+	t->count += n;
 	if (tally_needs_users(p->t->plan->events[0].agg)) {
 		struct personset *users = chunks_make(&p->t->users, no);
-		int fresh = users ? personset_add(users, p->t->plan->a,
-					    p->f->persons[p->f->batch->distinct.codes[i]])
-				  : -1;
 
-		t->users += fresh > 0;
-		return fresh >= 0;
+		if (!users || !personset_add_all(users, p->t->plan->a, persons, n))
+			return false;
+		t->users = users->n;
+		return true;
 	}
-	if (p->numbers.codes && p->numbers.has[p->numbers.codes[i]])
-		tally_number(t, p->numbers.v[p->numbers.codes[i]]);
+	for (uint32_t k = 0; k < n && p->numbers.codes; k++)
+		if (p->numbers.has[p->numbers.codes[rows[k]]])
+			tally_number(t, p->numbers.v[p->numbers.codes[rows[k]]]);
 	return true;
 }
 
-static bool is_counted(const struct pass *p, uint32_t i)
+static bool add_groups(struct pass *p, const uint32_t *rows, uint32_t n)
 {
-	return p->f->match[0][i] && (!p->t->plan->events[0].consented || frame_consented(p->f, i));
+	struct groups *g = p->groups;
+	bool users = tally_needs_users(p->t->plan->events[0].agg);
+
+	groups_make(g, rows, n, users ? p->persons : NULL);
+	for (uint32_t i = 0; i < g->n; i++) {
+		uint32_t row = row_of_code(p, g->v[i].code);
+
+		if (row == 0 || (row != NO_ROW && !add(p, row - 1, &g->v[i].row,
+							  g->persons + g->v[i].at, g->v[i].n)))
+			return false;
+	}
+	return true;
 }
 
-/* Where only their number matters, events are counted by code: rows, which may be as many as
- * persons, are looked for once a code. */
-static bool fold_counts(struct pass *p)
+static bool count_persons(struct pass *p, uint32_t n)
 {
-	enum { AHEAD = 16 };
-	uint32_t n = p->column->n_entries + 1;
-	uint32_t *counts = arena_array(p->f->a, n, sizeof(*counts));
+	struct topk *t = p->t;
 
-	if (!counts)
-		return false;
-	for (uint32_t i = 0; i < p->f->batch->n; i++)
-		counts[p->column->codes[i]] += is_counted(p, i);
-	for (uint32_t code = 0; code < n; code++)
-		if (counts[code] && row_of_code(p, code) == 0)
+	for (uint32_t k = 0; k < n; k++) {
+		uint64_t *count = chunks_make(&t->counts, p->persons[k]);
+
+		if (!count)
 			return false;
-	for (uint32_t code = 0; code < n; code++) {
-		uint32_t ahead = code + AHEAD < n ? p->row[code + AHEAD] : UNSEEN;
+		if (k + AHEAD < n && p->persons[k + AHEAD] < t->n_counts)
+			chunks_fetch(&t->counts, p->persons[k + AHEAD]);
+		++*count;
+		t->n_counts = p->persons[k] < t->n_counts ? t->n_counts : p->persons[k] + 1;
+	}
+	return true;
+}
 
-		if (ahead != UNSEEN && ahead != NO_ROW)
-			__builtin_prefetch(chunks_at(&p->t->rows, ahead - 1));
-		if (counts[code] && p->row[code] != NO_ROW)
-			((struct row *)chunks_at(&p->t->rows, p->row[code] - 1))->t.count +=
-				counts[code];
+/* The hits at hand. */
+static bool add_hits(struct pass *p)
+{
+	uint32_t *rows = p->hits->rows, n = p->hits->n;
+	bool by_user = is_by_user(p->t), users = tally_needs_users(p->t->plan->events[0].agg);
+
+	if (p->t->plan->events[0].consented)
+		n = hits_consented(p->f, rows, n);
+	if (by_user || users)
+		hits_persons(p->f, rows, n, p->persons);
+	if (by_user && is_count(p->t))
+		return count_persons(p, n);
+	if (!by_user && !p->numbers.codes)
+		return add_groups(p, rows, n);
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t row = by_user ? row_of_person(p->t, p->persons[k])
+				       : row_of_code(p, p->column->codes[rows[k]]);
+
+		if (row == 0 || (row != NO_ROW && !add(p, row - 1, rows + k, p->persons + k, 1)))
+			return false;
 	}
 	return true;
 }
@@ -179,17 +231,10 @@ bool topk_fold(struct topk *t, const struct frame *f)
 	t->people = f->people;
 	if (!begin(&p))
 		return false;
-	if (!p.numbers.codes && !tally_needs_users(t->plan->events[0].agg))
-		return fold_counts(&p);
-	for (uint32_t i = 0; i < f->batch->n; i++) {
-		uint32_t row;
-
-		if (!is_counted(&p, i))
-			continue;
-		row = row_of_code(&p, p.column->codes[i]);
-		if (row == 0 || (row != NO_ROW && !add(&p, i, row - 1)))
+	hits_begin(p.hits, f, f->match[0]);
+	while (hits_next(p.hits))
+		if (!add_hits(&p))
 			return false;
-	}
 	return true;
 }
 
@@ -202,8 +247,7 @@ static struct row *row_get(const struct topk *t, uint32_t no)
 
 static struct str value_of(const struct topk *t, uint32_t no)
 {
-	return t->plan->dimension == DIMENSION_USER ? people_key(t->people, row_get(t, no)->person)
-						    : t->texts.strings[no];
+	return is_by_user(t) ? people_key(t->people, row_get(t, no)->person) : t->texts.strings[no];
 }
 
 /* A sum over nothing ranks after every number; on a map it is a zero like any (1.9, D78). */
@@ -268,9 +312,31 @@ static bool fold_others(struct topk *t, struct tally *out)
 	return true;
 }
 
+/* Rows of persons whose events were counted. False at the arena's cap, or when nobody waits. */
+static bool make_rows(struct topk *t)
+{
+	for (uint32_t person = 0; person < t->n_counts; person++) {
+		const char *chunk = t->counts.v[person >> CHUNK_SHIFT];
+		uint64_t count = chunk ? *(uint64_t *)chunks_at(&t->counts, person) : 0;
+
+		if (watch_due(person))
+			return false;
+		if (count == 0)
+			continue;
+		if (row_add(t, t->n_rows, person) == 0)
+			return false;
+		row_get(t, t->n_rows - 1)->t.count = count;
+	}
+	return true;
+}
+
 bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 {
 	enum plan_agg agg = t->plan->events[0].agg;
+
+	if (!make_rows(t))
+		return false;
+
 	uint32_t most = t->plan->n_rows < t->n_rows ? t->plan->n_rows : t->n_rows, kept;
 	uint32_t *best = arena_array(t->plan->a, most + 1, sizeof(*best));
 	struct topk_row *out = arena_array(t->plan->a, most + 1, sizeof(*out));

@@ -1,8 +1,10 @@
 /*
  * The fold of trends; see trends.h. Everything that depends on a value (its kind,
  * its tuple of breakdown texts, its number) is worked out per dictionary entry of
- * the batch; per event there are lookups and one addition.
+ * the batch; per event there are lookups and one addition, and events of one line and
+ * bucket are added together.
  */
+#include "worker/insights/hits.h"
 #include "worker/insights/trends_internal.h"
 
 enum { KNOWN_BITS = 8, KNOWN = 1 << KNOWN_BITS };
@@ -22,7 +24,15 @@ struct pass {
 	const uint32_t *text_no[PLAN_BREAKDOWNS_MAX]; /* by code of each breakdown */
 	struct numbers numbers;
 	struct buckets_near near;
-	struct known *known; /* KNOWN of them: lines that were found before */
+	struct hits *hits;
+	uint32_t *persons; /* room for those of the hits */
+	bool one_kind;     /* all events have the same */
+	/* lines that were found before: by code where all depends on one column, or KNOWN of
+	 * them */
+	const struct batch_column *by;
+	uint32_t *line_by_code;
+	struct groups *groups; /* by that column, if there is one */
+	struct known *known;
 };
 
 struct trends *trends_new(const struct plan *plan)
@@ -90,6 +100,17 @@ static uint32_t line_add(struct trends *t, uint32_t event, uint32_t kind, uint32
 	return no;
 }
 
+/* As many persons as in the bucket before: days are alike. */
+static bool expect_users(struct trends *t, const struct line *l, uint32_t cell)
+{
+	struct personset *users;
+
+	if (l->last_bucket == PLAN_NONE || !tally_needs_users(t->plan->events[l->event].agg))
+		return true;
+	users = chunks_make(&t->users, cell);
+	return users && personset_expect(users, t->plan->a, chunks_at(&t->users, l->last_cell));
+}
+
 static uint32_t cell_add(struct trends *t, uint32_t line, uint32_t bucket)
 {
 	uint32_t key[2] = {line, bucket}, no;
@@ -106,6 +127,8 @@ static uint32_t cell_add(struct trends *t, uint32_t line, uint32_t bucket)
 			return INTERN_FULL;
 		t->cells[no] = (struct cell){.line = line, .bucket = bucket};
 		t->n_cells = no + 1;
+		if (!expect_users(t, l, no))
+			return INTERN_FULL;
 	}
 	l->last_bucket = bucket;
 	l->last_cell = no;
@@ -120,55 +143,115 @@ static uint32_t find_line(struct pass *p, const uint32_t *key)
 	return tuple == INTERN_FULL ? tuple : line_add(p->t, p->event, key[0], tuple);
 }
 
-/* The line of one event. */
-static uint32_t line_of(struct pass *p, uint32_t row)
+/* A line by the numbers of all its values. */
+static uint32_t line_of_key(struct pass *p, const uint32_t *key)
 {
-	const struct plan *plan = p->t->plan;
-	uint32_t key[1 + PLAN_BREAKDOWNS_MAX], hash;
+	uint32_t n = 1 + p->t->plan->n_breakdowns, hash = key[0];
 	struct known *known;
 	bool same;
 
-	key[0] = p->kind_no[p->f->batch->kind.codes[row]];
-	hash = key[0];
-	for (uint32_t k = 0; k < plan->n_breakdowns; k++) {
-		key[1 + k] = p->text_no[k][p->f->batch->props[plan->breakdowns[k]].codes[row]];
-		hash = hash * 31 + key[1 + k];
-	}
+	for (uint32_t k = 1; k < n; k++)
+		hash = hash * 31 + key[k];
 	known = &p->known[hash * 0x9e3779b9u >> (32 - KNOWN_BITS)];
 	same = known->line != INTERN_FULL;
-	for (uint32_t k = 0; k <= plan->n_breakdowns; k++)
+	for (uint32_t k = 0; k < n; k++)
 		same &= known->key[k] == key[k];
 	if (!same) {
 		known->line = find_line(p, key);
-		memcpy(known->key, key, (1 + plan->n_breakdowns) * sizeof(*key));
+		memcpy(known->key, key, n * sizeof(*key));
 	}
 	return known->line;
 }
 
-static bool add_event(struct pass *p, uint32_t row, uint32_t bucket)
+/* The line of one event. */
+static uint32_t line_of(struct pass *p, uint32_t row)
 {
-	const struct batch *b = p->f->batch;
-	uint32_t line = line_of(p, row), cell;
+	const struct plan *plan = p->t->plan;
+	uint32_t key[1 + PLAN_BREAKDOWNS_MAX];
+	uint32_t *known = p->by ? &p->line_by_code[p->by->codes[row]] : NULL;
+
+	if (known && *known != INTERN_FULL)
+		return *known;
+	key[0] = p->kind_no[p->f->batch->kind.codes[row]];
+	for (uint32_t k = 0; k < plan->n_breakdowns; k++)
+		key[1 + k] = p->text_no[k][p->f->batch->props[plan->breakdowns[k]].codes[row]];
+	if (!known)
+		return line_of_key(p, key);
+	*known = find_line(p, key);
+	return *known;
+}
+
+/* Events of one line and bucket, and with room whose they are. */
+static bool add_events(
+	struct pass *p, const uint32_t *rows, const uint32_t *persons, uint32_t n, uint32_t bucket)
+{
+	struct trends *t = p->t;
+	uint32_t line = line_of(p, rows[0]), cell;
 	struct tally *tally;
 
-	if (line == INTERN_FULL)
-		return false;
-	cell = cell_add(p->t, line, bucket);
+	cell = line == INTERN_FULL ? line : cell_add(t, line, bucket);
 	if (cell == INTERN_FULL)
 		return false;
-	tally = &p->t->cells[cell].t;
-	tally->count++;
+	tally = &t->cells[cell].t;
+	tally->count += n;
 	if (tally_needs_users(p->ev->agg)) {
-		struct personset *users = chunks_make(&p->t->users, cell);
-		int fresh = users ? personset_add(users, p->t->plan->a,
-					    p->f->persons[b->distinct.codes[row]])
-				  : -1;
+		struct personset *users = chunks_make(&t->users, cell);
 
-		tally->users += fresh > 0;
-		return fresh >= 0;
+		if (!users || !(n == 1 ? personset_add(users, t->plan->a, *persons) >= 0
+				       : personset_add_all(users, t->plan->a, persons, n)))
+			return false;
+		tally->users = users->n;
+		return true;
 	}
-	if (p->ev->number != PLAN_NONE && p->numbers.has[p->numbers.codes[row]])
-		tally_number(tally, p->numbers.v[p->numbers.codes[row]]);
+	for (uint32_t k = 0; k < n && p->ev->number != PLAN_NONE; k++)
+		if (p->numbers.has[p->numbers.codes[rows[k]]])
+			tally_number(tally, p->numbers.v[p->numbers.codes[rows[k]]]);
+	return true;
+}
+
+/* How many of the hits from `at` on lie in the bucket of the first, which is set. */
+static uint32_t in_bucket(struct pass *p, uint32_t at, uint32_t *bucket)
+{
+	const int64_t *times = p->f->batch->times;
+	const struct hits *h = p->hits;
+	struct buckets_near near;
+	uint32_t k = at + 1;
+
+	*bucket = buckets_find_near(&p->t->plan->buckets, &p->near, times[h->rows[at]]);
+	near = p->near;
+	while (k < h->n && times[h->rows[k]] >= near.from && times[h->rows[k]] < near.to)
+		k++;
+	return k - at;
+}
+
+/* The same for events of several lines, which depend on one code. */
+static bool add_groups(struct pass *p, const uint32_t *rows, uint32_t n, uint32_t bucket)
+{
+	struct groups *g = p->groups;
+
+	groups_make(g, rows, n, tally_needs_users(p->ev->agg) ? p->persons : NULL);
+	for (uint32_t i = 0; i < g->n; i++)
+		if (!add_events(p, &g->v[i].row, g->persons + g->v[i].at, g->v[i].n, bucket))
+			return false;
+	return true;
+}
+
+static bool add_hits(struct pass *p, uint32_t *rows, uint32_t n, uint32_t bucket)
+{
+	bool one_line = p->one_kind && p->t->plan->n_breakdowns == 0;
+
+	p->t->exists[bucket] = 1;
+	if (p->ev->consented)
+		n = hits_consented(p->f, rows, n);
+	if (tally_needs_users(p->ev->agg))
+		hits_persons(p->f, rows, n, p->persons);
+	if (one_line)
+		return n == 0 || add_events(p, rows, p->persons, n, bucket);
+	if (p->groups && p->ev->number == PLAN_NONE)
+		return add_groups(p, rows, n, bucket);
+	for (uint32_t k = 0; k < n; k++)
+		if (!add_events(p, rows + k, p->persons + k, 1, bucket))
+			return false;
 	return true;
 }
 
@@ -176,25 +259,24 @@ static bool fold_event(struct pass *p)
 {
 	const struct plan *plan = p->t->plan;
 	const struct batch *b = p->f->batch;
-	const uint8_t *match = p->f->match[p->event];
 
 	if (p->ev->number != PLAN_NONE && !numbers_make(&p->numbers, &b->props[p->ev->number],
 						  plan->need.props[p->ev->number].class, p->f->a))
 		return false;
-	memset(p->known, 0xff, KNOWN * sizeof(*p->known));
+	if (p->by)
+		memset(p->line_by_code, 0xff, (p->by->n_entries + 1) * sizeof(*p->line_by_code));
+	else
+		memset(p->known, 0xff, KNOWN * sizeof(*p->known));
 	p->near = (struct buckets_near){0};
-	for (uint32_t i = 0; i < b->n; i++) {
-		uint32_t bucket;
+	hits_begin(p->hits, p->f, p->f->match[p->event]);
+	while (hits_next(p->hits))
+		for (uint32_t at = 0, n; at < p->hits->n; at += n) {
+			uint32_t bucket;
 
-		if (!match[i])
-			continue;
-		bucket = buckets_find_near(&plan->buckets, &p->near, b->times[i]);
-		p->t->exists[bucket] = 1;
-		if (p->ev->consented && !frame_consented(p->f, i))
-			continue;
-		if (!add_event(p, i, bucket))
-			return false;
-	}
+			n = in_bucket(p, at, &bucket);
+			if (!add_hits(p, p->hits->rows + at, n, bucket))
+				return false;
+		}
 	return true;
 }
 
@@ -206,25 +288,64 @@ struct tally *trends_cell(struct trends *t, uint32_t kind, uint32_t tuple, uint3
 	return cell == INTERN_FULL ? NULL : &t->cells[cell].t;
 }
 
-bool trends_fold(struct trends *t, const struct frame *f)
+static bool is_alike(const uint32_t *codes, uint32_t n)
 {
-	struct pass p = {.t = t, .f = f};
-	const struct plan *plan = t->plan;
+	enum { BLOCK = 1024 };
 
-	p.kind_no = intern_column(&t->kinds, &f->batch->kind, KEY_PLAIN, f->a);
-	p.known = arena_alloc(f->a, KNOWN * sizeof(*p.known));
-	if (!p.kind_no || !p.known)
+	for (uint32_t i = 0; i < n; i += BLOCK) {
+		uint32_t end = n - i < BLOCK ? n : i + BLOCK, differ = 0;
+
+		for (uint32_t k = i; k < end; k++)
+			differ |= codes[k] ^ codes[0];
+		if (differ)
+			return false;
+	}
+	return true;
+}
+
+/* What is found out by looking at each row or entry once. */
+static bool begin(struct pass *p)
+{
+	const struct plan *plan = p->t->plan;
+	const struct batch *b = p->f->batch;
+	struct arena *a = p->f->a;
+
+	p->kind_no = intern_column(&p->t->kinds, &b->kind, KEY_PLAIN, a);
+	if (!p->kind_no)
 		return false;
 	for (uint32_t k = 0; k < plan->n_breakdowns; k++) {
 		uint32_t prop = plan->breakdowns[k];
 
-		p.text_no[k] = intern_column(
-			&t->texts, &f->batch->props[prop], plan->need.props[prop].class, f->a);
-		if (!p.text_no[k])
+		p->text_no[k] = intern_column(
+			&p->t->texts, &b->props[prop], plan->need.props[prop].class, a);
+		if (!p->text_no[k])
 			return false;
 	}
-	for (p.event = 0; p.event < plan->n_events; p.event++) {
-		p.ev = &plan->events[p.event];
+	p->one_kind = is_alike(b->kind.codes, b->n);
+	if (plan->n_breakdowns == 0)
+		p->by = &b->kind;
+	else if (plan->n_breakdowns == 1 && p->one_kind)
+		p->by = &b->props[plan->breakdowns[0]];
+	if (!p->by) {
+		p->known = arena_alloc(a, KNOWN * sizeof(*p->known));
+		return p->known != NULL;
+	}
+	p->line_by_code = arena_alloc(a, (p->by->n_entries + 1) * sizeof(*p->line_by_code));
+	p->groups = groups_new(p->f, p->by);
+	return p->line_by_code && p->groups;
+}
+
+bool trends_fold(struct trends *t, const struct frame *f)
+{
+	struct pass p = {.t = t,
+		.f = f,
+		.hits = arena_alloc(f->a, sizeof(*p.hits)),
+		.persons = arena_alloc(f->a, HITS * sizeof(*p.persons))};
+
+	if (!p.hits || !p.persons || !begin(&p))
+		return false;
+	for (p.event = 0; p.event < t->plan->n_events; p.event++) {
+		p.ev = &t->plan->events[p.event];
 		if (!fold_event(&p))
 			return false;
 	}
