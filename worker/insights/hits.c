@@ -39,7 +39,7 @@ uint32_t hits_consented(const struct frame *f, uint32_t *rows, uint32_t n)
 		uint32_t row = rows[k];
 
 		rows[kept] = row;
-		kept += !f->cookieless[f->batch->distinct.codes[row]];
+		kept += frame_consented(f, row);
 	}
 	return kept;
 }

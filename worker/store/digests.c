@@ -38,8 +38,7 @@ static void place(struct digests *t, uint32_t no)
 		t->slots[slot_of(t, t->v[no])] = no + 1;
 }
 
-/* Room for n more. */
-static bool reserve(struct digests *t, uint32_t n)
+bool digests_reserve(struct digests *t, uint32_t n)
 {
 	uint64_t cap = t->cap ? t->cap : ROOM_MIN;
 	uint64_t *v;
@@ -80,7 +79,7 @@ static uint32_t add(struct digests *t, uint64_t d)
 
 uint32_t digests_add(struct digests *t, uint64_t d)
 {
-	return reserve(t, 1) ? add(t, d) : DIGESTS_FULL;
+	return digests_reserve(t, 1) ? add(t, d) : DIGESTS_FULL;
 }
 
 static void fetch(const struct digests *t, const uint64_t *d, uint32_t i, uint32_t n)
@@ -91,7 +90,7 @@ static void fetch(const struct digests *t, const uint64_t *d, uint32_t i, uint32
 
 bool digests_add_all(struct digests *t, const uint64_t *d, uint32_t n, uint32_t *no)
 {
-	if (!reserve(t, n))
+	if (!digests_reserve(t, n))
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		fetch(t, d, i, n);
@@ -102,7 +101,7 @@ bool digests_add_all(struct digests *t, const uint64_t *d, uint32_t n, uint32_t 
 
 bool digests_append(struct digests *t, const uint64_t *d, uint32_t n)
 {
-	if (!reserve(t, n))
+	if (!digests_reserve(t, n))
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		fetch(t, d, i, n);

@@ -18,25 +18,33 @@ void people_init_digests(struct people *p, struct arena *a)
 	digests_init(&p->digests, a);
 }
 
-static bool grow(struct people *p)
+static bool grow_to(struct people *p, uint32_t cap)
 {
-	uint32_t cap = p->cap ? p->cap * 2 : 64;
 	uint32_t *person =
 		arena_grow(p->a, p->person, p->cap * sizeof(*person), cap * sizeof(*person));
-	uint32_t *external =
-		arena_grow(p->a, p->external, p->cap * sizeof(*external), cap * sizeof(*external));
+	uint32_t *external;
 	uint8_t *rank;
 
-	if (!person || !external)
+	if (!person)
 		return false;
 	p->person = person;
-	p->external = external;
 	rank = arena_grow(p->a, p->rank, p->cap, cap);
 	if (!rank)
 		return false;
 	p->rank = rank;
+	external = p->by_digest ? NULL
+				: arena_grow(p->a, p->external, p->cap * sizeof(*external),
+					  cap * sizeof(*external));
+	if (!external && !p->by_digest)
+		return false;
+	p->external = external;
 	p->cap = cap;
 	return true;
+}
+
+static bool grow(struct people *p)
+{
+	return grow_to(p, p->cap ? p->cap * 2 : 64);
 }
 
 /* A number that was just given out: a new id is its own person. */
@@ -48,7 +56,8 @@ static uint32_t known(struct people *p, uint32_t no)
 		return INTERN_FULL;
 	p->person[no] = no;
 	p->rank[no] = RANK_ITSELF;
-	p->external[no] = 0;
+	if (p->external)
+		p->external[no] = 0;
 	p->n = no + 1;
 	return no;
 }
@@ -206,16 +215,32 @@ const struct value *people_get_trait(const struct people *p, uint32_t person, ui
 	return v->type == VALUE_NONE ? NULL : v;
 }
 
+bool people_expect(struct people *p, uint64_t ids)
+{
+	if (ids > DIGESTS_FULL / 4 || ids <= p->cap)
+		return true;
+	return digests_reserve(&p->digests, (uint32_t)ids - p->digests.n) &&
+	       grow_to(p, (uint32_t)ids);
+}
+
+/* What was added to the digests is somebody of its own. */
+static bool know_all(struct people *p)
+{
+	if (p->digests.n > p->cap && !grow_to(p, p->digests.cap))
+		return false;
+	for (uint32_t no = p->n; no < p->digests.n; no++) {
+		p->person[no] = no;
+		p->rank[no] = RANK_ITSELF;
+	}
+	p->n = p->digests.n;
+	return true;
+}
+
 bool people_numbers(struct people *p, const uint64_t *digests, uint32_t n)
 {
-	uint32_t no = p->digests.n;
-
-	if (!digests_append(&p->digests, digests, n))
+	if (!digests_append(&p->digests, digests, n) || !know_all(p))
 		return false;
-	for (; no < p->digests.n; no++)
-		if (known(p, no) == INTERN_FULL)
-			return false;
-	p->n_numbers = no;
+	p->n_numbers = p->n;
 	return true;
 }
 
@@ -223,12 +248,7 @@ enum { AT_ONCE = 256 };
 
 static bool add_digests(struct people *p, const uint64_t *d, uint32_t n, uint32_t *no)
 {
-	if (!digests_add_all(&p->digests, d, n, no))
-		return false;
-	for (uint32_t i = 0; i < n; i++)
-		if (no[i] != DIGESTS_FULL && known(p, no[i]) == INTERN_FULL)
-			return false;
-	return true;
+	return digests_add_all(&p->digests, d, n, no) && know_all(p);
 }
 
 /* A number's person is another's, unless something better was said before. */

@@ -43,6 +43,8 @@ bool people_init(struct people *p, struct arena *a, uint32_t n_paths);
 /* By digest: without traits, keys, dates and external ids. The caller sets p->key before the
  * first text. */
 void people_init_digests(struct people *p, struct arena *a);
+/* Room for so many ids in all, which is only a guess. False at the arena's cap. */
+bool people_expect(struct people *p, uint64_t ids);
 /* The next n numbers are these ids'; all of them come before everything else. False at the
  * arena's cap. */
 bool people_numbers(struct people *p, const uint64_t *digests, uint32_t n);

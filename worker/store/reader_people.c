@@ -1,10 +1,12 @@
 /*
  * Who is who, read by text or by digest; see reader.h.
  */
+#include <endian.h>
+#include <string.h>
+
 #include "proto/number.h"
 #include "q.h"
 #include "worker/db/codec.h"
-#include "worker/store/bytes.h"
 #include "worker/store/reader_internal.h"
 
 /* ---- by text ---- */
@@ -96,10 +98,11 @@ static enum stream_next numbers_row(
 	struct reader *r = reader_of(st);
 	struct q_scan_numbers_row row;
 	uint64_t *digests;
-	struct bytes b;
 
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
+		return reader_fail(r, READER_MEMORY);
+	if (r->people->n_numbers == 0 && !people_expect(r->people, (uint64_t)row.expected))
 		return reader_fail(r, READER_MEMORY);
 	if (row.first < 1 || (uint32_t)row.first != r->people->n_numbers + 1 || row.n < 1 ||
 		row.digests.n != (size_t)row.n * sizeof(*digests))
@@ -107,9 +110,10 @@ static enum stream_next numbers_row(
 	digests = arena_array(&r->scratch, (size_t)row.n, sizeof(*digests));
 	if (!digests)
 		return reader_fail(r, READER_MEMORY);
-	b = bytes_of(row.digests);
 	for (int i = 0; i < row.n; i++)
-		digests[i] = bytes_u64(&b);
+		memcpy(&digests[i], row.digests.p + 8 * (size_t)i, 8);
+	for (int i = 0; i < row.n; i++)
+		digests[i] = le64toh(digests[i]);
 	if (!people_numbers(r->people, digests, (uint32_t)row.n))
 		return reader_fail(r, READER_MEMORY);
 	return STREAM_MORE;
