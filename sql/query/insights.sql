@@ -52,11 +52,12 @@ WHERE project = $1 AND tmin < $3
 -- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, part int4[], scope int4[], key text[]
 -- params: numbers bool, flat bool, edges int8[]
 -- columns: id int8, place int8, floor_ms int8?, n int4, kind text, tmin int8, flat bool, columns int4
--- columns: part int4[]?, scope int4[]?, key text[]?, raw int4[]?, stored int4[]?, crc int4[]?, data bytea?
+-- columns: no int4?, raw int4?, crc int4?, data bytea?
 -- unbounded: streamed; bounded by time and memory of the query
--- Level 1 of a window, with the columns that are wanted only: a row a segment, day by day.
--- What is sorted are the segments, never their bytes. Within the aggregate all lists are
--- in one order. A segment of kind '' holds several, those of `kinds` if that is known.
+-- Level 1 of a window, day by day, with the columns that are wanted only: a row a column, those
+-- of a segment together; a segment without any has one row. `no` is the place of the column in
+-- the lists. What is sorted are the segments, never their bytes, and these are not copied into
+-- an aggregate. A segment of kind '' holds several, those of `kinds` if that is known.
 -- What the segment's row says already is left out: part 3 where it has one kind; with `flat`
 -- part 2 where all of it lies in the window and between two edges; with `numbers` part 4
 -- where there is part 9 (worker/store/evseg.h).
@@ -71,16 +72,15 @@ FROM (
     AND tmax >= greatest($2, f.floor)
     AND ($6 IS NULL OR kind = ANY ($6) OR kind = '' AND (kinds IS NULL OR kinds && $6))
   ORDER BY day OFFSET 0
-) s CROSS JOIN LATERAL (
-  SELECT array_agg(c.part::int4), array_agg(c.scope::int4), array_agg(c.key), array_agg(c.raw),
-         array_agg(octet_length(c.data)), array_agg(c.crc), string_agg(c.data, ''::bytea)
-  FROM unnest($7, $8, $9) w (part, scope, key)
+) s LEFT JOIN LATERAL (
+  SELECT w.no::int4, c.raw, c.crc, c.data
+  FROM unnest($7, $8, $9) WITH ORDINALITY w (part, scope, key, no)
   JOIN pugd.segment_column c ON c.project = $1 AND c.segment = s.id
    AND c.part = w.part::int2 AND c.scope = w.scope::int2 AND c.key = w.key
   WHERE CASE w.part WHEN 2 THEN NOT s.flat WHEN 3 THEN s.kind = ''
                     WHEN 4 THEN NOT ($10 AND s.numbered) ELSE true END
-) c
-ORDER BY s.day;
+  OFFSET 0
+) c ON true;
 
 -- name: scan_segments_whole :many
 -- lane: slow

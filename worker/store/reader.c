@@ -78,7 +78,7 @@ static int read_tombs(struct reader *r)
 
 /* ---- segments ---- */
 
-static enum stream_next give(struct reader *r, const struct evseg *s)
+enum stream_next reader_give(struct reader *r, const struct evseg *s)
 {
 	r->n_segments++;
 	r->n_events += s->n;
@@ -99,13 +99,7 @@ static bool mask_before(struct evseg *s, int64_t floor_ms, struct arena *a)
 	return true;
 }
 
-/* Who is hidden from a segment. */
-struct hidden {
-	int64_t place;           /* of its events in pugd.inbox_order */
-	const int64_t *floor_ms; /* or NULL */
-};
-
-static bool hide(struct reader *r, struct evseg *s, const struct hidden *h)
+bool reader_hide(struct reader *r, struct evseg *s, const struct hidden *h)
 {
 	return tombs_mask(&r->tombs, s, h->place, &r->scratch) &&
 	       (!h->floor_ms || mask_before(s, *h->floor_ms, &r->scratch));
@@ -117,31 +111,10 @@ static enum stream_next take_blob(struct reader *r, int32_t n, struct db_int4s r
 	struct evseg s;
 
 	if (!evseg_open(&s, data, &r->scratch) || n < 0 || s.n != (uint32_t)n ||
-		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch) || !hide(r, &s, h))
+		!evseg_mask(&s, refused.v, (uint32_t)refused.n, &r->scratch) ||
+		!reader_hide(r, &s, h))
 		return reader_broken(r, "inbox");
-	return give(r, &s);
-}
-
-static bool has(const struct evseg *s, enum part_kind kind)
-{
-	return evseg_find(s, kind, SCOPE_AUTO, STR("")) != NULL;
-}
-
-/* Who is hidden is known by text. */
-static bool numbers_will_do(const struct reader *r)
-{
-	return r->need->numbers && r->tombs.n == 0;
-}
-
-/* Every event has these: a lost column must not look like values that are missing. */
-static bool has_needed(const struct reader *r, const struct evseg *s)
-{
-	bool distinct = r->need->distinct || r->tombs.n > 0;
-
-	return (s->flat || has(s, PART_TIME)) && (s->kind.n > 0 || has(s, PART_KIND)) &&
-	       (!distinct || has(s, PART_DISTINCT) ||
-		       (numbers_will_do(r) && has(s, PART_NUMBER))) &&
-	       (!r->need->ids || has(s, PART_ID));
+	return reader_give(r, &s);
 }
 
 /* `whole`: all columns must be there, so that a lost one is noticed. Without `h` nothing is
@@ -153,17 +126,12 @@ static enum stream_next take_sealed(
 
 	if (!sealed_open(&s, row, &r->scratch))
 		return reader_broken(r, "segment");
-	if (!whole) {
-		s.kind = row->kind;
-		s.flat = row->flat;
-		s.flat_ms = row->tmin;
-	}
-	if ((whole && row->part.n != row->columns) || (!whole && !has_needed(r, &s)))
+	if ((whole && row->part.n != row->columns) || (!whole && !reader_has_needed(r, &s)))
 		return reader_broken(r, "segment");
-	if (h && !hide(r, &s, h))
+	if (h && !reader_hide(r, &s, h))
 		return reader_broken(r, "segment");
 	s.partial = row->part.n != row->columns;
-	return give(r, &s);
+	return reader_give(r, &s);
 }
 
 static enum stream_next inbox_row(struct db_stream *st, const struct query *q, const PGresult *res)
@@ -176,21 +144,6 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 		return reader_fail(r, READER_MEMORY);
 	return take_blob(r, row.n, row.refused, row.data,
 		&(struct hidden){row.id, row.floor_ms_null ? NULL : &row.floor_ms});
-}
-
-static enum stream_next some_columns(
-	struct db_stream *st, const struct query *q, const PGresult *res)
-{
-	struct reader *r = reader_of(st);
-	struct q_scan_segments_row row;
-
-	arena_reset(&r->scratch);
-	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
-		return reader_fail(r, READER_MEMORY);
-	return take_sealed(r,
-		&(struct sealed){row.id, row.n, row.columns, row.part, row.scope, row.raw,
-			row.stored, row.crc, row.key, row.data, row.kind, row.flat, row.tmin},
-		false, &(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
 }
 
 static enum stream_next all_columns(
@@ -298,79 +251,19 @@ int32_t reader_day(int64_t ms)
 	return (int32_t)(day < DAY_FIRST ? DAY_FIRST : day > DAY_LAST ? DAY_LAST : day);
 }
 
-/* A list of columns. */
-struct wanted {
-	struct db_int4s part, scope;
-	struct db_texts key;
-};
-
-/* Those that batch_load() asks a segment for, and those that say who is hidden; none
- * without `need`. False at the arena's cap. */
-static bool list_wanted(const struct reader *r, struct wanted *out, struct arena *a)
-{
-	const struct batch_need *need = r->need;
-	uint32_t most = 6 + (need ? need->n_props : 0);
-	int32_t *part = arena_array(a, most, sizeof(*part));
-	int32_t *scope = arena_array(a, most, sizeof(*scope));
-	struct str *key = arena_array(a, most, sizeof(*key));
-	int n = 0;
-
-	if (!part || !scope || !key)
-		return false;
-	*out = (struct wanted){{part, 0}, {scope, 0}, {key, 0}};
-	if (!need)
-		return true;
-	part[n++] = PART_TIME;
-	part[n++] = PART_KIND;
-	if (need->distinct || r->tombs.n > 0)
-		part[n++] = PART_DISTINCT;
-	if (need->distinct && numbers_will_do(r))
-		part[n++] = PART_NUMBER;
-	if (need->session)
-		part[n++] = PART_SESSION;
-	if (need->ids)
-		part[n++] = PART_ID;
-	for (int i = 0; i < n; i++)
-		key[i] = STR("");
-	for (uint32_t i = 0; i < need->n_props; i++) {
-		part[n] = PART_PROP;
-		scope[n] = (int32_t)need->props[i].scope;
-		key[n++] = need->props[i].key;
-	}
-	out->part.n = out->scope.n = out->key.n = n;
-	return true;
-}
-
 static int scan_sealed(struct reader *r, int64_t from_ms, int64_t to_ms)
 {
-	struct q_scan_segments_args some = {.project = r->project,
-		.from_ms = from_ms,
-		.to_ms = to_ms,
-		.from_day = reader_day(from_ms),
-		.to_day = reader_day(to_ms),
-		.kinds = {r->kinds, (int)r->n_kinds}};
-	struct q_scan_segments_whole_args whole = {r->project, from_ms, to_ms, some.from_day,
-		some.to_day, some.kinds, r->names ? &r->tombs.highest : NULL};
-	struct q_scan_segments_whole_row *all_rows;
-	struct q_scan_segments_row *rows;
-	struct wanted w;
+	struct q_scan_segments_whole_args whole = {r->project, from_ms, to_ms, reader_day(from_ms),
+		reader_day(to_ms), {r->kinds, (int)r->n_kinds},
+		r->names ? &r->tombs.highest : NULL};
+	struct q_scan_segments_whole_row *rows;
 
 	if (r->names && scan_names(r) < 0)
 		return -1;
-	if (!r->need) {
-		r->stream.row = all_columns;
-		return q_scan_segments_whole(&r->stream.db, &whole, &all_rows);
-	}
-	if (!list_wanted(r, &w, r->stream.db.arena))
-		return db_fail(&r->stream.db.err, DB_MEMORY);
-	some.part = w.part;
-	some.scope = w.scope;
-	some.key = w.key;
-	some.numbers = numbers_will_do(r);
-	some.flat = r->need->flat;
-	some.edges = (struct db_int8s){r->need->edges, (int)r->need->n_edges};
-	r->stream.row = some_columns;
-	return q_scan_segments(&r->stream.db, &some, &rows);
+	if (r->need)
+		return reader_parts(r, from_ms, to_ms);
+	r->stream.row = all_columns;
+	return q_scan_segments_whole(&r->stream.db, &whole, &rows);
 }
 
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
@@ -396,11 +289,11 @@ int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms)
 		.kinds = {r->kinds, (int)r->n_kinds},
 		.whole = !r->need};
 	struct q_scan_newest_row *rows;
-	struct wanted w;
+	struct reader_wanted w;
 
 	if (read_tombs(r) < 0)
 		return -1;
-	if (!list_wanted(r, &w, r->stream.db.arena)) {
+	if (!reader_wanted(r, &w, r->stream.db.arena)) {
 		r->error = READER_MEMORY;
 		return -1;
 	}

@@ -48,6 +48,7 @@ struct reader {
 	bool (*trait)(struct reader *r, const struct value *v);
 	struct tombs tombs; /* who is being erased is not there (D27) */
 	struct arena scratch;
+	struct reader_parts *parts; /* of the segment that is being read */
 	enum reader_error error;
 	uint64_t n_segments, n_events;
 };

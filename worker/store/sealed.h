@@ -11,10 +11,6 @@ struct sealed {
 	struct db_int4s part, scope, raw, stored, crc;
 	struct db_texts key;
 	struct str data; /* of all of them, one after another */
-	/* Where not all columns are there, what its row says of those that are not (evseg.h). */
-	struct str kind;
-	bool flat;
-	int64_t tmin;
 };
 
 /* Bounds and checksums; what the row refers to must outlive the segment. False when
