@@ -244,9 +244,9 @@ ORDER BY s.day, s.id FOR UPDATE SKIP LOCKED;
 -- params: project int4, segment int8
 -- columns: part int4, raw int4, crc int4, data bytea
 -- unbounded: two
--- Kinds (part 3) and distinct_ids (part 4).
+-- Kinds (part 3) and distinct_ids (part 4); a third, numbers (part 9), should not be there.
 SELECT part::int4, raw, crc, data FROM pugd.segment_column
-WHERE project = $1 AND segment = $2 AND part IN (3, 4) ORDER BY part;
+WHERE project = $1 AND segment = $2 AND part IN (3, 4, 9) ORDER BY part;
 
 -- name: numberless_put :exec
 -- lane: tx
