@@ -4,6 +4,7 @@
 #include "shm/base/hash.h"
 #include "worker/store/dense.h"
 #include "worker/store/encode.h"
+#include "worker/store/merge.h"
 
 static const uint8_t key[DIGEST_KEY_BYTES] = {1, 2, 3};
 static struct arena a, scratch;
@@ -202,6 +203,24 @@ Test(dense, merges_take_numbers_over)
 		cr_assert_eq(d.numbers[again[2 * i] - 1], i + 1);
 	cr_assert(dense_collect(&d, &more, &unknown));
 	cr_assert_eq(d.unknown, 1);
+}
+
+Test(dense, a_merge_itself_makes_no_numbers)
+{
+	struct evseg src[2] = {segment(0, 50, 1, false), segment(30, 50, 1, false)};
+	struct merge_segment *out;
+	struct dense d = new ();
+	uint32_t *rows, n;
+
+	cr_assert(dense_collect(&d, &src[0], &rows));
+	cr_assert(dense_give(&d));
+	src[0] = with_numbers(&d, &src[0], rows);
+	cr_assert_eq(merge_segments(src, 2, &a, &scratch, &out, &n), MERGE_OK);
+	cr_assert_eq(n, 1);
+	cr_assert_eq(out[0].n, 100);
+	cr_assert_eq(out[0].n_parts, src[1].n_parts);
+	for (uint32_t i = 0; i < out[0].n_parts; i++)
+		cr_assert_neq(out[0].parts[i].kind, PART_NUMBER);
 }
 
 Test(dense, little_memory_is_no_error)
