@@ -213,29 +213,28 @@ UPDATE pugd.number_block SET digests = $3 WHERE project = $1 AND first = $2;
 -- lane: slow
 -- columns: events int8
 -- What numberless_list will find, for the progress bar.
-SELECT coalesce(sum(s.n), 0)::int8 FROM pugd.segment s
-JOIN pugd.projects p ON p.num = s.project AND p.deleted_at IS NULL WHERE NOT s.numbered;
+SELECT coalesce(sum(s.n), 0)::int8 FROM pugd.segment s WHERE NOT s.numbered;
 
 -- name: numberless_list :many
 -- lane: slow
 -- params: after_project int4, after_day date, after_id int8
 -- columns: project int4, day date, id int8, n int4
--- Segments from before there were numbers, or for which there were none left. By primary
--- key: whoever has come to the end does not ask again soon.
+-- Segments from before there were numbers, or for which there were none left; of deleted
+-- projects, too, until purge comes to them. By primary key: whoever has come to the end does
+-- not ask again soon.
 SELECT s.project, s.day, s.id, s.n FROM pugd.segment s
-JOIN pugd.projects p ON p.num = s.project AND p.deleted_at IS NULL
 WHERE NOT s.numbered AND (s.project, s.day, s.id) > ($1, $2, $3)
 ORDER BY s.project, s.day, s.id LIMIT 64;
 
 -- name: numberless_take :many
 -- lane: tx
--- params: project int4, day date[], id int8[]
+-- params: project int4, day date[], id int8[], from_day date, to_day date
 -- columns: day date, id int8, kind text, n int4
 -- unbounded: the caller's list is bounded
 -- Keeps merges and erasures off them until the transaction ends; what one of those has taken
--- is not there.
+-- is not there. The range of days is for the planner.
 SELECT s.day, s.id, s.kind, s.n FROM pugd.segment s
-WHERE s.project = $1 AND NOT s.numbered
+WHERE s.project = $1 AND s.day BETWEEN $4 AND $5 AND NOT s.numbered
   AND (s.day, s.id) IN (SELECT u.day, u.id FROM unnest($2, $3) u (day, id))
 ORDER BY s.day, s.id FOR UPDATE SKIP LOCKED;
 
@@ -244,13 +243,13 @@ ORDER BY s.day, s.id FOR UPDATE SKIP LOCKED;
 -- params: project int4, segment int8
 -- columns: part int4, raw int4, crc int4, data bytea
 -- unbounded: two
--- Kinds (part 3) and distinct_ids (part 4).
+-- Kinds (part 3) and distinct_ids (part 4); a third, numbers (part 9), should not be there.
 SELECT part::int4, raw, crc, data FROM pugd.segment_column
-WHERE project = $1 AND segment = $2 AND part IN (3, 4) ORDER BY part;
+WHERE project = $1 AND segment = $2 AND part IN (3, 4, 9) ORDER BY part;
 
 -- name: numberless_put :exec
 -- lane: tx
--- params: project int4, day date[], id int8[], bytes int8[], of int8[], kinds text[]
+-- params: project int4, day date[], id int8[], bytes int8[], of int8[], kinds text[], from_day date, to_day date
 -- They have a part more, of so many bytes; kinds as in segment_put.
 UPDATE pugd.segment s
 SET numbered = true, columns = s.columns + 1, bytes = s.bytes + u.bytes, kinds = k.kinds
@@ -259,4 +258,4 @@ LEFT JOIN (
   SELECT l.id, array_agg(l.kind ORDER BY l.kind COLLATE "C") AS kinds
   FROM unnest($5, $6) l (id, kind) GROUP BY l.id
 ) k ON k.id = u.id
-WHERE s.project = $1 AND s.day = u.day AND s.id = u.id;
+WHERE s.project = $1 AND s.day BETWEEN $7 AND $8 AND s.day = u.day AND s.id = u.id;

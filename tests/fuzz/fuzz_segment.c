@@ -11,6 +11,8 @@
 #include "worker/insights/feed.h"
 #include "worker/store/batch.h"
 #include "worker/store/bytes.h"
+#include "worker/store/check.h"
+#include "worker/store/dense.h"
 #include "worker/store/merge.h"
 #include "worker/store/names.h"
 #include "worker/store/prune.h"
@@ -63,6 +65,32 @@ static void name_it(const struct evseg *s, struct arena *a)
 		must(names_read(packed, &sink, a) || a->over);
 	arena_free(&scratch);
 	(void)names_read(s->n_parts ? s->parts[0].stored : STR(""), &sink, a);
+}
+
+/* Numbers that are given can be read, and are right. */
+static void number_it(const struct evseg *s, struct arena *a)
+{
+	static const uint8_t key[DIGEST_KEY_BYTES] = {1};
+	struct evseg_part parts[2];
+	struct evseg with = {.n = s->n, .parts = parts, .n_parts = 2};
+	const struct evseg_part *who = evseg_find(s, PART_DISTINCT, SCOPE_AUTO, STR(""));
+	struct arena scratch;
+	struct dense d;
+	uint32_t *rows;
+
+	arena_init(&scratch, MEMORY);
+	dense_init(&d, key, a, &scratch);
+	dense_know(&d, s);
+	dense_init(&d, key, a, &scratch);
+	if (who && dense_collect(&d, s, &rows) && dense_give(&d)) {
+		parts[0] = *who;
+		dense_part(&d, rows, s->n, &parts[1]);
+		arena_reset(&scratch);
+		if (parts[1].stored.p)
+			must(!check_numbers(&with, key, d.fresh, d.n_fresh, &scratch) ||
+				scratch.over);
+	}
+	arena_free(&scratch);
 }
 
 static void write_anew(const struct evseg *s, struct arena *a)
@@ -135,6 +163,7 @@ static void columns(const uint8_t *data, size_t size)
 		read_everything(&s, &a);
 		merge_it(&s, &a);
 		name_it(&s, &a);
+		number_it(&s, &a);
 	}
 	arena_free(&a);
 	free(copy);
@@ -160,6 +189,7 @@ static void segment(const uint8_t *data, size_t size, bool seal)
 		if (s.n <= 4096)
 			merge_it(&s, &a);
 		name_it(&s, &a);
+		number_it(&s, &a);
 	}
 	arena_free(&a);
 	arena_init(&a, MEMORY);

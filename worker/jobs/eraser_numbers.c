@@ -19,7 +19,10 @@
 #include "worker/mail/point.h"
 #include "worker/store/digests.h"
 
-enum { BLOCKS = 32 /* as numbers_blocks */ };
+enum {
+	BLOCKS = 32,      /* as numbers_blocks */
+	LATER_BATCH = 200 /* segments of one look, while nobody can seal */
+};
 
 struct numbers {
 	struct scan scan;
@@ -71,9 +74,10 @@ static enum stream_next later_row(struct db_stream *st, const struct query *q, c
 
 static enum step look(struct pass *p, struct numbers *n)
 {
-	struct q_erase_later_args args = {p->e->project, p->cursor, p->low, SCAN_BATCH};
+	struct q_erase_later_args args = {p->e->project, p->cursor, p->low, LATER_BATCH};
 	struct q_erase_later_row *rows;
 	struct q_seal_lock_row lock;
+	enum step step;
 
 	erase_patient(p);
 	if (db_blocking_begin(&p->db, "ISOLATION LEVEL READ COMMITTED", ERASE_LOCK_MS, SCAN_MS) < 0)
@@ -82,7 +86,8 @@ static enum step look(struct pass *p, struct numbers *n)
 	if (q_seal_lock(&p->db, &(struct q_seal_lock_args){p->e->project, true}, &lock) != 1)
 		return STEP_TROUBLE;
 	scan_begin(p, &n->scan, later_row);
-	return scan_end(p, &n->scan, q_erase_later(&n->scan.stream.db, &args, &rows));
+	step = scan_end(p, &n->scan, q_erase_later(&n->scan.stream.db, &args, &rows));
+	return step == STEP_LAST && n->scan.n == LATER_BATCH ? STEP_MORE : step;
 }
 
 /* Digests of the ids that nobody has any more. */

@@ -80,8 +80,8 @@ static int take_columns(struct sealer *s, const struct step *step, struct taken 
 
 static int take(struct sealer *s, const struct step *step, struct taken *t)
 {
-	struct q_numberless_take_args args = {
-		step->project, {step->day, step->n}, {step->id, step->n}};
+	struct q_numberless_take_args args = {step->project, {step->day, step->n},
+		{step->id, step->n}, step->day[0], step->day[step->n - 1]};
 
 	if (sealer_lock(s, step->project) < 0)
 		return -1;
@@ -122,6 +122,7 @@ static int put(struct sealer *s, const struct step *step, struct taken *t)
 	int32_t day[STEP_MAX];
 	int64_t id[STEP_MAX], bytes[STEP_MAX];
 	struct evseg_part parts[STEP_MAX];
+	struct q_numberless_put_args args;
 	int n = 0;
 
 	for (int i = 0; i < t->n; i++) {
@@ -136,13 +137,19 @@ static int put(struct sealer *s, const struct step *step, struct taken *t)
 		parts[n++] = t->parts[i];
 	}
 	t->put = n;
+	args = (struct q_numberless_put_args){.project = step->project,
+		.day = {day, n},
+		.id = {id, n},
+		.bytes = {bytes, n},
+		.of = {kinds.of, kinds.n},
+		.kinds = {kinds.kind, kinds.n},
+		.from_day = step->day[0],
+		.to_day = step->day[step->n - 1]};
 	sealer_patient(s);
 	if (put_parts(&s->db, &where, id, parts, (uint32_t)n) < 0)
 		return -1;
 	sealer_patient(s);
-	if (q_numberless_put(
-		    &s->db, &(struct q_numberless_put_args){step->project, {day, n}, {id, n},
-				    {bytes, n}, {kinds.of, kinds.n}, {kinds.kind, kinds.n}}) == n)
+	if (q_numberless_put(&s->db, &args) == n)
 		return 0;
 	return s->db.err.kind == DB_OK ? db_fail(&s->db.err, DB_BUG) : -1;
 }

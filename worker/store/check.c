@@ -1,8 +1,8 @@
 /* See check.h. */
 #include "worker/store/check.h"
 
+#include "worker/store/dense.h"
 #include "worker/store/names.h"
-#include "worker/store/numbers.h"
 
 enum { DAY_MS = 86400000 };
 
@@ -173,7 +173,7 @@ const char *check_sealed(const struct evseg *s, const struct check_row *row, str
 static bool right_number(
 	struct str id, uint32_t number, const uint8_t *key, const uint64_t *digests, uint32_t n)
 {
-	if (str_starts(id, STR("cookieless-")))
+	if (dense_cookieless(id))
 		return number == 0;
 	return number > 0 && number <= n && digests[number - 1] == digest_of(key, id);
 }

@@ -15,8 +15,7 @@ void dense_init(struct dense *d, const uint8_t *key, struct arena *a, struct are
 	digests_init(&d->ids, a);
 }
 
-/* As in queries, which do not count these visitors by their ids. */
-static bool is_cookieless(struct str id)
+bool dense_cookieless(struct str id)
 {
 	return str_starts(id, STR("cookieless-"));
 }
@@ -64,7 +63,7 @@ static bool read_ids(struct dense *d, const struct evseg *s, struct column *c, u
 	for (uint32_t i = 0; i < c->n_entries; i++) {
 		uint32_t no;
 
-		if (is_cookieless(c->entries[i].s))
+		if (dense_cookieless(c->entries[i].s))
 			continue;
 		no = add(d, c->entries[i].s);
 		if (no == DIGESTS_FULL)

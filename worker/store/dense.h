@@ -37,6 +37,9 @@ struct dense_piece {
 	const uint64_t *digests;
 };
 
+/* Whether an id is a cookieless visitor's, who gets no number: queries do not count these by
+ * their ids, which are new every day. */
+bool dense_cookieless(struct str id);
 void dense_init(struct dense *d, const uint8_t *key, struct arena *a, struct arena *scratch);
 /* Takes over the numbers that a segment has; one without, or that cannot be read, has none. */
 void dense_know(struct dense *d, const struct evseg *s);
