@@ -27,8 +27,8 @@ struct probe {
 	bool quiet;
 };
 
-static bool print(struct people_pack *p, char kind, const uint64_t *id, const uint64_t *of,
-	uint32_t n)
+static bool print(
+	struct people_pack *p, char kind, const uint64_t *id, const uint64_t *of, uint32_t n)
 {
 	if (list_item(p, struct probe, pack)->quiet)
 		return true;
@@ -70,8 +70,7 @@ static int obey(struct probe *p, const char *word, int32_t project)
 
 	p->quiet = !strcmp(word, "cost");
 	if (!strcmp(word, "begin"))
-		return db_blocking_begin(
-			&p->db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, 0);
+		return db_blocking_begin(&p->db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, 0);
 	if (!strcmp(word, "pack"))
 		return (int)packer_pack(&k, project);
 	if (strcmp(word, "rollback"))

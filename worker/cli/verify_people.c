@@ -23,8 +23,7 @@ static void add(struct tally *t, uint64_t id, uint64_t of, uint64_t kind)
 	t->sum += hash_64(all, sizeof(all));
 }
 
-static bool on_profiles(
-	struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n)
+static bool on_profiles(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n)
 {
 	struct tally *t = list_item(p, struct tally, pack);
 

@@ -31,7 +31,7 @@ struct run {
 
 /* One keeper per process, and one run of a job. */
 static struct {
-	int64_t last;                  /* changes up to there were looked at */
+	int64_t last;                      /* changes up to there were looked at */
 	uint64_t all_at_ms, rest_until_ms; /* when all are, and nothing before */
 } cursor;
 

@@ -23,7 +23,7 @@ struct build {
 	int32_t project;
 	int64_t upto;
 	uint64_t end_ms;
-	int32_t no;       /* rows of this kind */
+	int32_t no;        /* rows of this kind */
 	uint64_t count[2]; /* by `alias` */
 	char *data;
 };
@@ -73,8 +73,7 @@ static bool put(struct build *b, bool alias, const uint64_t *id, const uint64_t 
 	return q_people_pack_put(&b->db, &args) >= 0;
 }
 
-static bool on_profiles(
-	struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n)
+static bool on_profiles(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n)
 {
 	return put(list_item(p, struct build, pack), false, id, of, n);
 }
@@ -113,11 +112,11 @@ static int replace(struct build *b)
 		read_tables(b) < 0)
 		return -1;
 	patient(b);
-	if (q_people_pack_end(&b->db,
-		    &(struct q_people_pack_end_args){b->project, b->upto,
-			    (int64_t)b->count[false], (int64_t)b->count[true]}) < 0 ||
-		q_people_gone_clear(&b->db,
-			&(struct q_people_gone_clear_args){b->project, b->upto}) < 0)
+	if (q_people_pack_end(&b->db, &(struct q_people_pack_end_args){b->project, b->upto,
+					      (int64_t)b->count[false], (int64_t)b->count[true]}) <
+			0 ||
+		q_people_gone_clear(
+			&b->db, &(struct q_people_gone_clear_args){b->project, b->upto}) < 0)
 		return -1;
 	return 1;
 }
