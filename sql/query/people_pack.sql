@@ -9,7 +9,11 @@
 -- params: project int4
 -- columns: digest_key bytea, upto int8?, profiles int8, aliases int8
 -- unbounded: one row, streamed like the rest
-SELECT p.digest_key, s.upto, coalesce(s.profiles, 0), coalesce(s.aliases, 0)
+-- No upto: there is no copy, or none that is worth anything.
+SELECT p.digest_key, CASE WHEN NOT EXISTS (
+         SELECT FROM pugd.people_gone g
+         WHERE g.project = $1 AND g.changed > s.upto AND g.profile IS NULL) THEN s.upto END,
+       coalesce(s.profiles, 0), coalesce(s.aliases, 0)
 FROM pugd.projects p LEFT JOIN pugd.people_state s ON s.project = p.num
 WHERE p.num = $1;
 
@@ -48,8 +52,8 @@ SELECT string_agg(x.id, ''), string_agg(x.other, ''), array_agg(x.n), max(x.chan
   FROM pugd.profiles p
   WHERE p.project = $1 AND p.changed > 0 AND p.changed > $2
   UNION ALL
-  SELECT g.id, '', -1, g.changed FROM pugd.profiles_gone g
-  WHERE g.project = $1 AND g.changed > $2
+  SELECT g.profile::text, '', -1, g.changed FROM pugd.people_gone g
+  WHERE g.project = $1 AND g.changed > $2 AND g.profile IS NOT NULL
   ORDER BY changed LIMIT $3
 ) x;
 
@@ -103,9 +107,9 @@ LIMIT 256;
 -- lane: slow
 -- columns: project int4
 -- Projects whose copy may still have digests of somebody who was erased a while ago: a second
--- for 1000 entries, an hour at most, so that many erasures do not make as many copies. By
--- profiles_gone_erased_idx, which is small.
-SELECT g.project FROM pugd.profiles_gone g
+-- for 1000 entries, an hour at most, so that many erasures do not make as many copies; one that
+-- is worth nothing at once. By people_gone_erased_idx, which is small.
+SELECT g.project FROM pugd.people_gone g
 JOIN pugd.people_state s ON s.project = g.project
 JOIN pugd.projects p ON p.num = g.project AND p.deleted_at IS NULL
 WHERE g.erased
@@ -159,7 +163,7 @@ UPDATE pugd.people_state SET upto = $2, profiles = $3, aliases = $4 WHERE projec
 -- lane: tx
 -- params: project int4, upto int8
 -- What the copy has not got any more.
-DELETE FROM pugd.profiles_gone WHERE project = $1 AND changed <= $2;
+DELETE FROM pugd.people_gone WHERE project = $1 AND changed <= $2;
 
 -- name: purge_people_state :exec
 -- params: project int4
@@ -175,10 +179,10 @@ WITH doomed AS (
 )
 DELETE FROM pugd.people_pack WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
 
--- name: purge_profiles_gone :exec
+-- name: purge_people_gone :exec
 -- params: project int4, batch int4
 WITH doomed AS (
-  SELECT ctid FROM pugd.profiles_gone WHERE project = $1
+  SELECT ctid FROM pugd.people_gone WHERE project = $1
   ORDER BY changed LIMIT $2 FOR UPDATE SKIP LOCKED
 )
-DELETE FROM pugd.profiles_gone WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
+DELETE FROM pugd.people_gone WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
