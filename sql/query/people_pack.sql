@@ -93,10 +93,9 @@ SELECT last_value FROM pugd.people_change;
 SELECT p.num FROM pugd.projects p
 LEFT JOIN pugd.people_state s ON s.project = p.num
 WHERE p.deleted_at IS NULL
-  AND ($1 < 0 OR EXISTS (
-      SELECT FROM pugd.profiles o WHERE o.project = p.num AND o.changed > 0 AND o.changed > $1)
-    OR EXISTS (
-      SELECT FROM pugd.aliases a WHERE a.project = p.num AND a.changed > 0 AND a.changed > $1))
+  AND ($1 < 0 OR greatest(
+    (SELECT max(o.changed) FROM pugd.profiles o WHERE o.project = p.num AND o.changed > 0),
+    (SELECT max(a.changed) FROM pugd.aliases a WHERE a.project = p.num AND a.changed > 0)) > $1)
   AND CASE WHEN s.upto IS NULL THEN pugd.people_count(p.num, 1001) > 1000
       ELSE (SELECT pugd.people_behind(p.num, s.upto, x.most + 1) > x.most FROM (
         SELECT greatest(1000, least(100000, (s.profiles + s.aliases) / 40)) AS most) x) END

@@ -119,28 +119,29 @@ BEGIN
   RETURN pg_catalog.nextval('pugd.people_change');
 END $$;
 
--- How many changes the copy of a project does not have; no more than `most` are counted.
+-- How many changes the copy of a project does not have; of each kind no more than `most` are
+-- counted. In order, because a planner that does not know `in_upto` would read the tables.
 CREATE FUNCTION pugd.people_behind(in_project int, in_upto bigint, most bigint) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-  SELECT count(*) FROM (
-    SELECT FROM pugd.profiles p
-    WHERE p.project = in_project AND p.changed > 0 AND p.changed > in_upto
-    UNION ALL
-    SELECT FROM pugd.aliases a
-    WHERE a.project = in_project AND a.changed > 0 AND a.changed > in_upto
-    UNION ALL
-    SELECT FROM pugd.people_gone g WHERE g.project = in_project AND g.changed > in_upto
-    LIMIT most
-  ) x
+  SELECT (SELECT count(*) FROM (
+            SELECT FROM pugd.profiles p
+            WHERE p.project = in_project AND p.changed > 0 AND p.changed > in_upto
+            ORDER BY p.changed LIMIT most) x)
+       + (SELECT count(*) FROM (
+            SELECT FROM pugd.aliases a
+            WHERE a.project = in_project AND a.changed > 0 AND a.changed > in_upto
+            ORDER BY a.changed LIMIT most) x)
+       + (SELECT count(*) FROM (
+            SELECT FROM pugd.people_gone g
+            WHERE g.project = in_project AND g.changed > in_upto
+            ORDER BY g.changed LIMIT most) x)
 $$;
 
 -- The same where there is no copy: how many profiles and aliases there are.
 CREATE FUNCTION pugd.people_count(in_project int, most bigint) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-  SELECT count(*) FROM (
-    SELECT FROM pugd.profiles p WHERE p.project = in_project
-    UNION ALL
-    SELECT FROM pugd.aliases a WHERE a.project = in_project
-    LIMIT most
-  ) x
+  SELECT (SELECT count(*) FROM (
+            SELECT FROM pugd.profiles p WHERE p.project = in_project ORDER BY p.id LIMIT most) x)
+       + (SELECT count(*) FROM (
+            SELECT FROM pugd.aliases a WHERE a.project = in_project ORDER BY a.alias_id LIMIT most) x)
 $$;
