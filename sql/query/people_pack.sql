@@ -1,23 +1,29 @@
 -- Who is who as digests (schema in 012_people_pack.sql): what queries read of it
 -- (worker/store/people_pack.c), and how the keeper makes the copy (worker/store/packer.c).
--- Lists of a page are of its order; NULL: there is nothing more.
+-- A page is one row, NULL: there is nothing more; ids of a column one after another, those of
+-- profiles of 20 bytes each (pugd.xid), of others `n` says the bytes of each. That costs half
+-- of arrays of text, which cost half of rows.
 
 -- name: people_now :many
 -- lane: slow
 -- params: project int4
 -- columns: digest_key bytea, upto int8?, profiles int8, aliases int8
 -- unbounded: one row, streamed like the rest
-SELECT p.digest_key, s.upto, coalesce(s.profiles, 0), coalesce(s.aliases, 0)
+-- No upto: there is no copy, or none that is worth anything.
+SELECT p.digest_key, CASE WHEN NOT EXISTS (
+         SELECT FROM pugd.people_gone g
+         WHERE g.project = $1 AND g.changed > s.upto AND g.profile IS NULL) THEN s.upto END,
+       coalesce(s.profiles, 0), coalesce(s.aliases, 0)
 FROM pugd.projects p LEFT JOIN pugd.people_state s ON s.project = p.num
 WHERE p.num = $1;
 
 -- name: people_profiles :many
 -- lane: slow
 -- params: project int4, after text, batch int4
--- columns: id text[]?, external_id text[]?
+-- columns: profile text?, other text?, n int4[]?
 -- unbounded: one row
--- Live profiles after an id, by primary key.
-SELECT array_agg(x.id), array_agg(x.external_id) FROM (
+-- Live profiles after an id, by primary key, and their external_ids.
+SELECT string_agg(x.id, ''), string_agg(x.external_id, ''), array_agg(octet_length(x.external_id)) FROM (
   SELECT p.id::text, p.external_id FROM pugd.profiles p
   WHERE p.project = $1 AND p.id > $2 AND p.deleted_at IS NULL
   ORDER BY p.id LIMIT $3
@@ -26,9 +32,9 @@ SELECT array_agg(x.id), array_agg(x.external_id) FROM (
 -- name: people_aliases :many
 -- lane: slow
 -- params: project int4, after text, batch int4
--- columns: id text[]?, profile_id text[]?
+-- columns: profile text?, other text?, n int4[]?
 -- unbounded: one row
-SELECT array_agg(x.alias_id), array_agg(x.profile_id) FROM (
+SELECT string_agg(x.profile_id, ''), string_agg(x.alias_id, ''), array_agg(octet_length(x.alias_id)) FROM (
   SELECT a.alias_id, a.profile_id::text FROM pugd.aliases a
   WHERE a.project = $1 AND a.alias_id > $2
   ORDER BY a.alias_id LIMIT $3
@@ -37,24 +43,28 @@ SELECT array_agg(x.alias_id), array_agg(x.profile_id) FROM (
 -- name: people_profile_changes :many
 -- lane: slow
 -- params: project int4, after int8, batch int4
--- columns: id text[]?, external_id text[]?, live bool[]?, last int8?
+-- columns: profile text?, other text?, n int4[]?, last int8?
 -- unbounded: one row
--- By profiles_changed_idx; profiles that are there no more are not live.
-SELECT array_agg(x.id), array_agg(x.external_id), array_agg(x.live), max(x.changed) FROM (
-  SELECT p.id::text, p.external_id, p.deleted_at IS NULL AS live, p.changed FROM pugd.profiles p
+-- By profiles_changed_idx. n is -1: it is not live, or there no more.
+SELECT string_agg(x.id, ''), string_agg(x.other, ''), array_agg(x.n), max(x.changed) FROM (
+  SELECT p.id::text, CASE WHEN p.deleted_at IS NULL THEN p.external_id ELSE '' END AS other,
+         CASE WHEN p.deleted_at IS NULL THEN octet_length(p.external_id) ELSE -1 END AS n, p.changed
+  FROM pugd.profiles p
   WHERE p.project = $1 AND p.changed > 0 AND p.changed > $2
   UNION ALL
-  SELECT g.id, '', false, g.changed FROM pugd.profiles_gone g
-  WHERE g.project = $1 AND g.changed > $2
+  SELECT g.profile::text, '', -1, g.changed FROM pugd.people_gone g
+  WHERE g.project = $1 AND g.changed > $2 AND g.profile IS NOT NULL
   ORDER BY changed LIMIT $3
 ) x;
 
 -- name: people_alias_changes :many
 -- lane: slow
 -- params: project int4, after int8, batch int4
--- columns: id text[]?, profile_id text[]?, last int8?
+-- columns: profile text?, other text?, n int4[]?, last int8?
 -- unbounded: one row
-SELECT array_agg(x.alias_id), array_agg(x.profile_id), max(x.changed) FROM (
+SELECT string_agg(x.profile_id, ''), string_agg(x.alias_id, ''), array_agg(octet_length(x.alias_id)),
+       max(x.changed)
+FROM (
   SELECT a.alias_id, a.profile_id::text, a.changed FROM pugd.aliases a
   WHERE a.project = $1 AND a.changed > 0 AND a.changed > $2
   ORDER BY a.changed LIMIT $3
@@ -77,18 +87,18 @@ SELECT last_value FROM pugd.people_change;
 -- params: since int8
 -- columns: project int4
 -- Projects whose copy is to be made (anew), among those with a change after `since`; -1: among
--- all. That is: more than 1000 people, or changes, which must be a tenth as well where the
--- copy is large, though never more than 100000.
+-- all. That is: more than 1000 people, or changes, which must be a fortieth as well
+-- where the copy is large, though never more than 100000: about as many cost a query as much
+-- as the copy itself.
 SELECT p.num FROM pugd.projects p
 LEFT JOIN pugd.people_state s ON s.project = p.num
 WHERE p.deleted_at IS NULL
-  AND ($1 < 0 OR EXISTS (
-      SELECT FROM pugd.profiles o WHERE o.project = p.num AND o.changed > 0 AND o.changed > $1)
-    OR EXISTS (
-      SELECT FROM pugd.aliases a WHERE a.project = p.num AND a.changed > 0 AND a.changed > $1))
+  AND ($1 < 0 OR greatest(
+    (SELECT max(o.changed) FROM pugd.profiles o WHERE o.project = p.num AND o.changed > 0),
+    (SELECT max(a.changed) FROM pugd.aliases a WHERE a.project = p.num AND a.changed > 0)) > $1)
   AND CASE WHEN s.upto IS NULL THEN pugd.people_count(p.num, 1001) > 1000
       ELSE (SELECT pugd.people_behind(p.num, s.upto, x.most + 1) > x.most FROM (
-        SELECT greatest(1000, least(100000, (s.profiles + s.aliases) / 10)) AS most) x) END
+        SELECT greatest(1000, least(100000, (s.profiles + s.aliases) / 40)) AS most) x) END
 ORDER BY p.num
 LIMIT 256;
 
@@ -96,9 +106,9 @@ LIMIT 256;
 -- lane: slow
 -- columns: project int4
 -- Projects whose copy may still have digests of somebody who was erased a while ago: a second
--- for 1000 entries, an hour at most, so that many erasures do not make as many copies. By
--- profiles_gone_erased_idx, which is small.
-SELECT g.project FROM pugd.profiles_gone g
+-- for 1000 entries, an hour at most, so that many erasures do not make as many copies; one that
+-- is worth nothing at once. By people_gone_erased_idx, which is small.
+SELECT g.project FROM pugd.people_gone g
 JOIN pugd.people_state s ON s.project = g.project
 JOIN pugd.projects p ON p.num = g.project AND p.deleted_at IS NULL
 WHERE g.erased
@@ -152,7 +162,7 @@ UPDATE pugd.people_state SET upto = $2, profiles = $3, aliases = $4 WHERE projec
 -- lane: tx
 -- params: project int4, upto int8
 -- What the copy has not got any more.
-DELETE FROM pugd.profiles_gone WHERE project = $1 AND changed <= $2;
+DELETE FROM pugd.people_gone WHERE project = $1 AND changed <= $2;
 
 -- name: purge_people_state :exec
 -- params: project int4
@@ -168,10 +178,10 @@ WITH doomed AS (
 )
 DELETE FROM pugd.people_pack WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
 
--- name: purge_profiles_gone :exec
+-- name: purge_people_gone :exec
 -- params: project int4, batch int4
 WITH doomed AS (
-  SELECT ctid FROM pugd.profiles_gone WHERE project = $1
+  SELECT ctid FROM pugd.people_gone WHERE project = $1
   ORDER BY changed LIMIT $2 FOR UPDATE SKIP LOCKED
 )
-DELETE FROM pugd.profiles_gone WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));
+DELETE FROM pugd.people_gone WHERE project = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM doomed));

@@ -16,6 +16,8 @@ ALTER TABLE pugd.profiles ALTER changed SET DEFAULT pg_catalog.nextval('pugd.peo
 CREATE INDEX profiles_changed_idx ON pugd.profiles (project, changed) WHERE changed > 0;
 ALTER TABLE pugd.aliases ADD COLUMN changed bigint NOT NULL DEFAULT 0;
 ALTER TABLE pugd.aliases ALTER changed SET DEFAULT pg_catalog.nextval('pugd.people_change');
+-- Whether it was taken from a profile that lived on: of such a one the copy may say otherwise.
+ALTER TABLE pugd.aliases ADD COLUMN moved bool NOT NULL DEFAULT false;
 CREATE INDEX aliases_changed_idx ON pugd.aliases (project, changed) WHERE changed > 0;
 
 CREATE FUNCTION pugd.people_changed() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -27,9 +29,16 @@ CREATE TRIGGER profiles_changed BEFORE UPDATE OF external_id, deleted_at ON pugd
 FOR EACH ROW WHEN (OLD.external_id IS DISTINCT FROM NEW.external_id
                    OR OLD.deleted_at IS DISTINCT FROM NEW.deleted_at)
 EXECUTE FUNCTION pugd.people_changed();
+CREATE FUNCTION pugd.alias_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.changed := pg_catalog.nextval('pugd.people_change');
+  NEW.moved := OLD.moved OR EXISTS (
+    SELECT FROM pugd.profiles p WHERE p.project = OLD.project AND p.id = OLD.profile_id);
+  RETURN NEW;
+END $$;
 CREATE TRIGGER aliases_changed BEFORE UPDATE OF profile_id ON pugd.aliases
 FOR EACH ROW WHEN (OLD.profile_id IS DISTINCT FROM NEW.profile_id)
-EXECUTE FUNCTION pugd.people_changed();
+EXECUTE FUNCTION pugd.alias_moved();
 
 -- A row a project that has, or soon will have, a copy. `upto`: changes up to there are in
 -- it; NULL: there is none yet. profiles, aliases: how many are in it.
@@ -54,29 +63,48 @@ CREATE TABLE pugd.people_pack (
 );
 ALTER TABLE pugd.people_pack ALTER data SET STORAGE EXTERNAL;
 
--- Profiles that are there no more, but perhaps in the copy. `erased`: the copy must not keep
--- their digests for long. Aliases go only with their profile, so there is no such list of them.
-CREATE TABLE pugd.profiles_gone (
+-- What is there no more, but perhaps in the copy. `profile`: one that was merged or erased;
+-- NULL: a copy from before is worth nothing. `erased`: the copy must not keep their digests
+-- for long. Of aliases there is no list, for nobody's id may outlive its erasure as a text;
+-- nor need there be: an alias goes with its profile, and one of a profile that is not live
+-- means nothing. But one that was another's when the copy was made would be his again.
+CREATE TABLE pugd.people_gone (
   project int    NOT NULL,
   changed bigint NOT NULL DEFAULT pg_catalog.nextval('pugd.people_change'),
-  id      text   COLLATE "C" NOT NULL,
+  profile pugd.xid,
   erased  bool   NOT NULL,
   gone_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (project, changed)
 );
-CREATE INDEX profiles_gone_erased_idx ON pugd.profiles_gone (project, gone_at) WHERE erased;
+CREATE INDEX people_gone_erased_idx ON pugd.people_gone (project, gone_at) WHERE erased;
 
 -- Where there is no row in people_state there is no copy, nor is one being made (a merge and
 -- an erasure hold the project's lock alone): also when a deleted project is purged.
 CREATE FUNCTION pugd.profile_gone() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO pugd.profiles_gone (project, id, erased)
+  INSERT INTO pugd.people_gone (project, profile, erased)
   SELECT OLD.project, OLD.id, OLD.deleted_at IS NOT NULL
   FROM pugd.people_state s WHERE s.project = OLD.project;
   RETURN NULL;
 END $$;
 CREATE TRIGGER profiles_gone AFTER DELETE ON pugd.profiles
 FOR EACH ROW EXECUTE FUNCTION pugd.profile_gone();
+
+-- Aliases are erased without a lock. That is harmless: what `changed` says was committed under
+-- it, so a copy whose number is drawn from now on says whose the alias was last.
+CREATE FUNCTION pugd.alias_gone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO pugd.people_gone (project, profile, erased)
+  SELECT OLD.project, NULL, true
+  FROM pugd.people_state s
+  WHERE s.project = OLD.project AND (
+    OLD.moved AND OLD.changed > coalesce(s.upto, 0)
+    OR EXISTS (SELECT FROM pugd.profiles p WHERE p.project = OLD.project AND p.id = OLD.profile_id
+               AND p.deleted_at IS NULL));
+  RETURN NULL;
+END $$;
+CREATE TRIGGER aliases_gone AFTER DELETE ON pugd.aliases
+FOR EACH ROW EXECUTE FUNCTION pugd.alias_gone();
 
 -- Up to where a copy is complete that is made from a snapshot taken after this has committed.
 -- NULL: the project is gone. Waits for who is changing the project, as who comes then waits
@@ -91,28 +119,29 @@ BEGIN
   RETURN pg_catalog.nextval('pugd.people_change');
 END $$;
 
--- How many changes the copy of a project does not have; no more than `most` are counted.
+-- How many changes the copy of a project does not have; of each kind no more than `most` are
+-- counted. In order, because a planner that does not know `in_upto` would read the tables.
 CREATE FUNCTION pugd.people_behind(in_project int, in_upto bigint, most bigint) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-  SELECT count(*) FROM (
-    SELECT FROM pugd.profiles p
-    WHERE p.project = in_project AND p.changed > 0 AND p.changed > in_upto
-    UNION ALL
-    SELECT FROM pugd.aliases a
-    WHERE a.project = in_project AND a.changed > 0 AND a.changed > in_upto
-    UNION ALL
-    SELECT FROM pugd.profiles_gone g WHERE g.project = in_project AND g.changed > in_upto
-    LIMIT most
-  ) x
+  SELECT (SELECT count(*) FROM (
+            SELECT FROM pugd.profiles p
+            WHERE p.project = in_project AND p.changed > 0 AND p.changed > in_upto
+            ORDER BY p.changed LIMIT most) x)
+       + (SELECT count(*) FROM (
+            SELECT FROM pugd.aliases a
+            WHERE a.project = in_project AND a.changed > 0 AND a.changed > in_upto
+            ORDER BY a.changed LIMIT most) x)
+       + (SELECT count(*) FROM (
+            SELECT FROM pugd.people_gone g
+            WHERE g.project = in_project AND g.changed > in_upto
+            ORDER BY g.changed LIMIT most) x)
 $$;
 
 -- The same where there is no copy: how many profiles and aliases there are.
 CREATE FUNCTION pugd.people_count(in_project int, most bigint) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-  SELECT count(*) FROM (
-    SELECT FROM pugd.profiles p WHERE p.project = in_project
-    UNION ALL
-    SELECT FROM pugd.aliases a WHERE a.project = in_project
-    LIMIT most
-  ) x
+  SELECT (SELECT count(*) FROM (
+            SELECT FROM pugd.profiles p WHERE p.project = in_project ORDER BY p.id LIMIT most) x)
+       + (SELECT count(*) FROM (
+            SELECT FROM pugd.aliases a WHERE a.project = in_project ORDER BY a.alias_id LIMIT most) x)
 $$;

@@ -317,11 +317,15 @@ static void aliases(const struct columns *c, PGconn *db, int project)
 void emit_people(const struct columns *c, const char *conninfo, int project)
 {
 	PGconn *db = need_connection(conninfo);
+	char id[ID_TEXT + 1], lock[128];
 	struct copy copy;
-	char id[ID_TEXT + 1];
 
+	/* as everybody who writes people, for the sake of the keeper's packed copy of them */
+	snprintf(lock, sizeof(lock), "BEGIN; SELECT pugd.identity_lock(%d, false, '{}')", project);
+	expect(db, PQexec(db, lock), PGRES_TUPLES_OK);
 	profiles(c, db, project);
 	aliases(c, db, project);
+	expect(db, PQexec(db, "COMMIT"), PGRES_COMMAND_OK);
 	copy_begin(&copy, db, "COPY bench_person (person, key, label) FROM STDIN (FORMAT binary)");
 	for (uint32_t p = 0; p < c->persons; p++) {
 		copy_row(&copy, 3);

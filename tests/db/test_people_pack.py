@@ -291,7 +291,7 @@ def test_random_writes(variant):
                 assert persons.get(digests[i], digests[i]) == person, (ARGS.seed, step, i, said[-20:])
             assert set(persons) == {digests[i] for i in want}, (ARGS.seed, step, said[-20:])
         assert {"alias", "rename", "erase", "restore", "finish", "pack"} <= set(said), said
-        assert b.db.one("SELECT count(*) FROM pugd.profiles_gone WHERE changed <= "
+        assert b.db.one("SELECT count(*) FROM pugd.people_gone WHERE changed <= "
                         "(SELECT upto FROM pugd.people_state)") == "0"
         assert b.run("verify").returncode == 0
 
@@ -394,6 +394,18 @@ def test_order_of_application(variant):
         b.db.query(f"{lock} UPDATE pugd.profiles SET deleted_at = NULL WHERE id = '{name[2]}'; COMMIT")
         got = probe.read(f"read {b.num}").persons()
         assert all(got[of(i)] == of(name[2]) for i in ("anon-1", "anon-2", "ext-2", name[2]))
+        # one that was given to another, who is erased with it, is not the former owner's again
+        probe.do(f"pack {b.num}")
+        b.db.query(f"{lock} UPDATE pugd.aliases SET profile_id = '{name[8]}' WHERE alias_id = 'anon-3';"
+                   f"UPDATE pugd.profiles SET deleted_at = now() WHERE id = '{name[8]}'; COMMIT;"
+                   f"DELETE FROM pugd.aliases WHERE profile_id = '{name[8]}'")
+        assert of("anon-3") not in probe.read(f"read {b.num}").persons()
+        assert probe.say(f"cost {b.num}")[3] == 0
+        b.db.query(f"{lock} DELETE FROM pugd.profiles WHERE id = '{name[8]}'; COMMIT")
+        probe.do(f"pack {b.num}")
+        assert of("anon-3") not in probe.read(f"read {b.num}").persons()
+        assert probe.say(f"cost {b.num}")[3] > 0
+        b.fill(1, first=8 - 1)
         # aliases of somebody whose profile is itself an alias's name: the profile wins
         b.db.query("SELECT pugd.identity_join($1, ARRAY[$2], $3)", b.num, name[8], name[1])
         assert probe.read(f"read {b.num}").persons()[of(name[8])] == of(name[8])
@@ -482,12 +494,12 @@ def test_keeper(variant):
             b.db.query("SELECT * FROM pugd.erase($1, $2, 'ext-1', false, false, 0, 0, '')", b.num, "c" * 20)
             until(b.db, "SELECT count(*) FROM pugd.erasures WHERE state = 3", "1")
             writer.identify()
-            until(b.db, "SELECT count(*) FROM pugd.profiles_gone", "0")
+            until(b.db, "SELECT count(*) FROM pugd.people_gone", "0")
             assert int(b.db.one(f"SELECT profiles FROM pugd.people_state WHERE project = {b.num}")) == 1101
             until(b.db, f"SELECT aliases IN (1100, 1101) FROM pugd.people_state WHERE project = {b.num}", "t")
             b.db.query("UPDATE pugd.projects SET deleted_at = now() - interval '1 day' WHERE num = $1", b.num)
             until(b.db, f"SELECT purged_at IS NOT NULL FROM pugd.projects WHERE num = {b.num}", "t")
-            for table in ("people_pack", "people_state", "profiles_gone", "profiles", "aliases"):
+            for table in ("people_pack", "people_state", "people_gone", "profiles", "aliases"):
                 assert b.db.one(f"SELECT count(*) FROM pugd.{table} WHERE project = {b.num}") == "0", table
         finally:
             child.terminate()

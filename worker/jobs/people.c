@@ -18,6 +18,7 @@
 enum {
 	CONNECT_MS = 5000,
 	ALL_MS = 60000,
+	AGAIN_MS = 10000, /* what could not be done */
 	REST_FACTOR = 20, /* asking what is due may take a twentieth of the time */
 	DUE_MAX = 256
 };
@@ -33,6 +34,7 @@ struct run {
 static struct {
 	int64_t last;                      /* changes up to there were looked at */
 	uint64_t all_at_ms, rest_until_ms; /* when all are, and nothing before */
+	uint64_t erased_at_ms;             /* the same for erasures, after trouble */
 } cursor;
 
 /* On the thread. */
@@ -89,6 +91,8 @@ static bool pack(struct job_run *j, int32_t project, int *failed)
 		log_debug("who is who packed project=%d profiles=%llu aliases=%llu", project,
 			(unsigned long long)r.packer.profiles,
 			(unsigned long long)r.packer.aliases);
+	if (r.end != PACKER_DONE)
+		cursor.erased_at_ms = clock_mono_ms() + AGAIN_MS;
 	if (r.end == PACKER_DB) {
 		j->db.err = r.packer.err;
 		*failed = -1;
@@ -100,12 +104,11 @@ int job_people(struct job_run *j)
 {
 	struct q_people_erased_row *erased;
 	struct q_people_due_row *due;
-	int failed = 0, n = ask(j, &due), n_erased;
+	int failed = 0, n = ask(j, &due), n_erased = 0;
 
-	if (n < 0)
-		return -1;
-	n_erased = q_people_erased(&j->db, &erased);
-	if (n_erased < 0)
+	if (n >= 0 && clock_mono_ms() >= cursor.erased_at_ms)
+		n_erased = q_people_erased(&j->db, &erased);
+	if (n < 0 || n_erased < 0)
 		return -1;
 	for (int i = 0; i < n; i++)
 		if (!pack(j, due[i].project, &failed))

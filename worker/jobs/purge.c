@@ -157,10 +157,10 @@ static int people_pack(struct purge *p)
 		&(struct q_purge_people_pack_args){.project = p->project, .batch = BATCH_ROWS});
 }
 
-static int profiles_gone(struct purge *p)
+static int people_gone(struct purge *p)
 {
-	return q_purge_profiles_gone(&p->r->db,
-		&(struct q_purge_profiles_gone_args){.project = p->project, .batch = BATCH_ROWS});
+	return q_purge_people_gone(&p->r->db,
+		&(struct q_purge_people_gone_args){.project = p->project, .batch = BATCH_ROWS});
 }
 
 static int keys(struct purge *p)
@@ -182,7 +182,7 @@ static int drain(struct purge *p, int (*step)(struct purge *p))
 static int project(struct purge *p)
 {
 	if (inbox(p) < 0 || segments(p) < 0 || seen(p) < 0 || people_state(p) < 0 ||
-		drain(p, people_pack) < 0 || drain(p, profiles_gone) < 0 || drain(p, aliases) < 0 ||
+		drain(p, people_pack) < 0 || drain(p, people_gone) < 0 || drain(p, aliases) < 0 ||
 		drain(p, profiles) < 0 || drain(p, dashboards) < 0 || drain(p, tombstones) < 0 ||
 		drain(p, erasures) < 0 || drain(p, catalog) < 0 || drain(p, numbers) < 0 ||
 		catalog_state(p) < 0 || imports(p) < 0 || keys(p) < 0)

@@ -9,8 +9,9 @@
 #include "worker/db/sqlstate.h"
 
 enum {
-	ROW_MEMORY = 64 << 20, /* two ids of 512 bytes a row; as many of the longest fit twice */
+	ROW_MEMORY = 20 << 20, /* a page of ids of 512 bytes is half of that */
 	OWN_MEMORY = 2 << 20,
+	XID = 20, /* bytes of a profile's id */
 	NO_COPY = -1
 };
 
@@ -35,40 +36,59 @@ static bool take(struct people_pack *p, const struct query *q, const PGresult *r
 
 /* ---- pages of tables ---- */
 
-static uint64_t digest(const struct people_pack *p, struct str id)
+/* n ids one after another, of which `bytes` says how long each is; without, XID. */
+struct list {
+	struct str text;
+	const int32_t *bytes;
+	int n;
+};
+
+/* Digests of them, 0 of an empty one or where `bytes` is negative. False when the lengths do
+ * not fit. *last: the last id. */
+static bool digest_all(
+	const struct people_pack *p, const struct list *in, uint64_t *out, struct str *last)
 {
-	return id.n ? digest_of(p->key, id) : 0;
+	size_t at = 0;
+
+	for (int i = 0; i < in->n; i++) {
+		size_t n = !in->bytes ? XID : in->bytes[i] > 0 ? (size_t)in->bytes[i] : 0;
+
+		if (n > in->text.n - at)
+			return false;
+		*last = (struct str){in->text.p + at, n};
+		out[i] = n ? digest_of(p->key, *last) : 0;
+		at += n;
+	}
+	return at == in->text.n;
 }
 
-/* Fills the arrays. */
-static enum stream_next take_page(struct people_pack *p, struct db_texts id, struct db_texts of)
+/* A page into the arrays; `key` goes to id. */
+static enum stream_next take_page(
+	struct people_pack *p, const struct list *key, const struct list *value)
 {
-	if (id.n != of.n || id.n > PEOPLE_PACK_BATCH)
+	struct str last = STR("");
+
+	if (key->n > PEOPLE_PACK_BATCH || !digest_all(p, value, p->of, &last) ||
+		!digest_all(p, key, p->id, &last))
 		return fail(p, DB_BUG);
-	for (int i = 0; i < id.n; i++) {
-		p->id[i] = digest(p, id.v[i]);
-		p->of[i] = digest(p, of.v[i]);
-	}
-	if (id.n)
-		p->after = id.v[id.n - 1];
-	p->rows += (uint64_t)id.n;
-	p->n = p->n_page = (uint32_t)id.n;
+	p->after = last;
+	p->rows += (uint64_t)key->n;
+	p->n = p->n_page = (uint32_t)key->n;
 	return STREAM_MORE;
 }
 
-/* Of a page that is in the arrays: these have changed, and only live ones stay. */
-static enum stream_next note_changes(struct people_pack *p, const struct db_bools *live)
+/* Of a page that is in the arrays: these have changed, and only those that are something yet
+ * stay, which is what a length that is not negative says. */
+static enum stream_next note_changes(struct people_pack *p, const int32_t *bytes)
 {
 	uint32_t n = 0;
 
-	if (live && (uint32_t)live->n != p->n)
-		return fail(p, DB_BUG);
 	for (uint32_t i = 0; i < p->n; i++) {
 		if (digests_add(&p->changed, p->id[i]) == DIGESTS_FULL)
 			return fail(p, DB_MEMORY);
 		p->id[n] = p->id[i];
 		p->of[n] = p->of[i];
-		n += !live || live->v[i];
+		n += bytes[i] >= 0;
 	}
 	p->n = n;
 	return STREAM_MORE;
@@ -80,7 +100,10 @@ static enum stream_next profiles_row(
 	struct people_pack *p = st->arg;
 	struct q_people_profiles_row row;
 
-	return take(p, q, res, &row) ? take_page(p, row.id, row.external_id) : STREAM_FAIL;
+	if (!take(p, q, res, &row))
+		return STREAM_FAIL;
+	return take_page(p, &(struct list){row.profile, NULL, row.n.n},
+		&(struct list){row.other, row.n.v, row.n.n});
 }
 
 static enum stream_next aliases_row(
@@ -89,7 +112,10 @@ static enum stream_next aliases_row(
 	struct people_pack *p = st->arg;
 	struct q_people_aliases_row row;
 
-	return take(p, q, res, &row) ? take_page(p, row.id, row.profile_id) : STREAM_FAIL;
+	if (!take(p, q, res, &row))
+		return STREAM_FAIL;
+	return take_page(p, &(struct list){row.other, row.n.v, row.n.n},
+		&(struct list){row.profile, NULL, row.n.n});
 }
 
 static enum stream_next changed_profiles_row(
@@ -98,10 +124,12 @@ static enum stream_next changed_profiles_row(
 	struct people_pack *p = st->arg;
 	struct q_people_profile_changes_row row;
 
-	if (!take(p, q, res, &row) || take_page(p, row.id, row.external_id) != STREAM_MORE)
+	if (!take(p, q, res, &row) ||
+		take_page(p, &(struct list){row.profile, NULL, row.n.n},
+			&(struct list){row.other, row.n.v, row.n.n}) != STREAM_MORE)
 		return STREAM_FAIL;
 	p->last = row.last;
-	return note_changes(p, &row.live);
+	return note_changes(p, row.n.v);
 }
 
 static enum stream_next changed_aliases_row(
@@ -110,10 +138,12 @@ static enum stream_next changed_aliases_row(
 	struct people_pack *p = st->arg;
 	struct q_people_alias_changes_row row;
 
-	if (!take(p, q, res, &row) || take_page(p, row.id, row.profile_id) != STREAM_MORE)
+	if (!take(p, q, res, &row) ||
+		take_page(p, &(struct list){row.other, row.n.v, row.n.n},
+			&(struct list){row.profile, NULL, row.n.n}) != STREAM_MORE)
 		return STREAM_FAIL;
 	p->last = row.last;
-	return note_changes(p, NULL);
+	return note_changes(p, row.n.v);
 }
 
 static int ask_profiles(struct people_pack *p)

@@ -29,7 +29,7 @@ struct people_pack {
 	/* of[i]: the id of the profile of the alias id[i]. */
 	bool (*aliases)(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n);
 	/* Bytes that it may use for what changed since the copy was made: 40 a change are
-	 * enough. Up to 20 MB come on top of that. */
+	 * enough. Up to 22 MB come on top of that. */
 	size_t cap;
 
 	/* Known before the first of these calls. */
