@@ -1,10 +1,11 @@
 /*
- * See sessions.h. A frame is summed up per session first, by dictionary code, so that
- * a session is looked for once a frame and not once an event. Of a session's first or
- * last event only the breakdown values are kept, as a tuple of the trend to come.
+ * See sessions.h. A session is looked for once a frame and not once an event, by
+ * dictionary code. With breakdowns a frame is summed up per session first: of its first or
+ * last event only the values are kept, as a tuple of the trend to come.
  */
 #include "worker/insights/chunks.h"
 #include "worker/insights/codes.h"
+#include "worker/insights/hits.h"
 #include "worker/insights/sessions.h"
 #include "worker/insights/trends_internal.h"
 #include "worker/insights/uuids.h"
@@ -26,6 +27,7 @@ struct sessions {
 	const struct plan *plan;
 	struct uuids ids;
 	struct chunks v, edges;                    /* by number of the id */
+	uint32_t n;                                /* of them begun */
 	struct trends *trends;                     /* where texts and tuples live */
 	struct codes columns[PLAN_BREAKDOWNS_MAX]; /* of the frame at hand */
 };
@@ -112,6 +114,20 @@ static bool begin_frame(struct sessions *s, const struct frame *f)
 	return true;
 }
 
+/* Makes those that got a number just now. */
+static bool begin_sessions(struct sessions *s)
+{
+	for (; s->n < s->ids.n; s->n++) {
+		struct session *one = chunks_make(&s->v, s->n);
+
+		if (!one || (s->plan->n_breakdowns && !chunks_make(&s->edges, s->n)))
+			return false;
+		one->first_ms = INT64_MAX;
+		one->last_ms = INT64_MIN;
+	}
+	return true;
+}
+
 /* Takes over the edge of a part if it is nearer than what is known. */
 static bool merge_edge(
 	struct sessions *s, const struct frame *f, const struct part *part, uint32_t no)
@@ -128,43 +144,68 @@ static bool merge_edge(
 	return one->tuple != INTERN_FULL;
 }
 
-static bool merge(struct sessions *s, const struct frame *f, const struct part *part, uint32_t no)
+/* n events between two times. */
+static void extend(struct session *one, int64_t first_ms, int64_t last_ms, uint32_t n)
 {
-	struct session *one = chunks_make(&s->v, no);
+	one->first_ms = first_ms < one->first_ms ? first_ms : one->first_ms;
+	one->last_ms = last_ms > one->last_ms ? last_ms : one->last_ms;
+	one->n += n;
+}
 
-	if (!one || (s->plan->n_breakdowns && !chunks_make(&s->edges, no)))
+static bool fold_parts(
+	struct sessions *s, const struct frame *f, const uint8_t *wanted, const uint32_t *no)
+{
+	const struct batch_column *c = &f->batch->session;
+	struct part *parts = arena_array(f->a, (size_t)c->n_entries + 1, sizeof(*parts));
+
+	if (!parts || !begin_frame(s, f))
 		return false;
-	if (s->plan->n_breakdowns && !merge_edge(s, f, part, no))
+	for (uint32_t i = 0; i < f->batch->n; i++)
+		if (f->match[0][i] && c->codes[i])
+			add(s, f, &parts[c->codes[i]], i);
+	for (uint32_t k = 1; k <= c->n_entries; k++) {
+		if (!wanted[k])
+			continue;
+		if (!merge_edge(s, f, &parts[k], no[k]))
+			return false;
+		extend(session_at(s, no[k]), parts[k].first_ms, parts[k].last_ms, parts[k].n);
+	}
+	return true;
+}
+
+static bool fold_events(struct sessions *s, const struct frame *f, const uint32_t *no)
+{
+	struct hits *h = arena_alloc(f->a, sizeof(*h));
+	const uint32_t *codes = f->batch->session.codes;
+
+	if (!h)
 		return false;
-	if (one->n == 0 || part->first_ms < one->first_ms)
-		one->first_ms = part->first_ms;
-	if (one->n == 0 || part->last_ms > one->last_ms)
-		one->last_ms = part->last_ms;
-	one->n += part->n;
+	hits_begin(h, f, f->match[0]);
+	while (hits_next(h))
+		for (uint32_t k = 0; k < h->n; k++) {
+			uint32_t code = codes[h->rows[k]];
+			int64_t ms = f->batch->times[h->rows[k]];
+
+			if (code)
+				extend(session_at(s, no[code]), ms, ms, 1);
+		}
 	return true;
 }
 
 bool sessions_fold(struct sessions *s, const struct frame *f)
 {
 	const struct batch_column *c = &f->batch->session;
-	struct part *parts = arena_array(f->a, (size_t)c->n_entries + 1, sizeof(*parts));
 	uint8_t *wanted = arena_zalloc(f->a, (size_t)c->n_entries + 1);
 	uint32_t *no = arena_alloc(f->a, ((size_t)c->n_entries + 1) * sizeof(*no));
 
-	if (!parts || !wanted || !no || !begin_frame(s, f))
+	if (!wanted || !no)
 		return false;
 	/* code 0: events without a session are nobody's (D36) */
 	for (uint32_t i = 0; i < f->batch->n; i++)
-		if (f->match[0][i] && c->codes[i])
-			add(s, f, &parts[c->codes[i]], i);
-	for (uint32_t k = 1; k <= c->n_entries; k++)
-		wanted[k] = parts[k].n > 0;
-	if (!uuids_add(&s->ids, c, wanted, no))
+		wanted[c->codes[i]] |= f->match[0][i];
+	if (!uuids_add(&s->ids, c, wanted, no) || !begin_sessions(s))
 		return false;
-	for (uint32_t k = 1; k <= c->n_entries; k++)
-		if (wanted[k] && !merge(s, f, &parts[k], no[k]))
-			return false;
-	return true;
+	return s->plan->n_breakdowns ? fold_parts(s, f, wanted, no) : fold_events(s, f, no);
 }
 
 /* ---- the answer ---- */
