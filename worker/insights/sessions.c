@@ -29,7 +29,9 @@ struct sessions {
 	struct chunks v, edges;                    /* by number of the id */
 	uint32_t n;                                /* of them begun */
 	struct trends *trends;                     /* where texts and tuples live */
-	struct codes columns[PLAN_BREAKDOWNS_MAX]; /* of the frame at hand */
+	/* of the frame at hand */
+	struct codes columns[PLAN_BREAKDOWNS_MAX];
+	uint32_t *tuples; /* of one breakdown: by code, INTERN_FULL: not known yet */
 };
 
 /* What one frame says of one session. */
@@ -93,17 +95,25 @@ static void add(const struct sessions *s, const struct frame *f, struct part *pa
 static uint32_t tuple_of(struct sessions *s, uint32_t row)
 {
 	uint32_t key[PLAN_BREAKDOWNS_MAX], n = s->plan->n_breakdowns;
+	uint32_t *known = s->tuples ? &s->tuples[s->columns[0].column->codes[row]] : NULL, tuple;
 
+	if (known && *known != INTERN_FULL)
+		return *known;
 	for (uint32_t k = 0; k < n; k++) {
 		key[k] = codes_at(&s->columns[k], row);
 		if (key[k] == INTERN_FULL)
 			return INTERN_FULL;
 	}
-	return intern_add(&s->trends->tuples, (struct str){(const char *)key, n * sizeof(key[0])});
+	tuple = intern_add(&s->trends->tuples, (struct str){(const char *)key, n * sizeof(key[0])});
+	if (known)
+		*known = tuple;
+	return tuple;
 }
 
 static bool begin_frame(struct sessions *s, const struct frame *f)
 {
+	size_t n;
+
 	for (uint32_t k = 0; k < s->plan->n_breakdowns; k++) {
 		uint32_t prop = s->plan->breakdowns[k];
 
@@ -111,7 +121,13 @@ static bool begin_frame(struct sessions *s, const struct frame *f)
 			    s->plan->need.props[prop].class, f->a))
 			return false;
 	}
-	return true;
+	if (s->plan->n_breakdowns != 1)
+		return true;
+	n = ((size_t)s->columns[0].column->n_entries + 1) * sizeof(*s->tuples);
+	s->tuples = arena_alloc(f->a, n);
+	if (s->tuples)
+		memset(s->tuples, 0xff, n);
+	return s->tuples != NULL;
 }
 
 /* Makes those that got a number just now. */
@@ -234,14 +250,39 @@ static void count(const struct sessions *s, const struct session *one, struct ta
 	}
 }
 
-bool sessions_finish(struct sessions *s, const struct trend_series **series, uint32_t *n)
+/* Where the lines of tuples are remembered. */
+struct lines {
+	uint32_t kind, none; /* none: the tuple of all where there are no breakdowns */
+	uint32_t *of;        /* line + 1, by tuple */
+};
+
+static bool find_lines(struct sessions *s, struct lines *l)
 {
 	struct str kind = s->plan->events[0].kind;
-	uint32_t no = intern_add(&s->trends->kinds, kind.n ? kind : STR("$session"));
-	uint32_t none = intern_add(&s->trends->tuples, STR(""));
-	struct buckets_near near = {0};
 
-	if (no == INTERN_FULL || none == INTERN_FULL)
+	l->kind = intern_add(&s->trends->kinds, kind.n ? kind : STR("$session"));
+	l->none = intern_add(&s->trends->tuples, STR(""));
+	l->of = arena_array(s->plan->a, (size_t)s->trends->tuples.n + 1, sizeof(*l->of));
+	return l->kind != INTERN_FULL && l->none != INTERN_FULL && l->of;
+}
+
+/* NULL at the arena's cap. */
+static struct tally *tally_of(
+	struct sessions *s, struct lines *l, const struct session *one, uint32_t bucket)
+{
+	uint32_t tuple = s->plan->n_breakdowns ? one->tuple : l->none;
+
+	if (l->of[tuple] == 0)
+		l->of[tuple] = trends_line(s->trends, l->kind, tuple) + 1;
+	return l->of[tuple] ? trends_cell(s->trends, l->of[tuple] - 1, bucket) : NULL;
+}
+
+bool sessions_finish(struct sessions *s, const struct trend_series **series, uint32_t *n)
+{
+	struct buckets_near near = {0};
+	struct lines lines;
+
+	if (!find_lines(s, &lines))
 		return false;
 	for (uint32_t i = 0; i < s->ids.n; i++) {
 		const struct session *one = session_at(s, i);
@@ -251,7 +292,7 @@ bool sessions_finish(struct sessions *s, const struct trend_series **series, uin
 			return false;
 		if (!is_counted(s, one))
 			continue;
-		t = trends_cell(s->trends, no, s->plan->n_breakdowns ? one->tuple : none,
+		t = tally_of(s, &lines, one,
 			buckets_find_near(&s->plan->buckets, &near, one->first_ms));
 		if (!t)
 			return false;
