@@ -76,18 +76,17 @@ static const uint8_t *id_at(const struct frame *f, uint32_t row)
 	return f->batch->ids + (size_t)row * 16;
 }
 
+/* Mostly without a branch: what comes first for one session is not for another. */
 static void add(const struct sessions *s, const struct frame *f, struct part *part, uint32_t row)
 {
-	const int64_t *times = f->batch->times;
+	int64_t ms = f->batch->times[row];
+	bool nearer = s->plan->exits ? ms > part->last_ms : ms < part->first_ms;
 
-	if (part->n == 0 || times[row] < part->first_ms)
-		part->first_ms = times[row];
-	if (part->n == 0 || times[row] > part->last_ms)
-		part->last_ms = times[row];
-	if (part->n == 0 ||
-		(s->plan->n_breakdowns && is_nearer(s, times[row], id_at(f, row), times[part->edge],
-						  id_at(f, part->edge))))
-		part->edge = row;
+	if (ms == (s->plan->exits ? part->last_ms : part->first_ms))
+		nearer = is_nearer(s, ms, id_at(f, row), ms, id_at(f, part->edge));
+	part->edge = nearer ? row : part->edge;
+	part->first_ms = ms < part->first_ms ? ms : part->first_ms;
+	part->last_ms = ms > part->last_ms ? ms : part->last_ms;
 	part->n++;
 }
 
@@ -172,13 +171,17 @@ static bool fold_parts(
 	struct sessions *s, const struct frame *f, const uint8_t *wanted, const uint32_t *no)
 {
 	const struct batch_column *c = &f->batch->session;
-	struct part *parts = arena_array(f->a, (size_t)c->n_entries + 1, sizeof(*parts));
+	struct part *parts = arena_alloc(f->a, ((size_t)c->n_entries + 1) * sizeof(*parts));
+	struct hits *h = arena_alloc(f->a, sizeof(*h));
 
-	if (!parts || !begin_frame(s, f))
+	if (!parts || !h || !begin_frame(s, f))
 		return false;
-	for (uint32_t i = 0; i < f->batch->n; i++)
-		if (f->match[0][i] && c->codes[i])
-			add(s, f, &parts[c->codes[i]], i);
+	for (uint32_t k = 0; k <= c->n_entries; k++)
+		parts[k] = (struct part){INT64_MAX, INT64_MIN, 0, 0};
+	hits_begin(h, f, f->match[0]);
+	while (hits_next(h))
+		for (uint32_t k = 0; k < h->n; k++)
+			add(s, f, &parts[c->codes[h->rows[k]]], h->rows[k]);
 	for (uint32_t k = 1; k <= c->n_entries; k++) {
 		if (!wanted[k])
 			continue;
