@@ -51,7 +51,7 @@ struct flow {
 	uint32_t n_places;
 };
 
-static bool visit(void *kernel, uint32_t session, const struct trail_event *v, uint32_t n);
+static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n);
 
 struct flow *flow_new(const struct plan *plan)
 {
@@ -174,26 +174,32 @@ static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
 	return no;
 }
 
-/* Its labels without repeats in a row, as far as they are looked at. A link joins two
- * depths, so one session makes it once at most. */
-static bool visit(void *kernel, uint32_t session, const struct trail_event *v, uint32_t n)
+/* Labels of a session without repeats in a row, as far as they are looked at. A link joins
+ * two depths, so one session makes it once at most. */
+static bool step(struct flow *f, struct at *at, uint32_t label)
+{
+	uint32_t before = at->node;
+
+	if (at->depth > f->plan->max_hops || (at->depth > 0 && label == at->label))
+		return true;
+	at->label = label;
+	at->node = node_number(f, at->depth, label);
+	if (at->node == PAIRS_FULL)
+		return false;
+	return at->depth++ == 0 || add(&f->hops, before, at->node, 1);
+}
+
+static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
 {
 	struct flow *f = kernel;
-	struct at *at = chunks_make(&f->ats, session);
 
-	for (uint32_t i = 0; at && i < n && at->depth <= f->plan->max_hops; i++) {
-		uint32_t before = at->node;
+	for (uint32_t i = 0; i < n; i++) {
+		struct at *at = chunks_make(&f->ats, v[i]->owner);
 
-		if (at->depth > 0 && trail_value(&v[i]) == at->label)
-			continue;
-		at->label = trail_value(&v[i]);
-		at->node = node_number(f, at->depth, at->label);
-		if (at->node == PAIRS_FULL)
-			return false;
-		if (at->depth++ > 0 && !add(&f->hops, before, at->node, 1))
+		if (!at || !step(f, at, trail_value(&v[i]->e)))
 			return false;
 	}
-	return at != NULL;
+	return true;
 }
 
 static void weigh(struct flow *f)

@@ -8,6 +8,8 @@
 #include "worker/insights/trail.h"
 #include "worker/insights/watch.h"
 
+enum { AHEAD = 16 };
+
 _Static_assert((int)FUNNEL_STEPS <= (int)TRAIL_VALUE_BITS, "a trail's value is the set of steps");
 
 const struct funnel_time funnel_times[FUNNEL_TIMES] = {{"0-30s", 30}, {"30s-2m", 120},
@@ -41,7 +43,7 @@ struct walker {
 	union chain chains[];
 };
 
-static bool visit(void *kernel, uint32_t person, const struct trail_event *v, uint32_t n);
+static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n);
 
 struct funnel *funnel_new(const struct plan *plan)
 {
@@ -180,20 +182,30 @@ static bool walk(struct funnel *f, struct walker *w, uint8_t *reached, const str
 	return true;
 }
 
-static bool visit(void *kernel, uint32_t person, const struct trail_event *v, uint32_t n)
+static bool visit_one(struct funnel *f, const struct trail_item *item)
 {
-	struct funnel *f = kernel;
-	struct walker *w = chunks_make(&f->walkers, person);
+	struct walker *w = chunks_make(&f->walkers, item->owner);
 	uint8_t *reached;
 
-	if (!w || !make_room(f, person))
+	if (!w || !make_room(f, item->owner))
 		return false;
-	reached = &f->reached[person];
+	reached = &f->reached[item->owner];
 	if (*reached == 0)
 		*reached = 1;
-	for (uint32_t i = 0; i < n && *reached <= f->plan->n_events; i++)
-		if (!walk(f, w, reached, &v[i]))
+	return *reached > f->plan->n_events || walk(f, w, reached, &item->e);
+}
+
+/* Walkers are in no cache. */
+static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
+{
+	struct funnel *f = kernel;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + AHEAD < n && v[i + AHEAD]->owner < f->n)
+			chunks_fetch(&f->walkers, v[i + AHEAD]->owner);
+		if (!visit_one(f, v[i]))
 			return false;
+	}
 	return true;
 }
 

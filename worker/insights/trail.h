@@ -1,7 +1,7 @@
 /*
  * What each of many owners (persons, sessions) did, collected in any order and given to
  * the kernel in the order of (time, event id): a UTC day at a time, as soon as nothing
- * can come any more that is earlier. So memory goes with what is not in order yet, 32
+ * can come any more that is earlier. So memory goes with what is not in order yet, some 50
  * bytes an event; sealed segments come day by day.
  */
 #ifndef INSIGHTS_TRAIL_H
@@ -38,17 +38,15 @@ struct trails {
 	int64_t first_ms; /* where its first day begins */
 	struct trail_day *days;
 	uint32_t n_days, next; /* next: those before were given to the kernel */
-	/* Given the events of one owner and day, in order, days in order. False at the
-	 * arena's cap. */
-	bool (*visit)(void *kernel, uint32_t owner, const struct trail_event *v, uint32_t n);
+	/* Given some events at a time, in order; of one instant only those of one owner are so
+	 * for sure. False at the arena's cap. */
+	bool (*visit)(void *kernel, const struct trail_item *const *v, uint32_t n);
 	void *kernel;
 	struct trail_block *spare;
 	/* of the day at hand */
-	uint32_t *group_of; /* by owner: group + base, smaller when it has none yet */
-	uint32_t n_owners, base;
-	struct trail_group *groups;
-	struct trail_event *sorted, *scratch;
-	uint32_t cap, cap_scratch;
+	struct trail_block **blocks;
+	uint64_t *order, *scratch; /* time of the day << 32 | number of the event */
+	uint32_t cap;
 };
 
 /* Since the window's begin. */
