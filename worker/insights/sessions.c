@@ -11,24 +11,29 @@
 #include "worker/insights/uuids.h"
 #include "worker/insights/watch.h"
 
-/* One session; with breakdowns an edge of the same number goes with it. */
+/* One session; with breakdowns an edge of the same number goes with it. No metric asks for
+ * both its last event and their number. */
 struct session {
-	int64_t first_ms, last_ms;
-	uint32_t n;
-	uint32_t tuple; /* breakdown values of the edge */
+	int64_t first_ms; /* INT64_MAX: no event yet */
+	union {
+		int64_t last_ms;
+		uint64_t n;
+	};
 };
 
-/* Id of the event whose values are kept: the session's first or last one. */
+/* Id and values of the event whose values are kept: the session's first or last one. */
 struct edge {
 	uint8_t id[16];
+	uint32_t tuple;
 };
 
 struct sessions {
 	const struct plan *plan;
 	struct uuids ids;
-	struct chunks v, edges;                    /* by number of the id */
-	uint32_t n;                                /* of them begun */
-	struct trends *trends;                     /* where texts and tuples live */
+	struct chunks v, edges; /* by number of the id */
+	uint32_t n;             /* of them begun */
+	bool counts;            /* their events are counted */
+	struct trends *trends;  /* where texts and tuples live */
 	/* of the frame at hand */
 	struct codes columns[PLAN_BREAKDOWNS_MAX];
 	uint32_t *tuples; /* of one breakdown: by code, INTERN_FULL: not known yet */
@@ -48,6 +53,8 @@ struct sessions *sessions_new(const struct plan *plan)
 	if (!s)
 		return NULL;
 	s->plan = plan;
+	s->counts =
+		plan->session_number == SESSION_BOUNCE || plan->session_number == SESSION_EVENTS;
 	uuids_init(&s->ids, plan->a);
 	chunks_init(&s->v, plan->a, sizeof(struct session));
 	chunks_init(&s->edges, plan->a, sizeof(struct edge));
@@ -138,7 +145,8 @@ static bool begin_sessions(struct sessions *s)
 		if (!one || (s->plan->n_breakdowns && !chunks_make(&s->edges, s->n)))
 			return false;
 		one->first_ms = INT64_MAX;
-		one->last_ms = INT64_MIN;
+		if (!s->counts)
+			one->last_ms = INT64_MIN;
 	}
 	return true;
 }
@@ -151,20 +159,24 @@ static bool merge_edge(
 	struct edge *edge = chunks_at(&s->edges, no);
 	const uint8_t *id = id_at(f, part->edge);
 
-	if (one->n > 0 && !is_nearer(s, f->batch->times[part->edge], id,
-				  s->plan->exits ? one->last_ms : one->first_ms, edge->id))
+	if (one->first_ms != INT64_MAX &&
+		!is_nearer(s, f->batch->times[part->edge], id,
+			s->plan->exits ? one->last_ms : one->first_ms, edge->id))
 		return true;
 	memcpy(edge->id, id, sizeof(edge->id));
-	one->tuple = tuple_of(s, part->edge);
-	return one->tuple != INTERN_FULL;
+	edge->tuple = tuple_of(s, part->edge);
+	return edge->tuple != INTERN_FULL;
 }
 
 /* n events between two times. */
-static void extend(struct session *one, int64_t first_ms, int64_t last_ms, uint32_t n)
+static void extend(const struct sessions *s, struct session *one, int64_t first_ms, int64_t last_ms,
+	uint32_t n)
 {
 	one->first_ms = first_ms < one->first_ms ? first_ms : one->first_ms;
-	one->last_ms = last_ms > one->last_ms ? last_ms : one->last_ms;
-	one->n += n;
+	if (s->counts)
+		one->n += n;
+	else
+		one->last_ms = last_ms > one->last_ms ? last_ms : one->last_ms;
 }
 
 static bool fold_parts(
@@ -187,7 +199,7 @@ static bool fold_parts(
 			continue;
 		if (!merge_edge(s, f, &parts[k], no[k]))
 			return false;
-		extend(session_at(s, no[k]), parts[k].first_ms, parts[k].last_ms, parts[k].n);
+		extend(s, session_at(s, no[k]), parts[k].first_ms, parts[k].last_ms, parts[k].n);
 	}
 	return true;
 }
@@ -206,7 +218,7 @@ static bool fold_events(struct sessions *s, const struct frame *f, const uint32_
 			int64_t ms = f->batch->times[h->rows[k]];
 
 			if (code)
-				extend(session_at(s, no[code]), ms, ms, 1);
+				extend(s, session_at(s, no[code]), ms, ms, 1);
 		}
 	return true;
 }
@@ -245,7 +257,7 @@ static void count(const struct sessions *s, const struct session *one, struct ta
 		tally_number(t, one->n == 1 ? 100 : 0);
 		break;
 	case SESSION_EVENTS:
-		tally_number(t, one->n);
+		tally_number(t, (double)one->n);
 		break;
 	case SESSION_ITSELF:
 	default:
@@ -270,10 +282,10 @@ static bool find_lines(struct sessions *s, struct lines *l)
 }
 
 /* NULL at the arena's cap. */
-static struct tally *tally_of(
-	struct sessions *s, struct lines *l, const struct session *one, uint32_t bucket)
+static struct tally *tally_of(struct sessions *s, struct lines *l, uint32_t no, uint32_t bucket)
 {
-	uint32_t tuple = s->plan->n_breakdowns ? one->tuple : l->none;
+	const struct edge *edge = s->plan->n_breakdowns ? chunks_at(&s->edges, no) : NULL;
+	uint32_t tuple = edge ? edge->tuple : l->none;
 
 	if (l->of[tuple] == 0)
 		l->of[tuple] = trends_line(s->trends, l->kind, tuple) + 1;
@@ -295,8 +307,8 @@ bool sessions_finish(struct sessions *s, const struct trend_series **series, uin
 			return false;
 		if (!is_counted(s, one))
 			continue;
-		t = tally_of(s, &lines, one,
-			buckets_find_near(&s->plan->buckets, &near, one->first_ms));
+		t = tally_of(
+			s, &lines, i, buckets_find_near(&s->plan->buckets, &near, one->first_ms));
 		if (!t)
 			return false;
 		count(s, one, t);
