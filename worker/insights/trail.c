@@ -4,7 +4,6 @@
  * reads as many places one after the other as there are segments. Blocks of a day that was
  * visited are used again.
  */
-#include <endian.h>
 #include "worker/insights/trail.h"
 #include "worker/insights/watch.h"
 
@@ -17,16 +16,6 @@ struct trail_block {
 	uint32_t n;
 	struct trail_item v[BLOCK];
 };
-
-void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row)
-{
-	out[0] = out[1] = 0;
-	if (!ids)
-		return;
-	memcpy(out, ids + (size_t)row * 16, 16);
-	out[0] = be64toh(out[0]);
-	out[1] = be64toh(out[1]);
-}
 
 bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms)
 {

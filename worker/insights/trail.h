@@ -7,6 +7,7 @@
 #ifndef INSIGHTS_TRAIL_H
 #define INSIGHTS_TRAIL_H
 
+#include <endian.h>
 #include "shm/base/arena.h"
 
 /* A time relative to the window, and a value of the kernel's own, in one word. Ten
@@ -61,7 +62,15 @@ static inline uint32_t trail_value(const struct trail_event *e)
 }
 
 /* The 16 bytes of an event id as words; zeros when no ids were loaded. */
-void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row);
+static inline void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row)
+{
+	out[0] = out[1] = 0;
+	if (!ids)
+		return;
+	memcpy(out, ids + (size_t)row * 16, 16);
+	out[0] = be64toh(out[0]);
+	out[1] = be64toh(out[1]);
+}
 /* For events of [from_ms, to_ms), which is shorter than TRAIL_TIME_BITS allow; visit and
  * kernel are the caller's to set. False at the arena's cap. */
 bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms);
