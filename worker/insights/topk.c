@@ -48,6 +48,7 @@ struct pass {
 	struct hits *hits;
 	struct groups *groups; /* by code */
 	uint32_t *persons;     /* room for those of the hits */
+	uint32_t *counts;      /* by code, where only their number matters; or NULL */
 };
 
 struct topk *topk_new(const struct plan *plan)
@@ -140,7 +141,10 @@ static bool begin(struct pass *p)
 	if (p->column) {
 		p->row = arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->row));
 		p->groups = groups_new(p->f, p->column);
-		if (!p->row || !p->groups)
+		if (is_count(p->t))
+			p->counts =
+				arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->counts));
+		if (!p->row || !p->groups || (is_count(p->t) && !p->counts))
 			return false;
 	}
 	return number == PLAN_NONE || numbers_make(&p->numbers, &b->props[number],
@@ -184,6 +188,20 @@ static bool add_groups(struct pass *p, const uint32_t *rows, uint32_t n)
 	return true;
 }
 
+/* Rows are looked for once a code. */
+static bool add_counts(struct pass *p)
+{
+	for (uint32_t code = 0; code <= p->column->n_entries; code++) {
+		uint32_t row = p->counts[code] ? row_of_code(p, code) : NO_ROW;
+
+		if (row == 0)
+			return false;
+		if (row != NO_ROW)
+			((struct row *)chunks_at(&p->t->rows, row - 1))->t.count += p->counts[code];
+	}
+	return true;
+}
+
 static bool count_persons(struct pass *p, uint32_t n)
 {
 	struct topk *t = p->t;
@@ -213,6 +231,10 @@ static bool add_hits(struct pass *p)
 		hits_persons(p->f, rows, n, p->persons);
 	if (by_user && is_count(p->t))
 		return count_persons(p, n);
+	for (uint32_t k = 0; k < n && p->counts; k++)
+		p->counts[p->column->codes[rows[k]]]++;
+	if (p->counts)
+		return true;
 	if (!by_user && !p->numbers.codes)
 		return add_groups(p, rows, n);
 	for (uint32_t k = 0; k < n; k++) {
@@ -236,7 +258,7 @@ bool topk_fold(struct topk *t, const struct frame *f)
 	while (hits_next(p.hits))
 		if (!add_hits(&p))
 			return false;
-	return true;
+	return !p.counts || add_counts(&p);
 }
 
 /* ---- the answer ---- */
