@@ -165,7 +165,7 @@ static struct batch_column column_of(const uint32_t *ids, uint32_t n)
 
 Test(sets, uuids_keep_their_numbers)
 {
-	static uint32_t known[40000], ids[1000], no[1001];
+	static uint32_t known[150000], ids[1000], no[1001];
 	static uint8_t wanted[1001];
 	uint64_t rng = 3;
 	struct uuids u;
@@ -173,11 +173,14 @@ Test(sets, uuids_keep_their_numbers)
 
 	uuids_init(&u, &a);
 	memset(known, 0xff, sizeof(known));
-	for (uint32_t round = 0; round < 100; round++) {
+	for (uint32_t round = 0; round < 500; round++) {
 		struct batch_column c;
 
 		for (uint32_t i = 0; i < 1000; i++) {
-			ids[i] = (uint32_t)(next(&rng) % 40000);
+			/* half of them were there lately */
+			ids[i] = (uint32_t)(next(&rng) % 150000);
+			if (next(&rng) % 2)
+				ids[i] = (round / 10 * 2500 + ids[i] % 5000) % 150000;
 			wanted[i + 1] = next(&rng) % 4 > 0;
 			no[i + 1] = UINT32_MAX;
 		}

@@ -55,19 +55,20 @@ static int by_day(const void *x, const void *y)
 /* What was visited, owner by owner. */
 static struct fact seen[EVENTS];
 static uint32_t n_seen;
-static int64_t from_ms, latest_day;
+static int64_t from_ms, latest, step = 3600000; /* step: what half of the times are whole of */
 
-static bool visit(void *kernel, uint32_t owner, const struct trail_event *v, uint32_t n)
+static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
 {
 	cr_assert_eq(kernel, seen);
 	cr_assert_gt(n, 0);
 	for (uint32_t i = 0; i < n; i++) {
-		int64_t ms = from_ms + trail_time(&v[i]);
+		const struct trail_event *e = &v[i]->e;
+		int64_t ms = from_ms + trail_time(e);
 
-		cr_assert_geq(ms / DAY_MS, latest_day);
-		latest_day = ms / DAY_MS;
+		cr_assert_geq(ms, latest);
+		latest = ms;
 		seen[n_seen++] =
-			(struct fact){ms, {v[i].id[0], v[i].id[1]}, owner, trail_value(&v[i])};
+			(struct fact){ms, {e->id[0], e->id[1]}, v[i]->owner, trail_value(e)};
 	}
 	return true;
 }
@@ -81,7 +82,7 @@ static void draw(struct fact *facts, uint64_t *rng, uint32_t days)
 		facts[i].owner = next(rng) % 3 ? owner % 5 : owner;
 		facts[i].ms = from_ms + (int64_t)(next(rng) % (days * (uint64_t)DAY_MS - 3600000));
 		if (next(rng) % 2)
-			facts[i].ms -= (facts[i].ms - from_ms) % 3600000;
+			facts[i].ms -= (facts[i].ms - from_ms) % step;
 		facts[i].id[0] = next(rng) % 2;
 		facts[i].id[1] = next(rng) << 20 | i;
 		facts[i].value = i % TRAIL_VALUE_MAX;
@@ -95,7 +96,7 @@ static void check(uint64_t seed, uint32_t days, bool settled)
 	struct trails t;
 
 	n_seen = 0;
-	latest_day = INT64_MIN;
+	latest = INT64_MIN;
 	draw(facts, &seed, days);
 	if (settled)
 		qsort(facts, EVENTS, sizeof(facts[0]), by_day);
@@ -139,6 +140,14 @@ Test(trail, events_come_in_order)
 	check(4, 3, false);
 }
 
+/* From a few events of one instant to half of a day's. */
+Test(trail, events_of_one_instant_come_in_order)
+{
+	from_ms = 1704067200000;
+	for (step = 1000; step <= 16 * 3600000; step *= 4)
+		check((uint64_t)step, step < 3600000 ? 1 : 4, false);
+}
+
 Test(trail, days_that_are_over_are_given_at_once)
 {
 	from_ms = 1704067200000;
@@ -155,7 +164,7 @@ Test(trail, memory_goes_with_the_day_not_with_the_window)
 
 	from_ms = 1704067200000;
 	n_seen = 0;
-	latest_day = INT64_MIN;
+	latest = INT64_MIN;
 	cr_assert(trails_init(&t, &arena, from_ms, from_ms + 100 * (int64_t)DAY_MS));
 	t.visit = visit;
 	t.kernel = seen;

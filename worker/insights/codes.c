@@ -12,15 +12,13 @@ bool codes_init(struct codes *c, struct intern *to, const struct batch_column *c
 	return c->no != NULL;
 }
 
-uint32_t codes_at(struct codes *c, uint32_t row)
+uint32_t codes_find(struct codes *c, uint32_t code)
 {
 	static const struct value missing = {.type = VALUE_NONE};
-	uint32_t code = c->column->codes[row];
 	const struct value *v = code ? &c->column->entries[code - 1] : &missing;
 	char scratch[VALUE_TEXT_MAX];
 
-	if (c->no[code] == INTERN_FULL)
-		c->no[code] = intern_add(
-			c->to, v->type == VALUE_UUID ? v->s : value_text(v, c->class, scratch));
+	c->no[code] =
+		intern_add(c->to, v->type == VALUE_UUID ? v->s : value_text(v, c->class, scratch));
 	return c->no[code];
 }

@@ -18,7 +18,14 @@ struct codes {
 /* `a` is the batch's. False at its cap. */
 bool codes_init(struct codes *c, struct intern *to, const struct batch_column *column,
 	enum key_class class, struct arena *a);
-/* Number of the text (of the bytes, for a UUID) of an event; INTERN_FULL at the cap. */
-uint32_t codes_at(struct codes *c, uint32_t row);
+/* Number of the text (of the bytes, for a UUID) of a code; INTERN_FULL at the cap. */
+uint32_t codes_find(struct codes *c, uint32_t code);
+/* The same of an event. */
+static inline uint32_t codes_at(struct codes *c, uint32_t row)
+{
+	uint32_t code = c->column->codes[row];
+
+	return c->no[code] == INTERN_FULL ? codes_find(c, code) : c->no[code];
+}
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "worker/insights/codes.h"
 #include "worker/insights/flow.h"
+#include "worker/insights/hits.h"
 #include "worker/insights/pairs.h"
 #include "worker/insights/trail.h"
 #include "worker/insights/uuids.h"
@@ -40,9 +41,9 @@ struct flow {
 	const struct plan *plan;
 	struct uuids sessions;
 	struct intern labels;
-	struct trails trails; /* by session; values are labels */
-	struct chunks ats;    /* struct at, by session */
-	struct pairs node_keys;
+	struct trails trails;  /* by session; values are labels */
+	struct chunks ats;     /* struct at, by session */
+	struct chunks node_of; /* uint32_t node + 1 for each depth, by label */
 	struct node *nodes;
 	uint32_t n_nodes, cap_nodes;
 	struct sums hops, links; /* between nodes, between places */
@@ -51,7 +52,7 @@ struct flow {
 	uint32_t n_places;
 };
 
-static bool visit(void *kernel, uint32_t session, const struct trail_event *v, uint32_t n);
+static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n);
 
 struct flow *flow_new(const struct plan *plan)
 {
@@ -65,44 +66,72 @@ struct flow *flow_new(const struct plan *plan)
 	uuids_init(&f->sessions, plan->a);
 	intern_init(&f->labels, plan->a);
 	chunks_init(&f->ats, plan->a, sizeof(struct at));
-	f->node_keys.a = f->hops.pairs.a = f->links.pairs.a = plan->a;
+	chunks_init(&f->node_of, plan->a, (plan->max_hops + 1) * sizeof(uint32_t));
+	f->hops.pairs.a = f->links.pairs.a = plan->a;
 	return f;
 }
 
 /* ---- events into sessions ---- */
 
-/* What one frame says: labels by row, numbers of sessions by code. */
+/* The steps of one frame, and numbers of their sessions by code. */
 struct seen {
-	uint32_t *labels; /* PLAN_NONE: no step */
-	uint8_t *wanted;  /* by code of the session column: it has a step */
+	uint32_t *rows, *labels, n;
+	uint8_t *wanted; /* by code of the session column: it has a step */
 	uint32_t *sessions;
 };
+
+static bool seen_init(struct seen *seen, const struct frame *frame)
+{
+	size_t n = (size_t)frame->batch->n + 1, codes = (size_t)frame->batch->session.n_entries + 1;
+
+	*seen = (struct seen){.rows = arena_alloc(frame->a, n * sizeof(*seen->rows)),
+		.labels = arena_alloc(frame->a, n * sizeof(*seen->labels)),
+		.wanted = arena_zalloc(frame->a, codes),
+		.sessions = arena_alloc(frame->a, codes * sizeof(*seen->sessions))};
+	return seen->rows && seen->labels && seen->wanted && seen->sessions;
+}
+
+/* False at an arena's cap. */
+static bool add_hits(struct flow *f, const struct frame *frame, struct codes *labels,
+	struct hits *h, struct seen *seen)
+{
+	const uint32_t *sessions = frame->batch->session.codes;
+	uint32_t n = h->n;
+
+	if (f->plan->events[0].consented)
+		n = hits_consented(frame, h->rows, n);
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t row = h->rows[k], label = codes_at(labels, row);
+		bool is_step;
+
+		if (label == INTERN_FULL)
+			return false;
+		/* blank ones are no steps, whatever comes before and after (D34) */
+		is_step = sessions[row] && f->labels.strings[label].n > 0;
+		seen->rows[seen->n] = row;
+		seen->labels[seen->n] = label;
+		seen->n += is_step;
+		seen->wanted[sessions[row]] |= is_step;
+	}
+	return true;
+}
 
 /* False at an arena's cap. */
 static bool find_steps(struct flow *f, const struct frame *frame, struct seen *seen)
 {
 	const struct plan *p = f->plan;
 	const struct batch *b = frame->batch;
-	bool by_kind = p->node == PLAN_NONE, consented = p->events[0].consented;
+	bool by_kind = p->node == PLAN_NONE;
+	struct hits *h = arena_alloc(frame->a, sizeof(*h));
 	struct codes labels;
 
-	if (!codes_init(&labels, &f->labels, by_kind ? &b->kind : &b->props[p->node],
-		    by_kind ? KEY_PLAIN : p->need.props[p->node].class, frame->a))
+	if (!h || !codes_init(&labels, &f->labels, by_kind ? &b->kind : &b->props[p->node],
+			  by_kind ? KEY_PLAIN : p->need.props[p->node].class, frame->a))
 		return false;
-	for (uint32_t i = 0; i < b->n; i++) {
-		seen->labels[i] = PLAN_NONE;
-		if (!frame->match[0][i] || !b->session.codes[i] ||
-			(consented && !frame_consented(frame, i)))
-			continue;
-		seen->labels[i] = codes_at(&labels, i);
-		if (seen->labels[i] == INTERN_FULL)
+	hits_begin(h, frame, frame->match[0]);
+	while (hits_next(h))
+		if (!add_hits(f, frame, &labels, h, seen))
 			return false;
-		/* blank ones are no steps, whatever comes before and after (D34) */
-		if (f->labels.strings[seen->labels[i]].n == 0)
-			seen->labels[i] = PLAN_NONE;
-		else
-			seen->wanted[b->session.codes[i]] = 1;
-	}
 	return true;
 }
 
@@ -110,21 +139,18 @@ bool flow_fold(struct flow *f, const struct frame *frame)
 {
 	const struct batch *b = frame->batch;
 	const struct batch_column *c = &b->session;
-	struct seen seen = {arena_alloc(frame->a, ((size_t)b->n + 1) * sizeof(uint32_t)),
-		arena_zalloc(frame->a, (size_t)c->n_entries + 1),
-		arena_alloc(frame->a, ((size_t)c->n_entries + 1) * sizeof(uint32_t))};
+	struct seen seen;
 
-	if (!seen.labels || !seen.wanted || !seen.sessions || !find_steps(f, frame, &seen) ||
+	if (!seen_init(&seen, frame) || !find_steps(f, frame, &seen) ||
 		!uuids_add(&f->sessions, c, seen.wanted, seen.sessions) ||
 		!trails_settle(&f->trails, frame->settled_ms))
 		return false;
-	for (uint32_t i = 0; i < b->n; i++) {
+	for (uint32_t i = 0; i < seen.n; i++) {
+		uint32_t row = seen.rows[i];
 		uint64_t id[2];
 
-		if (seen.labels[i] == PLAN_NONE)
-			continue;
-		trail_id(id, b->ids, i);
-		if (!trail_add(&f->trails, seen.sessions[c->codes[i]], b->times[i], id,
+		trail_id(id, b->ids, row);
+		if (!trail_add(&f->trails, seen.sessions[c->codes[row]], b->times[row], id,
 			    seen.labels[i]))
 			return false;
 	}
@@ -152,48 +178,63 @@ static bool add(struct sums *s, uint32_t a, uint32_t b, uint64_t value)
 	return true;
 }
 
-/* PAIRS_FULL at the arena's cap. */
-static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
+static bool node_new(struct flow *f, uint32_t depth, uint32_t label)
 {
-	uint32_t no = pairs_add(&f->node_keys, depth, label);
-
-	if (no == PAIRS_FULL || no < f->n_nodes)
-		return no;
-	if (no >= f->cap_nodes) {
+	if (f->n_nodes == f->cap_nodes) {
 		uint32_t cap = f->cap_nodes ? f->cap_nodes * 2 : 64;
 		struct node *v = arena_grow(
 			f->plan->a, f->nodes, f->cap_nodes * sizeof(*v), cap * sizeof(*v));
 
-		if (!v)
-			return PAIRS_FULL;
+		if (!v || cap >= PLAN_NONE / 2)
+			return false;
 		f->nodes = v;
 		f->cap_nodes = cap;
 	}
-	f->nodes[no] = (struct node){.depth = depth, .label = label};
-	f->n_nodes = no + 1;
-	return no;
+	f->nodes[f->n_nodes++] = (struct node){.depth = depth, .label = label};
+	return true;
 }
 
-/* Its labels without repeats in a row, as far as they are looked at. A link joins two
- * depths, so one session makes it once at most. */
-static bool visit(void *kernel, uint32_t session, const struct trail_event *v, uint32_t n)
+/* PLAN_NONE at the arena's cap. */
+static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
+{
+	uint32_t *of = chunks_make(&f->node_of, label);
+
+	if (!of)
+		return PLAN_NONE;
+	if (of[depth] == 0) {
+		if (!node_new(f, depth, label))
+			return PLAN_NONE;
+		of[depth] = f->n_nodes;
+	}
+	return of[depth] - 1;
+}
+
+/* Labels of a session without repeats in a row, as far as they are looked at. A link joins
+ * two depths, so one session makes it once at most. */
+static bool step(struct flow *f, struct at *at, uint32_t label)
+{
+	uint32_t before = at->node;
+
+	if (at->depth > f->plan->max_hops || (at->depth > 0 && label == at->label))
+		return true;
+	at->label = label;
+	at->node = node_number(f, at->depth, label);
+	if (at->node == PLAN_NONE)
+		return false;
+	return at->depth++ == 0 || add(&f->hops, before, at->node, 1);
+}
+
+static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
 {
 	struct flow *f = kernel;
-	struct at *at = chunks_make(&f->ats, session);
 
-	for (uint32_t i = 0; at && i < n && at->depth <= f->plan->max_hops; i++) {
-		uint32_t before = at->node;
+	for (uint32_t i = 0; i < n; i++) {
+		struct at *at = chunks_make(&f->ats, v[i]->owner);
 
-		if (at->depth > 0 && trail_value(&v[i]) == at->label)
-			continue;
-		at->label = trail_value(&v[i]);
-		at->node = node_number(f, at->depth, at->label);
-		if (at->node == PAIRS_FULL)
-			return false;
-		if (at->depth++ > 0 && !add(&f->hops, before, at->node, 1))
+		if (!at || !step(f, at, trail_value(&v[i]->e)))
 			return false;
 	}
-	return at != NULL;
+	return true;
 }
 
 static void weigh(struct flow *f)

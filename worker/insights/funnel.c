@@ -4,9 +4,12 @@
  */
 #include "worker/insights/chunks.h"
 #include "worker/insights/funnel.h"
+#include "worker/insights/hits.h"
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
 #include "worker/insights/watch.h"
+
+enum { AHEAD = 16 };
 
 _Static_assert((int)FUNNEL_STEPS <= (int)TRAIL_VALUE_BITS, "a trail's value is the set of steps");
 
@@ -41,7 +44,7 @@ struct walker {
 	union chain chains[];
 };
 
-static bool visit(void *kernel, uint32_t person, const struct trail_event *v, uint32_t n);
+static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n);
 
 struct funnel *funnel_new(const struct plan *plan)
 {
@@ -58,16 +61,14 @@ struct funnel *funnel_new(const struct plan *plan)
 	return f;
 }
 
-/* Per event the set of steps that it matches. */
-static uint32_t *step_sets(const struct frame *frame)
+/* The set of steps that an event matches. */
+static uint32_t steps_of(const struct frame *frame, uint32_t row)
 {
-	uint32_t n = frame->batch->n;
-	uint32_t *sets = arena_array(frame->a, n, sizeof(*sets));
+	uint32_t set = 0;
 
-	for (uint32_t e = 0; sets && e < frame->plan->n_events; e++)
-		for (uint32_t i = 0; i < n; i++)
-			sets[i] |= (uint32_t)frame->match[e][i] << e;
-	return sets;
+	for (uint32_t e = 0; e < frame->plan->n_events; e++)
+		set |= (uint32_t)frame->match[e][row] << e;
+	return set;
 }
 
 static bool is_done(const struct funnel *f, uint32_t person)
@@ -75,29 +76,43 @@ static bool is_done(const struct funnel *f, uint32_t person)
 	return person < f->n && f->reached[person] == f->plan->n_events + 1;
 }
 
-bool funnel_fold(struct funnel *f, const struct frame *frame)
+static bool add_hits(struct funnel *f, const struct frame *frame, struct hits *h, uint32_t *persons)
 {
 	const struct batch *b = frame->batch;
-	const uint32_t *sets = step_sets(frame);
-	bool consented = f->plan->events[0].consented;
+	uint32_t n = h->n;
 
-	if (!sets || !split_frame(&f->split, frame) ||
-		!trails_settle(&f->trails, frame->settled_ms))
-		return false;
-	for (uint32_t i = 0; i < b->n; i++) {
-		uint32_t person = frame->persons[b->distinct.codes[i]];
+	if (f->plan->events[0].consented)
+		n = hits_consented(frame, h->rows, n);
+	hits_persons(frame, h->rows, n, persons);
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t row = h->rows[k], person = persons[k];
 		uint64_t id[2];
 
-		if (!sets[i] || (consented && !frame_consented(frame, i)))
-			continue;
-		trail_id(id, b->ids, i);
+		trail_id(id, b->ids, row);
 		/* who is through is so by earlier events */
-		if (!is_done(f, person) && !trail_add(&f->trails, person, b->times[i], id, sets[i]))
+		if (!is_done(f, person) &&
+			!trail_add(&f->trails, person, b->times[row], id, steps_of(frame, row)))
 			return false;
-		if (f->plan->n_breakdowns && split_may_see(&f->split, person, b->times[i]) &&
-			!split_see(&f->split, frame, i, person, id))
+		if (f->plan->n_breakdowns && split_may_see(&f->split, person, b->times[row]) &&
+			!split_see(&f->split, frame, row, person, id))
 			return false;
 	}
+	return true;
+}
+
+bool funnel_fold(struct funnel *f, const struct frame *frame)
+{
+	struct hits *h = arena_alloc(frame->a, sizeof(*h));
+	uint32_t *persons = arena_alloc(frame->a, HITS * sizeof(*persons));
+	const uint8_t *any = hits_any(frame);
+
+	if (!h || !persons || !any || !split_frame(&f->split, frame) ||
+		!trails_settle(&f->trails, frame->settled_ms))
+		return false;
+	hits_begin(h, frame, any);
+	while (hits_next(h))
+		if (!add_hits(f, frame, h, persons))
+			return false;
 	return true;
 }
 
@@ -180,20 +195,30 @@ static bool walk(struct funnel *f, struct walker *w, uint8_t *reached, const str
 	return true;
 }
 
-static bool visit(void *kernel, uint32_t person, const struct trail_event *v, uint32_t n)
+static bool visit_one(struct funnel *f, const struct trail_item *item)
 {
-	struct funnel *f = kernel;
-	struct walker *w = chunks_make(&f->walkers, person);
+	struct walker *w = chunks_make(&f->walkers, item->owner);
 	uint8_t *reached;
 
-	if (!w || !make_room(f, person))
+	if (!w || !make_room(f, item->owner))
 		return false;
-	reached = &f->reached[person];
+	reached = &f->reached[item->owner];
 	if (*reached == 0)
 		*reached = 1;
-	for (uint32_t i = 0; i < n && *reached <= f->plan->n_events; i++)
-		if (!walk(f, w, reached, &v[i]))
+	return *reached > f->plan->n_events || walk(f, w, reached, &item->e);
+}
+
+/* Walkers are in no cache. */
+static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
+{
+	struct funnel *f = kernel;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + AHEAD < n && v[i + AHEAD]->owner < f->n)
+			chunks_fetch(&f->walkers, v[i + AHEAD]->owner);
+		if (!visit_one(f, v[i]))
 			return false;
+	}
 	return true;
 }
 

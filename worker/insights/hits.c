@@ -90,6 +90,13 @@ void groups_make(struct groups *g, const uint32_t *rows, uint32_t n, const uint3
 		g->place[g->v[i].code] = 0;
 }
 
+/* Bytes may be anybody's: what the loop needs is not read through pointers. */
+static void add_vector(uint8_t *any, const uint8_t *match, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		any[i] |= match[i];
+}
+
 const uint8_t *hits_any(const struct frame *f)
 {
 	uint8_t *any;
@@ -98,7 +105,6 @@ const uint8_t *hits_any(const struct frame *f)
 		return f->match[0];
 	any = arena_zalloc(f->a, f->batch->n);
 	for (uint32_t e = 0; any && e < f->plan->n_events; e++)
-		for (uint32_t i = 0; i < f->batch->n; i++)
-			any[i] |= f->match[e][i];
+		add_vector(any, f->match[e], f->batch->n);
 	return any;
 }

@@ -3,15 +3,15 @@
  * memory of its own size, because what persons are called is known only then.
  */
 #include <stdlib.h>
-#include "worker/insights/chunks.h"
+#include "worker/insights/hits.h"
+#include "worker/insights/personset.h"
 #include "worker/insights/segment_users.h"
 #include "worker/insights/watch.h"
 
 struct segment_users {
 	const struct plan *plan;
 	struct people *people;
-	struct chunks seen; /* one byte a person */
-	uint32_t n_seen;    /* persons below may be marked */
+	struct personset seen;
 	struct str after;
 	uint32_t want;
 	/* the smallest ids so far */
@@ -30,38 +30,25 @@ struct segment_users *segment_users_new(const struct plan *plan, struct str afte
 	s->want = want;
 	s->cap = 2 * (want + 1);
 	s->v = arena_array(plan->a, s->cap, sizeof(*s->v));
-	chunks_init(&s->seen, plan->a, 1);
 	return s->v ? s : NULL;
-}
-
-static bool mark(struct segment_users *s, uint32_t person)
-{
-	uint8_t *seen = chunks_make(&s->seen, person);
-
-	if (!seen)
-		return false;
-	*seen = 1;
-	if (person >= s->n_seen)
-		s->n_seen = person + 1;
-	return true;
 }
 
 bool segment_users_fold(struct segment_users *s, const struct frame *f)
 {
-	const struct batch_column *c = &f->batch->distinct;
-	uint8_t *done = arena_zalloc(f->a, c->n_entries + 1);
+	struct hits *h = arena_alloc(f->a, sizeof(*h));
+	uint32_t *persons = arena_alloc(f->a, HITS * sizeof(*persons));
+	const uint8_t *any = hits_any(f);
 
 	s->people = f->people;
-	if (!done)
+	if (!h || !persons || !any)
 		return false;
-	for (uint32_t i = 0; i < f->batch->n; i++) {
-		uint32_t code = c->codes[i];
-
-		if (done[code] || !frame_matches(f, i))
-			continue;
-		done[code] = 1;
+	hits_begin(h, f, any);
+	while (hits_next(h)) {
 		/* visitors without cookies are never listed (0.8) */
-		if (!f->cookieless[code] && !mark(s, f->persons[code]))
+		uint32_t n = hits_consented(f, h->rows, h->n);
+
+		hits_persons(f, h->rows, n, persons);
+		if (!personset_add_all(&s->seen, s->plan->a, persons, n))
 			return false;
 	}
 	return true;
@@ -84,23 +71,33 @@ static void settle(struct segment_users *s)
 	s->n = n;
 }
 
+/* Whether it may be on the page, as far as is known: after its begin, and before what so many
+ * are not after. */
+static bool is_near(const struct segment_users *s, struct str id, struct str bound)
+{
+	return str_cmp(id, s->after) > 0 && (!bound.p || str_cmp(id, bound) < 0);
+}
+
 void segment_users_finish(struct segment_users *s, struct segment_page *out)
 {
-	for (uint32_t person = 0; person < s->n_seen; person++) {
-		const char *seen = s->seen.v[person >> CHUNK_SHIFT];
-		struct str id;
+	uint32_t at = 0, person;
+	struct str bound = {0};
+	uint64_t turn = 0;
 
-		if (watch_due(person))
+	while (personset_next(&s->seen, &at, &person)) {
+		struct str id = people_external(s->people, person);
+
+		if (watch_due(turn++))
 			break;
-		if (!seen || !seen[person & (CHUNK_ITEMS - 1)])
-			continue;
-		id = people_external(s->people, person);
 		if (id.n == 0)
 			id = people_key(s->people, person);
-		if (str_cmp(id, s->after) <= 0)
+		if (!is_near(s, id, bound))
 			continue;
-		if (s->n == s->cap)
+		if (s->n == s->cap) {
 			settle(s);
+			if (s->n > s->want)
+				bound = s->v[s->n - 1];
+		}
 		s->v[s->n++] = id;
 	}
 	settle(s);

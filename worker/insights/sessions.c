@@ -1,33 +1,42 @@
 /*
- * See sessions.h. A frame is summed up per session first, by dictionary code, so that
- * a session is looked for once a frame and not once an event. Of a session's first or
- * last event only the breakdown values are kept, as a tuple of the trend to come.
+ * See sessions.h. A session is looked for once a frame and not once an event, by
+ * dictionary code. With breakdowns a frame is summed up per session first: of its first or
+ * last event only the values are kept, as a tuple of the trend to come.
  */
 #include "worker/insights/chunks.h"
 #include "worker/insights/codes.h"
+#include "worker/insights/hits.h"
 #include "worker/insights/sessions.h"
 #include "worker/insights/trends_internal.h"
 #include "worker/insights/uuids.h"
 #include "worker/insights/watch.h"
 
-/* One session; with breakdowns an edge of the same number goes with it. */
+/* One session; with breakdowns an edge of the same number goes with it. No metric asks for
+ * both its last event and their number. */
 struct session {
-	int64_t first_ms, last_ms;
-	uint32_t n;
-	uint32_t tuple; /* breakdown values of the edge */
+	int64_t first_ms; /* INT64_MAX: no event yet */
+	union {
+		int64_t last_ms;
+		uint64_t n;
+	};
 };
 
-/* Id of the event whose values are kept: the session's first or last one. */
+/* Id and values of the event whose values are kept: the session's first or last one. */
 struct edge {
 	uint8_t id[16];
+	uint32_t tuple;
 };
 
 struct sessions {
 	const struct plan *plan;
 	struct uuids ids;
-	struct chunks v, edges;                    /* by number of the id */
-	struct trends *trends;                     /* where texts and tuples live */
-	struct codes columns[PLAN_BREAKDOWNS_MAX]; /* of the frame at hand */
+	struct chunks v, edges; /* by number of the id */
+	uint32_t n;             /* of them begun */
+	bool counts;            /* their events are counted */
+	struct trends *trends;  /* where texts and tuples live */
+	/* of the frame at hand */
+	struct codes columns[PLAN_BREAKDOWNS_MAX];
+	uint32_t *tuples; /* of one breakdown: by code, INTERN_FULL: not known yet */
 };
 
 /* What one frame says of one session. */
@@ -44,6 +53,8 @@ struct sessions *sessions_new(const struct plan *plan)
 	if (!s)
 		return NULL;
 	s->plan = plan;
+	s->counts =
+		plan->session_number == SESSION_BOUNCE || plan->session_number == SESSION_EVENTS;
 	uuids_init(&s->ids, plan->a);
 	chunks_init(&s->v, plan->a, sizeof(struct session));
 	chunks_init(&s->edges, plan->a, sizeof(struct edge));
@@ -72,18 +83,17 @@ static const uint8_t *id_at(const struct frame *f, uint32_t row)
 	return f->batch->ids + (size_t)row * 16;
 }
 
+/* Mostly without a branch: what comes first for one session is not for another. */
 static void add(const struct sessions *s, const struct frame *f, struct part *part, uint32_t row)
 {
-	const int64_t *times = f->batch->times;
+	int64_t ms = f->batch->times[row];
+	bool nearer = s->plan->exits ? ms > part->last_ms : ms < part->first_ms;
 
-	if (part->n == 0 || times[row] < part->first_ms)
-		part->first_ms = times[row];
-	if (part->n == 0 || times[row] > part->last_ms)
-		part->last_ms = times[row];
-	if (part->n == 0 ||
-		(s->plan->n_breakdowns && is_nearer(s, times[row], id_at(f, row), times[part->edge],
-						  id_at(f, part->edge))))
-		part->edge = row;
+	if (ms == (s->plan->exits ? part->last_ms : part->first_ms))
+		nearer = is_nearer(s, ms, id_at(f, row), ms, id_at(f, part->edge));
+	part->edge = nearer ? row : part->edge;
+	part->first_ms = ms < part->first_ms ? ms : part->first_ms;
+	part->last_ms = ms > part->last_ms ? ms : part->last_ms;
 	part->n++;
 }
 
@@ -91,23 +101,52 @@ static void add(const struct sessions *s, const struct frame *f, struct part *pa
 static uint32_t tuple_of(struct sessions *s, uint32_t row)
 {
 	uint32_t key[PLAN_BREAKDOWNS_MAX], n = s->plan->n_breakdowns;
+	uint32_t *known = s->tuples ? &s->tuples[s->columns[0].column->codes[row]] : NULL, tuple;
 
+	if (known && *known != INTERN_FULL)
+		return *known;
 	for (uint32_t k = 0; k < n; k++) {
 		key[k] = codes_at(&s->columns[k], row);
 		if (key[k] == INTERN_FULL)
 			return INTERN_FULL;
 	}
-	return intern_add(&s->trends->tuples, (struct str){(const char *)key, n * sizeof(key[0])});
+	tuple = intern_add(&s->trends->tuples, (struct str){(const char *)key, n * sizeof(key[0])});
+	if (known)
+		*known = tuple;
+	return tuple;
 }
 
 static bool begin_frame(struct sessions *s, const struct frame *f)
 {
+	size_t n;
+
 	for (uint32_t k = 0; k < s->plan->n_breakdowns; k++) {
 		uint32_t prop = s->plan->breakdowns[k];
 
 		if (!codes_init(&s->columns[k], &s->trends->texts, &f->batch->props[prop],
 			    s->plan->need.props[prop].class, f->a))
 			return false;
+	}
+	if (s->plan->n_breakdowns != 1)
+		return true;
+	n = ((size_t)s->columns[0].column->n_entries + 1) * sizeof(*s->tuples);
+	s->tuples = arena_alloc(f->a, n);
+	if (s->tuples)
+		memset(s->tuples, 0xff, n);
+	return s->tuples != NULL;
+}
+
+/* Makes those that got a number just now. */
+static bool begin_sessions(struct sessions *s)
+{
+	for (; s->n < s->ids.n; s->n++) {
+		struct session *one = chunks_make(&s->v, s->n);
+
+		if (!one || (s->plan->n_breakdowns && !chunks_make(&s->edges, s->n)))
+			return false;
+		one->first_ms = INT64_MAX;
+		if (!s->counts)
+			one->last_ms = INT64_MIN;
 	}
 	return true;
 }
@@ -120,51 +159,84 @@ static bool merge_edge(
 	struct edge *edge = chunks_at(&s->edges, no);
 	const uint8_t *id = id_at(f, part->edge);
 
-	if (one->n > 0 && !is_nearer(s, f->batch->times[part->edge], id,
-				  s->plan->exits ? one->last_ms : one->first_ms, edge->id))
+	if (one->first_ms != INT64_MAX &&
+		!is_nearer(s, f->batch->times[part->edge], id,
+			s->plan->exits ? one->last_ms : one->first_ms, edge->id))
 		return true;
 	memcpy(edge->id, id, sizeof(edge->id));
-	one->tuple = tuple_of(s, part->edge);
-	return one->tuple != INTERN_FULL;
+	edge->tuple = tuple_of(s, part->edge);
+	return edge->tuple != INTERN_FULL;
 }
 
-static bool merge(struct sessions *s, const struct frame *f, const struct part *part, uint32_t no)
+/* n events between two times. */
+static void extend(const struct sessions *s, struct session *one, int64_t first_ms, int64_t last_ms,
+	uint32_t n)
 {
-	struct session *one = chunks_make(&s->v, no);
+	one->first_ms = first_ms < one->first_ms ? first_ms : one->first_ms;
+	if (s->counts)
+		one->n += n;
+	else
+		one->last_ms = last_ms > one->last_ms ? last_ms : one->last_ms;
+}
 
-	if (!one || (s->plan->n_breakdowns && !chunks_make(&s->edges, no)))
+static bool fold_parts(
+	struct sessions *s, const struct frame *f, const uint8_t *wanted, const uint32_t *no)
+{
+	const struct batch_column *c = &f->batch->session;
+	struct part *parts = arena_alloc(f->a, ((size_t)c->n_entries + 1) * sizeof(*parts));
+	struct hits *h = arena_alloc(f->a, sizeof(*h));
+
+	if (!parts || !h || !begin_frame(s, f))
 		return false;
-	if (s->plan->n_breakdowns && !merge_edge(s, f, part, no))
+	for (uint32_t k = 0; k <= c->n_entries; k++)
+		parts[k] = (struct part){INT64_MAX, INT64_MIN, 0, 0};
+	hits_begin(h, f, f->match[0]);
+	while (hits_next(h))
+		for (uint32_t k = 0; k < h->n; k++)
+			add(s, f, &parts[c->codes[h->rows[k]]], h->rows[k]);
+	for (uint32_t k = 1; k <= c->n_entries; k++) {
+		if (!wanted[k])
+			continue;
+		if (!merge_edge(s, f, &parts[k], no[k]))
+			return false;
+		extend(s, session_at(s, no[k]), parts[k].first_ms, parts[k].last_ms, parts[k].n);
+	}
+	return true;
+}
+
+static bool fold_events(struct sessions *s, const struct frame *f, const uint32_t *no)
+{
+	struct hits *h = arena_alloc(f->a, sizeof(*h));
+	const uint32_t *codes = f->batch->session.codes;
+
+	if (!h)
 		return false;
-	if (one->n == 0 || part->first_ms < one->first_ms)
-		one->first_ms = part->first_ms;
-	if (one->n == 0 || part->last_ms > one->last_ms)
-		one->last_ms = part->last_ms;
-	one->n += part->n;
+	hits_begin(h, f, f->match[0]);
+	while (hits_next(h))
+		for (uint32_t k = 0; k < h->n; k++) {
+			uint32_t code = codes[h->rows[k]];
+			int64_t ms = f->batch->times[h->rows[k]];
+
+			if (code)
+				extend(s, session_at(s, no[code]), ms, ms, 1);
+		}
 	return true;
 }
 
 bool sessions_fold(struct sessions *s, const struct frame *f)
 {
 	const struct batch_column *c = &f->batch->session;
-	struct part *parts = arena_array(f->a, (size_t)c->n_entries + 1, sizeof(*parts));
 	uint8_t *wanted = arena_zalloc(f->a, (size_t)c->n_entries + 1);
 	uint32_t *no = arena_alloc(f->a, ((size_t)c->n_entries + 1) * sizeof(*no));
 
-	if (!parts || !wanted || !no || !begin_frame(s, f))
+	if (!wanted || !no)
 		return false;
 	/* code 0: events without a session are nobody's (D36) */
 	for (uint32_t i = 0; i < f->batch->n; i++)
-		if (f->match[0][i] && c->codes[i])
-			add(s, f, &parts[c->codes[i]], i);
-	for (uint32_t k = 1; k <= c->n_entries; k++)
-		wanted[k] = parts[k].n > 0;
-	if (!uuids_add(&s->ids, c, wanted, no))
+		wanted[c->codes[i]] |= f->match[0][i];
+	if (!uuids_add(&s->ids, c, wanted, no) || !begin_sessions(s))
 		return false;
-	for (uint32_t k = 1; k <= c->n_entries; k++)
-		if (wanted[k] && !merge(s, f, &parts[k], no[k]))
-			return false;
-	return true;
+	return s->plan->n_breakdowns ? fold_parts(s, f, wanted, no) : fold_events(s, f, no);
 }
 
 /* ---- the answer ---- */
@@ -185,7 +257,7 @@ static void count(const struct sessions *s, const struct session *one, struct ta
 		tally_number(t, one->n == 1 ? 100 : 0);
 		break;
 	case SESSION_EVENTS:
-		tally_number(t, one->n);
+		tally_number(t, (double)one->n);
 		break;
 	case SESSION_ITSELF:
 	default:
@@ -193,14 +265,39 @@ static void count(const struct sessions *s, const struct session *one, struct ta
 	}
 }
 
-bool sessions_finish(struct sessions *s, const struct trend_series **series, uint32_t *n)
+/* Where the lines of tuples are remembered. */
+struct lines {
+	uint32_t kind, none; /* none: the tuple of all where there are no breakdowns */
+	uint32_t *of;        /* line + 1, by tuple */
+};
+
+static bool find_lines(struct sessions *s, struct lines *l)
 {
 	struct str kind = s->plan->events[0].kind;
-	uint32_t no = intern_add(&s->trends->kinds, kind.n ? kind : STR("$session"));
-	uint32_t none = intern_add(&s->trends->tuples, STR(""));
-	struct buckets_near near = {0};
 
-	if (no == INTERN_FULL || none == INTERN_FULL)
+	l->kind = intern_add(&s->trends->kinds, kind.n ? kind : STR("$session"));
+	l->none = intern_add(&s->trends->tuples, STR(""));
+	l->of = arena_array(s->plan->a, (size_t)s->trends->tuples.n + 1, sizeof(*l->of));
+	return l->kind != INTERN_FULL && l->none != INTERN_FULL && l->of;
+}
+
+/* NULL at the arena's cap. */
+static struct tally *tally_of(struct sessions *s, struct lines *l, uint32_t no, uint32_t bucket)
+{
+	const struct edge *edge = s->plan->n_breakdowns ? chunks_at(&s->edges, no) : NULL;
+	uint32_t tuple = edge ? edge->tuple : l->none;
+
+	if (l->of[tuple] == 0)
+		l->of[tuple] = trends_line(s->trends, l->kind, tuple) + 1;
+	return l->of[tuple] ? trends_cell(s->trends, l->of[tuple] - 1, bucket) : NULL;
+}
+
+bool sessions_finish(struct sessions *s, const struct trend_series **series, uint32_t *n)
+{
+	struct buckets_near near = {0};
+	struct lines lines;
+
+	if (!find_lines(s, &lines))
 		return false;
 	for (uint32_t i = 0; i < s->ids.n; i++) {
 		const struct session *one = session_at(s, i);
@@ -210,8 +307,8 @@ bool sessions_finish(struct sessions *s, const struct trend_series **series, uin
 			return false;
 		if (!is_counted(s, one))
 			continue;
-		t = trends_cell(s->trends, no, s->plan->n_breakdowns ? one->tuple : none,
-			buckets_find_near(&s->plan->buckets, &near, one->first_ms));
+		t = tally_of(
+			s, &lines, i, buckets_find_near(&s->plan->buckets, &near, one->first_ms));
 		if (!t)
 			return false;
 		count(s, one, t);

@@ -28,6 +28,7 @@ struct topk {
 	/* the same where only their number matters: uint64_t events, by person; rows at the end */
 	struct chunks counts;
 	uint32_t n_rows, n_counts;
+	struct tally rest;   /* of those of whom no row was made */
 	struct chunks users; /* struct personset, by row; for metrics of users */
 };
 
@@ -47,6 +48,7 @@ struct pass {
 	struct hits *hits;
 	struct groups *groups; /* by code */
 	uint32_t *persons;     /* room for those of the hits */
+	uint32_t *counts;      /* by code, where only their number matters; or NULL */
 };
 
 struct topk *topk_new(const struct plan *plan)
@@ -139,7 +141,10 @@ static bool begin(struct pass *p)
 	if (p->column) {
 		p->row = arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->row));
 		p->groups = groups_new(p->f, p->column);
-		if (!p->row || !p->groups)
+		if (is_count(p->t))
+			p->counts =
+				arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->counts));
+		if (!p->row || !p->groups || (is_count(p->t) && !p->counts))
 			return false;
 	}
 	return number == PLAN_NONE || numbers_make(&p->numbers, &b->props[number],
@@ -183,6 +188,20 @@ static bool add_groups(struct pass *p, const uint32_t *rows, uint32_t n)
 	return true;
 }
 
+/* Rows are looked for once a code. */
+static bool add_counts(struct pass *p)
+{
+	for (uint32_t code = 0; code <= p->column->n_entries; code++) {
+		uint32_t row = p->counts[code] ? row_of_code(p, code) : NO_ROW;
+
+		if (row == 0)
+			return false;
+		if (row != NO_ROW)
+			((struct row *)chunks_at(&p->t->rows, row - 1))->t.count += p->counts[code];
+	}
+	return true;
+}
+
 static bool count_persons(struct pass *p, uint32_t n)
 {
 	struct topk *t = p->t;
@@ -212,6 +231,10 @@ static bool add_hits(struct pass *p)
 		hits_persons(p->f, rows, n, p->persons);
 	if (by_user && is_count(p->t))
 		return count_persons(p, n);
+	for (uint32_t k = 0; k < n && p->counts; k++)
+		p->counts[p->column->codes[rows[k]]]++;
+	if (p->counts)
+		return true;
 	if (!by_user && !p->numbers.codes)
 		return add_groups(p, rows, n);
 	for (uint32_t k = 0; k < n; k++) {
@@ -235,7 +258,7 @@ bool topk_fold(struct topk *t, const struct frame *f)
 	while (hits_next(p.hits))
 		if (!add_hits(&p))
 			return false;
-	return true;
+	return !p.counts || add_counts(&p);
 }
 
 /* ---- the answer ---- */
@@ -312,22 +335,60 @@ static bool fold_others(struct topk *t, struct tally *out)
 	return true;
 }
 
-/* Rows of persons whose events were counted. False at the arena's cap, or when nobody waits. */
+static uint64_t count_of(const struct topk *t, uint32_t person)
+{
+	return t->counts.v[person >> CHUNK_SHIFT] ? *(const uint64_t *)chunks_at(&t->counts, person)
+						  : 0;
+}
+
+/* The least count that a kept row may have, found digit by digit from the highest on; 1 when
+ * there are not so many persons. 0 when nobody waits. */
+static uint64_t least_kept(const struct topk *t)
+{
+	enum { BITS = 16, DIGITS = 1 << BITS };
+	uint64_t left = t->plan->n_rows, found = 0, mask = 0;
+	uint32_t *persons = arena_alloc(t->plan->a, DIGITS * sizeof(*persons));
+
+	for (int shift = 64 - BITS; persons && shift >= 0; shift -= BITS) {
+		uint64_t digit = DIGITS - 1;
+
+		memset(persons, 0, DIGITS * sizeof(*persons));
+		for (uint32_t i = 0; i < t->n_counts; i++) {
+			uint64_t count = count_of(t, i);
+
+			if (watch_due(i))
+				return 0;
+			if (count && (count & mask) == found)
+				persons[count >> shift & (DIGITS - 1)]++;
+		}
+		for (; digit > 0 && persons[digit] < left; digit--)
+			left -= persons[digit];
+		found |= digit << shift;
+		mask |= (uint64_t)(DIGITS - 1) << shift;
+	}
+	return persons ? (found ? found : 1) : 0;
+}
+
+/* Rows of persons whose events were counted: of those who may be kept. False at the arena's
+ * cap, or when nobody waits. */
 static bool make_rows(struct topk *t)
 {
+	uint64_t least = t->n_counts ? least_kept(t) : 1;
+
 	for (uint32_t person = 0; person < t->n_counts; person++) {
-		const char *chunk = t->counts.v[person >> CHUNK_SHIFT];
-		uint64_t count = chunk ? *(uint64_t *)chunks_at(&t->counts, person) : 0;
+		uint64_t count = count_of(t, person);
 
 		if (watch_due(person))
 			return false;
-		if (count == 0)
+		if (count < least) {
+			t->rest.count += count;
 			continue;
+		}
 		if (row_add(t, t->n_rows, person) == 0)
 			return false;
 		row_get(t, t->n_rows - 1)->t.count = count;
 	}
-	return true;
+	return least > 0;
 }
 
 bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
@@ -353,8 +414,9 @@ bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 	}
 	*rows = out;
 	*n = kept;
-	if (kept == t->n_rows || t->plan->omit_others)
+	if ((kept == t->n_rows && t->rest.count == 0) || t->plan->omit_others)
 		return true;
+	tally_merge(&others, &t->rest);
 	if (!fold_others(t, &others))
 		return false;
 	out[(*n)++] =

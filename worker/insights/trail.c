@@ -1,13 +1,15 @@
 /*
- * See trail.h. A day's events are grouped by owner in two passes, like one digit of a
- * radix sort, and then sorted owner by owner: most have few, and segments hold them in
- * order, so that little is left to sort. Blocks of a day that was visited are used again.
+ * See trail.h. The events of a day stay where they are: what is sorted, by counting digits
+ * of the time, is their numbers. Segments are in order, so that walking the events by time
+ * reads as many places one after the other as there are segments. Blocks of a day that was
+ * visited are used again.
  */
-#include <endian.h>
 #include "worker/insights/trail.h"
 #include "worker/insights/watch.h"
 
-enum { BLOCK = 128, SHORT = 16, DAY_MS = 86400000 };
+enum { BLOCK = 128, DAY_MS = 86400000, TIME_BITS = 27, DIGIT = 9 };
+/* so many of one instant are compared each with each; given to the kernel at a time */
+enum { SHORT = 32, RUN = 128 };
 
 struct trail_block {
 	struct trail_block *next;
@@ -15,26 +17,11 @@ struct trail_block {
 	struct trail_item v[BLOCK];
 };
 
-/* One owner's part of a day. */
-struct trail_group {
-	uint32_t owner, n, at;
-};
-
-void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row)
-{
-	out[0] = out[1] = 0;
-	if (!ids)
-		return;
-	memcpy(out, ids + (size_t)row * 16, 16);
-	out[0] = be64toh(out[0]);
-	out[1] = be64toh(out[1]);
-}
-
 bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms)
 {
 	int64_t rest = from_ms % DAY_MS;
 
-	*t = (struct trails){.a = a, .from_ms = from_ms, .base = 1};
+	*t = (struct trails){.a = a, .from_ms = from_ms};
 	t->first_ms = from_ms - (rest < 0 ? rest + DAY_MS : rest);
 	t->n_days = to_ms > from_ms ? (uint32_t)((to_ms - 1 - t->first_ms) / DAY_MS) + 1 : 0;
 	t->days = arena_array(a, (size_t)t->n_days + 1, sizeof(*t->days));
@@ -83,87 +70,116 @@ bool trail_add(
 	return true;
 }
 
-/* ---- one owner's day in order ---- */
+/* ---- a day in order ---- */
 
-static bool before(const struct trail_event *a, const struct trail_event *b)
+static struct trail_item *item_at(const struct trails *t, uint64_t number)
 {
-	int64_t x = trail_time(a), y = trail_time(b);
+	uint32_t no = (uint32_t)number;
 
-	if (x != y)
-		return x < y;
-	return a->id[0] != b->id[0] ? a->id[0] < b->id[0] : a->id[1] < b->id[1];
+	return &t->blocks[no / BLOCK]->v[no % BLOCK];
 }
 
-static void sort_short(struct trail_event *v, uint32_t n)
+/* One digit. False when they are all the same, and nothing was done. */
+static bool sort_digit(const uint64_t *v, uint64_t *to, uint32_t n, unsigned shift)
 {
-	for (uint32_t i = 1; i < n; i++) {
-		struct trail_event e = v[i];
-		uint32_t k = i;
+	uint32_t counts[1 << DIGIT] = {0}, at = 0;
 
-		for (; k > 0 && before(&e, &v[k - 1]); k--)
-			v[k] = v[k - 1];
-		v[k] = e;
+	for (uint32_t i = 0; i < n; i++)
+		counts[v[i] >> shift & ((1 << DIGIT) - 1)]++;
+	if (counts[v[0] >> shift & ((1 << DIGIT) - 1)] == n)
+		return false;
+	for (uint32_t i = 0; i < 1 << DIGIT; i++) {
+		uint32_t count = counts[i];
+
+		counts[i] = at;
+		at += count;
 	}
+	for (uint32_t i = 0; i < n; i++)
+		to[counts[v[i] >> shift & ((1 << DIGIT) - 1)]++] = v[i];
+	return true;
 }
 
-static void merge(const struct trail_event *a, uint32_t n_a, const struct trail_event *b,
-	uint32_t n_b, struct trail_event *out)
+/* By `bits` from the 32nd on; equal ones stay as they are. Returns where the result is. */
+static uint64_t *sort(uint64_t *v, uint64_t *spare, uint32_t n, unsigned bits)
 {
-	while (n_a && n_b) {
-		if (before(b, a)) {
-			*out++ = *b++;
-			n_b--;
-		} else {
-			*out++ = *a++;
-			n_a--;
+	for (unsigned shift = 32; shift < 32 + bits; shift += DIGIT)
+		if (sort_digit(v, spare, n, shift)) {
+			uint64_t *sorted = spare;
+
+			spare = v;
+			v = sorted;
 		}
-	}
-	memcpy(out, a, n_a * sizeof(*a));
-	memcpy(out + n_a, b, n_b * sizeof(*b));
-}
-
-/* Bottom-up merge sort with room for as many: the C library's takes memory that no
- * cap knows of. Returns where the result is. */
-static struct trail_event *sort(struct trail_event *v, struct trail_event *spare, uint32_t n)
-{
-	uint64_t run = SHORT;
-
-	for (uint32_t i = 0; i < n; i += SHORT)
-		sort_short(v + i, n - i < SHORT ? n - i : SHORT);
-	for (; run < n; run *= 2) {
-		struct trail_event *to = spare;
-
-		if (n > WATCH_EVERY && watch_over())
-			return NULL;
-		for (uint64_t i = 0; i < n; i += run * 2) {
-			uint64_t a = n - i < run ? n - i : run;
-			uint64_t b = n - i - a < run ? n - i - a : run;
-
-			merge(v + i, (uint32_t)a, v + i + a, (uint32_t)b, to + i);
-		}
-		spare = v;
-		v = to;
-	}
 	return v;
 }
 
-static const struct trail_event *in_order(struct trails *t, struct trail_event *v, uint32_t n)
+static int by_id(const void *x, const void *y, void *arg)
 {
-	uint32_t sorted = 1;
+	const struct trail_event *a = &item_at(arg, *(const uint64_t *)x)->e;
+	const struct trail_event *b = &item_at(arg, *(const uint64_t *)y)->e;
+	uint32_t word = a->id[0] == b->id[0];
 
-	while (sorted < n && !before(&v[sorted], &v[sorted - 1]))
-		sorted++;
-	if (sorted >= n)
-		return v;
-	if (n <= SHORT) {
-		sort_short(v, n);
-		return v;
+	return a->id[word] < b->id[word] ? -1 : a->id[word] > b->id[word];
+}
+
+static bool sort_ids(struct trails *t, uint64_t *v, uint32_t n)
+{
+	if (n > SHORT)
+		return watch_sort(t->a, v, n, sizeof(*v), by_id, t);
+	for (uint32_t i = 1; i < n; i++) {
+		uint64_t one = v[i];
+		uint32_t k = i;
+
+		for (; k > 0 && by_id(&one, &v[k - 1], t) < 0; k--)
+			v[k] = v[k - 1];
+		v[k] = one;
 	}
-	if (n > t->cap_scratch) {
-		t->scratch = arena_alloc(t->a, (size_t)n * 2 * sizeof(*t->scratch));
-		t->cap_scratch = n * 2;
+	return true;
+}
+
+/* How many from v on are alike but for their number. */
+static uint32_t alike(const uint64_t *v, uint32_t n)
+{
+	uint32_t k = 1;
+
+	while (k < n && v[k] >> 32 == v[0] >> 32)
+		k++;
+	return k;
+}
+
+/* Many events of one instant, by owner first: dates without a time are all alike. */
+static bool sort_instant(struct trails *t, uint64_t *v, uint64_t *spare, uint32_t n)
+{
+	uint64_t time = v[0] >> 32 << 32, *sorted;
+
+	for (uint32_t i = 0; i < n; i++)
+		v[i] = (uint64_t)item_at(t, v[i])->owner << 32 | (uint32_t)v[i];
+	sorted = sort(v, spare, n, 32);
+	for (uint32_t i = 0, k; i < n; i += k) {
+		k = alike(sorted + i, n - i);
+		if (watch_due(i) || !sort_ids(t, sorted + i, k))
+			return false;
 	}
-	return t->scratch ? sort(v, t->scratch, n) : NULL;
+	for (uint32_t i = 0; i < n; i++)
+		v[i] = time | (uint32_t)sorted[i];
+	return true;
+}
+
+/* Where the order of all is; NULL at the arena's cap. */
+static uint64_t *make_order(struct trails *t, uint32_t n, int64_t day_ms)
+{
+	uint64_t *v = t->order, *spare;
+
+	for (uint32_t i = 0; i < n; i++)
+		v[i] = (uint64_t)(trail_time(&item_at(t, i)->e) - day_ms) << 32 | i;
+	v = sort(v, t->scratch, n, TIME_BITS);
+	spare = v == t->order ? t->scratch : t->order;
+	for (uint32_t i = 0, k; i < n; i += k) {
+		k = alike(v + i, n - i);
+		if (watch_due(i) || (k > 1 && !(k > SHORT ? sort_instant(t, v + i, spare, k)
+							  : sort_ids(t, v + i, k))))
+			return NULL;
+	}
+	return v;
 }
 
 /* ---- a day ---- */
@@ -174,91 +190,55 @@ static bool make_room(struct trails *t, uint32_t n)
 	if (n <= t->cap)
 		return true;
 	t->cap = n + n / 4;
-	t->sorted = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->sorted));
-	t->groups = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->groups));
-	return t->sorted && t->groups;
+	t->order = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->order));
+	t->scratch = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->scratch));
+	t->blocks = arena_alloc(t->a, ((size_t)t->cap / BLOCK + 1) * sizeof(struct trail_block *));
+	return t->order && t->scratch && t->blocks;
 }
 
-static bool make_owner(struct trails *t, uint32_t owner)
+static bool give(struct trails *t, const uint64_t *order, uint32_t n)
 {
-	uint32_t n = t->n_owners * 2 > owner ? t->n_owners * 2 : owner + 64;
-	uint32_t *v = arena_grow(t->a, t->group_of, t->n_owners * sizeof(*v), n * sizeof(*v));
+	const struct trail_item *run[RUN];
 
-	if (!v)
-		return false;
-	memset(v + t->n_owners, 0, (n - t->n_owners) * sizeof(*v));
-	t->group_of = v;
-	t->n_owners = n;
-	return true;
-}
-
-/* Counts each owner's events, and leaves the group in place of the owner. False at the
- * arena's cap. */
-static bool make_groups(struct trails *t, const struct trail_day *day, uint32_t *n)
-{
-	uint32_t at = 0;
-
-	*n = 0;
-	for (struct trail_block *b = day->first; b; b = b->next)
-		for (uint32_t i = 0; i < b->n; i++) {
-			uint32_t owner = b->v[i].owner;
-
-			if (owner >= t->n_owners && !make_owner(t, owner))
-				return false;
-			if (t->group_of[owner] < t->base) {
-				t->group_of[owner] = t->base + *n;
-				t->groups[(*n)++] = (struct trail_group){owner, 0, 0};
-			}
-			b->v[i].owner = t->group_of[owner] - t->base;
-			t->groups[b->v[i].owner].n++;
+	for (uint32_t i = 0, k; i < n; i += k) {
+		for (k = 0; k < RUN && i + k < n; k++) {
+			run[k] = item_at(t, order[i + k]);
+			__builtin_prefetch(run[k]);
 		}
-	for (uint32_t i = 0; i < *n; i++) {
-		t->groups[i].at = at;
-		at += t->groups[i].n;
+		if ((i / RUN % (WATCH_EVERY / RUN) == 0 && watch_over()) ||
+			!t->visit(t->kernel, run, k))
+			return false;
 	}
 	return true;
 }
 
-/* Puts a group's events side by side, and gives the blocks back. */
-static void scatter(struct trails *t, struct trail_day *day)
+static bool visit_day(struct trails *t, struct trail_day *day, int64_t day_ms)
 {
+	uint64_t *order;
+	uint32_t n = 0;
+
+	if (watch_over() || !make_room(t, day->n))
+		return false;
 	for (struct trail_block *b = day->first; b; b = b->next)
-		for (uint32_t i = 0; i < b->n; i++)
-			t->sorted[t->groups[b->v[i].owner].at++] = b->v[i].e;
+		t->blocks[n++] = b;
+	order = make_order(t, day->n, day_ms);
+	if (!order || watch_over() || !give(t, order, day->n))
+		return false;
 	day->last->next = t->spare;
 	t->spare = day->first;
 	day->first = day->last = NULL;
-}
-
-static bool visit_day(struct trails *t, struct trail_day *day)
-{
-	uint32_t n;
-
-	/* the numbers of groups begin anew before they run out */
-	if (t->base > UINT32_MAX - day->n) {
-		memset(t->group_of, 0, t->n_owners * sizeof(*t->group_of));
-		t->base = 1;
-	}
-	if (watch_over() || !make_room(t, day->n) || !make_groups(t, day, &n) || watch_over())
-		return false;
-	scatter(t, day);
-	t->base += n;
-	for (uint32_t i = 0; i < n; i++) {
-		const struct trail_group *g = &t->groups[i];
-		const struct trail_event *v = in_order(t, t->sorted + g->at - g->n, g->n);
-
-		if (watch_due(i) || !v || !t->visit(t->kernel, g->owner, v, g->n))
-			return false;
-	}
 	return true;
 }
 
 bool trails_settle(struct trails *t, int64_t settled_ms)
 {
 	for (; t->next < t->n_days; t->next++) {
-		if (t->first_ms + ((int64_t)t->next + 1) * DAY_MS > settled_ms)
+		int64_t begin_ms = t->first_ms + (int64_t)t->next * DAY_MS;
+
+		if (begin_ms + DAY_MS > settled_ms)
 			break;
-		if (t->days[t->next].n > 0 && !visit_day(t, &t->days[t->next]))
+		if (t->days[t->next].n > 0 &&
+			!visit_day(t, &t->days[t->next], begin_ms - t->from_ms))
 			return false;
 	}
 	return true;

@@ -1,12 +1,13 @@
 /*
  * What each of many owners (persons, sessions) did, collected in any order and given to
  * the kernel in the order of (time, event id): a UTC day at a time, as soon as nothing
- * can come any more that is earlier. So memory goes with what is not in order yet, 32
+ * can come any more that is earlier. So memory goes with what is not in order yet, some 50
  * bytes an event; sealed segments come day by day.
  */
 #ifndef INSIGHTS_TRAIL_H
 #define INSIGHTS_TRAIL_H
 
+#include <endian.h>
 #include "shm/base/arena.h"
 
 /* A time relative to the window, and a value of the kernel's own, in one word. Ten
@@ -38,17 +39,15 @@ struct trails {
 	int64_t first_ms; /* where its first day begins */
 	struct trail_day *days;
 	uint32_t n_days, next; /* next: those before were given to the kernel */
-	/* Given the events of one owner and day, in order, days in order. False at the
-	 * arena's cap. */
-	bool (*visit)(void *kernel, uint32_t owner, const struct trail_event *v, uint32_t n);
+	/* Given some events at a time, in order; of one instant only those of one owner are so
+	 * for sure. False at the arena's cap. */
+	bool (*visit)(void *kernel, const struct trail_item *const *v, uint32_t n);
 	void *kernel;
 	struct trail_block *spare;
 	/* of the day at hand */
-	uint32_t *group_of; /* by owner: group + base, smaller when it has none yet */
-	uint32_t n_owners, base;
-	struct trail_group *groups;
-	struct trail_event *sorted, *scratch;
-	uint32_t cap, cap_scratch;
+	struct trail_block **blocks;
+	uint64_t *order, *scratch; /* time of the day << 32 | number of the event */
+	uint32_t cap;
 };
 
 /* Since the window's begin. */
@@ -63,7 +62,15 @@ static inline uint32_t trail_value(const struct trail_event *e)
 }
 
 /* The 16 bytes of an event id as words; zeros when no ids were loaded. */
-void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row);
+static inline void trail_id(uint64_t out[2], const uint8_t *ids, uint32_t row)
+{
+	out[0] = out[1] = 0;
+	if (!ids)
+		return;
+	memcpy(out, ids + (size_t)row * 16, 16);
+	out[0] = be64toh(out[0]);
+	out[1] = be64toh(out[1]);
+}
 /* For events of [from_ms, to_ms), which is shorter than TRAIL_TIME_BITS allow; visit and
  * kernel are the caller's to set. False at the arena's cap. */
 bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms);

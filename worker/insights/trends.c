@@ -280,10 +280,14 @@ static bool fold_event(struct pass *p)
 	return true;
 }
 
-struct tally *trends_cell(struct trends *t, uint32_t kind, uint32_t tuple, uint32_t bucket)
+uint32_t trends_line(struct trends *t, uint32_t kind, uint32_t tuple)
 {
-	uint32_t line = line_add(t, 0, kind, tuple);
-	uint32_t cell = line == INTERN_FULL ? line : cell_add(t, line, bucket);
+	return line_add(t, 0, kind, tuple);
+}
+
+struct tally *trends_cell(struct trends *t, uint32_t line, uint32_t bucket)
+{
+	uint32_t cell = cell_add(t, line, bucket);
 
 	return cell == INTERN_FULL ? NULL : &t->cells[cell].t;
 }

@@ -30,8 +30,10 @@ struct trends {
 	uint8_t *exists;     /* per bucket: some event matched, consent or not */
 };
 
-/* For kernels that make cells of their own: the tally of (events[0], kind, tuple, bucket),
- * good until the next call. NULL at the arena's cap. */
-struct tally *trends_cell(struct trends *t, uint32_t kind, uint32_t tuple, uint32_t bucket);
+/* A line of the plan's first event, to be counted into from outside. INTERN_FULL at the
+ * arena's cap. */
+uint32_t trends_line(struct trends *t, uint32_t kind, uint32_t tuple);
+/* Its cell of a bucket, until the next one is asked for. NULL at the arena's cap. */
+struct tally *trends_cell(struct trends *t, uint32_t line, uint32_t bucket);
 
 #endif

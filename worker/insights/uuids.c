@@ -2,13 +2,14 @@
  * See uuids.h. Open addressing, at most three quarters full; half of the hash is beside
  * each number, so that other ids are hardly ever looked at. A large table is in no cache:
  * entries go through it side by side, so that one does not wait for the memory of another.
+ * Before it comes a small one of ids that were asked for lately: sessions are of a day.
  */
 #include "shm/base/hash.h"
 #include "worker/insights/uuids.h"
 
 /* Tables that were outgrown stay in the arena: a third as much, not as much again, when the
  * next is four times as large. */
-enum { UUID = 16, SOME = 32, SLOTS_MIN = 1024, SLOTS_FOUR = 1 << 20 };
+enum { UUID = 16, SOME = 32, SLOTS_MIN = 1024, SLOTS_FOUR = 1 << 20, RECENT = 1 << 17 };
 
 void uuids_init(struct uuids *u, struct arena *a)
 {
@@ -25,6 +26,12 @@ static uint64_t hash(const struct uuids *u, const void *id)
 	memcpy(w, id, sizeof(w));
 	product = (unsigned __int128)(w[0] ^ u->key[0]) * (w[1] ^ u->key[1]);
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* NULL while the table is as small. */
+static uint64_t *recent_at(const struct uuids *u, uint64_t hash)
+{
+	return u->recent ? &u->recent[(uint32_t)hash & (RECENT - 1)] : NULL;
 }
 
 /* Not the half that chooses the slot. */
@@ -46,8 +53,10 @@ static bool grow(struct uuids *u)
 
 	if (u->n >= UINT32_MAX / 4)
 		return false;
+	if (!u->recent && size > RECENT)
+		u->recent = arena_array(u->a, RECENT, sizeof(*u->recent));
 	u->slots = arena_array(u->a, size, sizeof(*u->slots));
-	if (!u->slots)
+	if (!u->slots || (size > RECENT && !u->recent))
 		return false;
 	u->mask = (uint32_t)(size - 1);
 	for (uint32_t i = 0; i < u->n; i++) {
@@ -61,22 +70,33 @@ static bool grow(struct uuids *u)
 	return true;
 }
 
+static bool is_it(const struct uuids *u, uint64_t slot, const char *id, uint64_t hash)
+{
+	return slot && slot >> 32 == hash >> 32 &&
+	       memcmp(chunks_at(&u->v, number_of(slot)), id, UUID) == 0;
+}
+
 /* UINT32_MAX at the arena's cap. */
 static uint32_t add(struct uuids *u, const char *id, uint64_t hash)
 {
+	uint64_t *recent = recent_at(u, hash);
 	uint32_t k = (uint32_t)hash & u->mask;
 	void *v;
 
-	for (; u->slots[k]; k = (k + 1) & u->mask)
-		if (u->slots[k] >> 32 == hash >> 32 &&
-			memcmp(chunks_at(&u->v, number_of(u->slots[k])), id, UUID) == 0)
-			return number_of(u->slots[k]);
-	v = chunks_make(&u->v, u->n);
-	if (!v)
-		return UINT32_MAX;
-	memcpy(v, id, UUID);
-	u->slots[k] = slot_for(hash, u->n);
-	return u->n++;
+	if (recent && is_it(u, *recent, id, hash))
+		return number_of(*recent);
+	while (u->slots[k] && !is_it(u, u->slots[k], id, hash))
+		k = (k + 1) & u->mask;
+	if (!u->slots[k]) {
+		v = chunks_make(&u->v, u->n);
+		if (!v)
+			return UINT32_MAX;
+		memcpy(v, id, UUID);
+		u->slots[k] = slot_for(hash, u->n++);
+	}
+	if (recent)
+		*recent = u->slots[k];
+	return number_of(u->slots[k]);
 }
 
 static bool add_some(struct uuids *u, const struct batch_column *c, const uint32_t *codes,
@@ -87,14 +107,12 @@ static bool add_some(struct uuids *u, const struct batch_column *c, const uint32
 	if ((!u->slots || u->n + n > u->mask - u->mask / 4) && !grow(u))
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
-		hashes[i] = hash(u, c->entries[codes[i] - 1].s.p);
-		__builtin_prefetch(&u->slots[(uint32_t)hashes[i] & u->mask]);
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t slot = u->slots[(uint32_t)hashes[i] & u->mask];
+		const uint64_t *recent;
 
-		if (slot && slot >> 32 == hashes[i] >> 32)
-			__builtin_prefetch(chunks_at(&u->v, number_of(slot)));
+		hashes[i] = hash(u, c->entries[codes[i] - 1].s.p);
+		recent = recent_at(u, hashes[i]);
+		if (!recent || *recent >> 32 != hashes[i] >> 32)
+			__builtin_prefetch(&u->slots[(uint32_t)hashes[i] & u->mask]);
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		no[codes[i]] = add(u, c->entries[codes[i] - 1].s.p, hashes[i]);

@@ -14,7 +14,8 @@ struct uuids {
 	uint32_t n;
 	uint64_t *slots; /* half of the hash << 32 | number + 1; 0 = free */
 	uint32_t mask;
-	uint64_t key[2]; /* clients choose ids: this keeps them from choosing collisions */
+	uint64_t *recent; /* slots of ids that were asked for lately */
+	uint64_t key[2];  /* clients choose ids: this keeps them from choosing collisions */
 };
 
 void uuids_init(struct uuids *u, struct arena *a);

@@ -3,10 +3,11 @@
  * decoder trusts nothing: counts are held against the bytes that are left
  * before anything is allocated, codes against the dictionary.
  */
+#include <endian.h>
 #include "worker/store/column.h"
 #include "worker/store/bytes.h"
 
-enum { LAYOUT_DENSE = 0, LAYOUT_SPARSE = 1 };
+enum { LAYOUT_DENSE = 0, LAYOUT_SPARSE = 1, UUID = 16 };
 
 bool column_take_value(struct bytes *b, struct value *v)
 {
@@ -29,12 +30,30 @@ bool column_take_value(struct bytes *b, struct value *v)
 		v->i = bytes_u8(b);
 		return !b->bad && v->i <= 1;
 	case VALUE_UUID:
-		v->s = bytes_take(b, 16);
+		v->s = bytes_take(b, UUID);
 		return !b->bad;
 	case VALUE_NONE:
 	default:
 		return false;
 	}
+}
+
+/* What nearly all entries are: a string whose length takes one byte, or a UUID. False, and
+ * nothing taken: something else. */
+static inline bool take_usual(struct bytes *b, struct value *v)
+{
+	size_t left = bytes_left(b), at, n;
+
+	if (left < 2)
+		return false;
+	v->type = (enum value_type)b->p[0];
+	at = v->type == VALUE_STR ? 2 : 1;
+	n = v->type == VALUE_STR ? b->p[1] : UUID;
+	if ((v->type != VALUE_STR && v->type != VALUE_UUID) || n >= 0x80 || left - at < n)
+		return false;
+	v->s = (struct str){(const char *)b->p + at, n};
+	b->p += at + n;
+	return true;
 }
 
 static bool read_entries(struct column *c, struct bytes *b, struct arena *a)
@@ -47,7 +66,7 @@ static bool read_entries(struct column *c, struct bytes *b, struct arena *a)
 	if (!c->entries)
 		return false;
 	for (uint32_t i = 0; i < c->n_entries; i++)
-		if (!column_take_value(b, &c->entries[i]))
+		if (!take_usual(b, &c->entries[i]) && !column_take_value(b, &c->entries[i]))
 			return false;
 	return true;
 }
@@ -74,21 +93,58 @@ static bool read_rows(struct column *c, struct bytes *b, struct arena *a)
 	return true;
 }
 
-/* A loop for each width: compilers vectorise these. */
-static void spread_codes(uint32_t *codes, const uint8_t *p, uint32_t n, unsigned width)
+/* The codes, and the largest of them. A loop for each width, which compilers vectorise. */
+static uint32_t spread_1(uint32_t *codes, const uint8_t *p, uint32_t n)
 {
-	for (uint32_t i = 0; i < n && width == 1; i++)
+	uint8_t worst = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
 		codes[i] = p[i];
-	for (uint32_t i = 0; i < n && width == 2; i++)
-		codes[i] = p[2 * (size_t)i] | (uint32_t)p[2 * (size_t)i + 1] << 8;
-	for (uint32_t i = 0; i < n && width == 4; i++, p += 4)
-		codes[i] = p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+		worst = p[i] > worst ? p[i] : worst;
+	}
+	return worst;
+}
+
+static uint32_t spread_2(uint32_t *codes, const uint8_t *p, uint32_t n)
+{
+	uint16_t worst = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint16_t code;
+
+		memcpy(&code, p + sizeof(code) * i, sizeof(code));
+		code = le16toh(code);
+		codes[i] = code;
+		worst = code > worst ? code : worst;
+	}
+	return worst;
+}
+
+static uint32_t spread_4(uint32_t *codes, const uint8_t *p, uint32_t n)
+{
+	uint32_t worst = 0;
+
+	memcpy(codes, p, sizeof(*codes) * n);
+	for (uint32_t i = 0; i < n; i++) {
+		codes[i] = le32toh(codes[i]);
+		worst = codes[i] > worst ? codes[i] : worst;
+	}
+	return worst;
+}
+
+static bool has_zero(const uint32_t *codes, uint32_t n)
+{
+	bool zero = false;
+
+	for (uint32_t i = 0; i < n; i++)
+		zero |= codes[i] == 0;
+	return zero;
 }
 
 static bool read_codes(struct column *c, struct bytes *b, unsigned width, struct arena *a)
 {
 	struct str raw;
-	uint32_t *codes, worst = 0, lowest = UINT32_MAX;
+	uint32_t *codes, worst;
 
 	if (width != 1 && width != 2 && width != 4)
 		return false;
@@ -98,13 +154,11 @@ static bool read_codes(struct column *c, struct bytes *b, unsigned width, struct
 	codes = arena_alloc(a, (c->n_present + 1) * sizeof(*codes));
 	if (!codes)
 		return false;
-	spread_codes(codes, (const uint8_t *)raw.p, c->n_present, width);
-	for (uint32_t i = 0; i < c->n_present; i++) {
-		worst = codes[i] > worst ? codes[i] : worst;
-		lowest = codes[i] < lowest ? codes[i] : lowest;
-	}
+	worst = (width == 1   ? spread_1
+		 : width == 2 ? spread_2
+			      : spread_4)(codes, (const uint8_t *)raw.p, c->n_present);
 	c->codes = codes;
-	return worst <= c->n_entries && !(c->sparse && lowest == 0);
+	return worst <= c->n_entries && !(c->sparse && has_zero(codes, c->n_present));
 }
 
 bool column_decode(struct column *c, struct str body, uint32_t n_rows, struct arena *a)
