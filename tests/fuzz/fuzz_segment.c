@@ -45,6 +45,13 @@ static void read_everything(const struct evseg *s, struct arena *a)
 		return;
 	if (frame_make(&frame, &plan, &batch, &people, a) && feed_init(&feed, 20, a))
 		(void)feed_fold(&feed, &frame, s);
+	plan.need.numbers = true;
+	people_init_digests(&people, a);
+	if (people_numbers(&people, (const uint64_t[]){1, 0, 3}, 3) && people_ready(&people) &&
+		batch_load(&batch, s, &plan.need, a) &&
+		frame_make(&frame, &plan, &batch, &people, a))
+		for (uint32_t i = 0; i < s->n && batch.numbered; i++)
+			must(frame_consented(&frame, i) == (batch.distinct.codes[i] != 0));
 }
 
 static bool note(struct names_sink *sink, const struct name_seen *seen)

@@ -7,6 +7,7 @@
 #include "worker/store/merge.h"
 
 static const uint8_t key[DIGEST_KEY_BYTES] = {1, 2, 3};
+static uint32_t greatest;
 static struct arena a, scratch;
 
 static void setup(void)
@@ -96,7 +97,7 @@ Test(dense, known_ids_keep_theirs_and_new_ones_are_next)
 	cr_assert_eq(d.n_fresh, 80);
 	cr_assert_eq(d.next, 141);
 	numbered = with_numbers(&d, &s, rows);
-	cr_assert(numbers_read(&numbered, &a, &numbers));
+	cr_assert(numbers_read(&numbered, &a, &numbers, &greatest));
 	for (uint32_t i = 0; i < s.n; i++) /* ids 0 to 139 are in the order of their numbers */
 		cr_assert_eq(numbers[i], i % 2 ? 0 : 1 + 40 + i / 2 % 100);
 }
@@ -175,9 +176,9 @@ Test(dense, numbers_end)
 	cr_assert_eq(d.next, NUMBERS_MAX + 1);
 	cr_assert_eq(d.unknown, 6);
 	none = with_numbers(&d, &s, rows);
-	cr_assert_not(numbers_read(&none, &a, &numbers));
+	cr_assert_not(numbers_read(&none, &a, &numbers, &greatest));
 	few = with_numbers(&d, &few, few_rows);
-	cr_assert(numbers_read(&few, &a, &numbers));
+	cr_assert(numbers_read(&few, &a, &numbers, &greatest));
 	cr_assert_eq(numbers[7], NUMBERS_MAX);
 }
 
@@ -270,7 +271,7 @@ static bool read_back(struct str raw, uint32_t n, const uint32_t **numbers)
 
 	part->kind = PART_NUMBER;
 	cr_assert(evseg_pack(part, raw, &a, &scratch));
-	return numbers_read(&s, &a, numbers);
+	return numbers_read(&s, &a, numbers, &greatest);
 }
 
 Test(dense, every_width)

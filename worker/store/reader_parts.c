@@ -75,7 +75,6 @@ bool reader_wanted(const struct reader *r, struct reader_wanted *out, struct are
 	return true;
 }
 
-
 /* All of the segment is there. */
 static enum stream_next close_segment(struct reader *r)
 {
