@@ -40,6 +40,20 @@ CREATE TRIGGER aliases_changed BEFORE UPDATE OF profile_id ON pugd.aliases
 FOR EACH ROW WHEN (OLD.profile_id IS DISTINCT FROM NEW.profile_id)
 EXECUTE FUNCTION pugd.alias_moved();
 
+-- As in 003_people.sql, but an alias that is there already draws no number: whoever sends
+-- new traits with the same ids changes nothing here. In a language that keeps its plans.
+CREATE OR REPLACE FUNCTION pugd.identity_join(in_project int, ids text[], to_profile text)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO pugd.aliases AS a (project, alias_id, profile_id)
+  SELECT DISTINCT in_project, u.id, to_profile FROM unnest(ids) u (id)
+  WHERE u.id <> '' AND NOT EXISTS (
+    SELECT FROM pugd.aliases o
+    WHERE o.project = in_project AND o.alias_id = u.id AND o.profile_id = to_profile)
+  ON CONFLICT (project, alias_id) DO UPDATE SET profile_id = EXCLUDED.profile_id
+  WHERE a.profile_id <> EXCLUDED.profile_id;
+END $$;
+
 -- A row a project that has, or soon will have, a copy. `upto`: changes up to there are in
 -- it; NULL: there is none yet. profiles, aliases: how many are in it.
 CREATE TABLE pugd.people_state (

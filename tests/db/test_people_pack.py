@@ -254,7 +254,7 @@ class Writer:
             return
         one = self.waiting(1)
         if one:
-            self.db.query("UPDATE pugd.erasures SET state = 2 WHERE project = $1 AND id = $2", self.num, one)
+            self.db.query("UPDATE pugd.erasures SET state = 2 WHERE project = $1 AND id = $2 AND state = 1", self.num, one)
 
     def step(self, merging=True):
         steps = [(8, self.identify), (2, self.imported)]

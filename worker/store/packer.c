@@ -140,14 +140,15 @@ static int make(struct build *b)
 /* A statement that is still under way is its owner's to see: it closes the connection. */
 static enum packer_end trouble(struct build *b)
 {
-	enum db_kind kind = b->db.err.kind;
+	struct db_error err = b->db.err;
 	PGTransactionStatusType status = PQtransactionStatus(b->db.impl);
 	bool active = status == PQTRANS_ACTIVE || status == PQTRANS_UNKNOWN;
 
 	if (status == PQTRANS_INTRANS || status == PQTRANS_INERROR)
 		db_rollback(&b->db);
-	b->db.err.kind = kind;
-	return !active && (kind == DB_TIMEOUT || kind == DB_SERIALIZE) ? PACKER_LEFT : PACKER_DB;
+	b->db.err = err;
+	return !active && (err.kind == DB_TIMEOUT || err.kind == DB_SERIALIZE) ? PACKER_LEFT
+									       : PACKER_DB;
 }
 
 enum packer_end packer_pack(struct packer *k, int32_t project)
