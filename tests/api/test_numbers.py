@@ -167,15 +167,14 @@ class Shop(test_sealed.Shop):
         return {x["time"]: x["value"] for s in got["trends"]["series"] for x in s["points"] if x.get("value")}
 
     def make_old(self, where="true", numbers_too=False):
-        """As an older version left them."""
+        """As an older version left them; in one statement, because the keeper mends it at once."""
         self.db.query(
             "with old as (update pugd.segment s set numbered = false, kinds = null, columns = columns - 1, "
             "bytes = bytes - (select octet_length(c.data) from pugd.segment_column c where c.project = s.project and "
-            f"c.segment = s.id and c.part = 9) where project = $1 and numbered and {where} returning id) "
+            f"c.segment = s.id and c.part = 9) where project = $1 and numbered and {where} returning id), "
+            f"blocks as (delete from pugd.number_block where project = $1 and {numbers_too}) "
             "delete from pugd.segment_column where project = $1 and part = 9 and segment in (select id from old)",
             self.num)
-        if numbers_too:
-            self.db.query("delete from pugd.number_block where project = $1", self.num)
 
     def clean(self):
         """Nothing of this project is wrong, says pugd verify."""
@@ -287,6 +286,28 @@ def test_old_segments_get_numbers(_):
         assert store.without == 0 and len(store.digests) == 260
         assert shop.db.query(kept, shop.num) == before and shop.users() == users
         shop.clean()
+    shop.check()
+
+
+def test_old_segments_while_others_write(_):
+    """Several number, seal and merge the same project's at once."""
+    shop, rnd = Shop(P), random.Random(4)
+    for i in range(20):
+        shop.put([f"user-{rnd.randrange(400)}" for _ in range(40)], days=2, seed=i)
+        seal()
+    for i in range(5):
+        shop.make_old("id % 3 <> 0" if i else "true", numbers_too=i == 0)
+        for k in range(4):
+            shop.put([f"user-{rnd.randrange(800)}" for _ in range(20)], days=2, seed=i * 10 + k)
+        sealers = [threading.Thread(target=seal) for _ in range(4)]
+        for t in sealers:
+            t.start()
+        for t in sealers:
+            t.join()
+        until(lambda: shop.db.one("select bool_and(numbered) from pugd.segment where project = $1", shop.num) == "t")
+        store = shop.store()
+        assert len([d for d in store.digests if d]) == len(store.numbers), i
+    shop.clean()
     shop.check()
 
 
