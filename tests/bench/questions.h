@@ -23,6 +23,13 @@ static const struct {
 			"\"events\": [" EVENT("page_view") "], \"breakdowns\": [{\"property\": "
 							   "\"$pathname\"}]",
 			"DAY")},
+	{"trends-sum",
+		ASK("TRENDS",
+			"\"events\": [{\"event\": {\"kind\": \"page_view\"}, \"aggregation\": "
+			"\"AGGREGATION_TYPE_SUM\", \"aggregationProperty\": \"amount\"}], "
+			"\"breakdowns\": [{\"property\": \"$pathname\"}, "
+			"{\"property\": \"$country\"}]",
+			"DAY")},
 	{"unique", ASK("TRENDS", "\"events\": [" UNIQUE("page_view") "]", "DAY")},
 	{"unique-all", ASK("TRENDS", "\"events\": [" UNIQUE("") "]", "DAY")},
 	{"unique-path",

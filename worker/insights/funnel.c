@@ -5,6 +5,7 @@
 #include "worker/insights/chunks.h"
 #include "worker/insights/funnel.h"
 #include "worker/insights/hits.h"
+#include "worker/insights/personset.h"
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
 #include "worker/insights/watch.h"
@@ -21,8 +22,8 @@ struct funnel {
 	const struct plan *plan;
 	struct trails trails;  /* by person; values are sets of steps */
 	struct chunks walkers; /* by person */
-	uint8_t *reached;      /* by person: 0 did nothing, else steps made + 1 */
-	uint32_t n, cap;       /* persons; those with room */
+	uint32_t n;            /* persons below may have one */
+	struct personset done; /* who made all steps */
 	struct split split;    /* used with breakdowns only */
 	/* at the end */
 	struct split_series series;
@@ -39,8 +40,9 @@ union chain {
 
 /* Somebody on the way. */
 struct walker {
-	int64_t *best; /* times of the chain that first got there; with timing, from 2 steps on */
-	uint32_t made; /* set of the steps that were made */
+	uint32_t made;   /* set of the steps that were made */
+	uint8_t reached; /* 0 did nothing, else steps in a row + 1 */
+	/* one a step; with timing one more: that which first got there, from 2 steps on */
 	union chain chains[];
 };
 
@@ -55,8 +57,8 @@ struct funnel *funnel_new(const struct plan *plan)
 	f->plan = plan;
 	f->trails.visit = visit;
 	f->trails.kernel = f;
-	chunks_init(
-		&f->walkers, plan->a, sizeof(struct walker) + plan->n_events * sizeof(union chain));
+	chunks_init(&f->walkers, plan->a,
+		sizeof(struct walker) + (plan->n_events + plan->timing) * sizeof(union chain));
 	split_init(&f->split, plan);
 	return f;
 }
@@ -69,11 +71,6 @@ static uint32_t steps_of(const struct frame *frame, uint32_t row)
 	for (uint32_t e = 0; e < frame->plan->n_events; e++)
 		set |= (uint32_t)frame->match[e][row] << e;
 	return set;
-}
-
-static bool is_done(const struct funnel *f, uint32_t person)
-{
-	return person < f->n && f->reached[person] == f->plan->n_events + 1;
 }
 
 static bool add_hits(struct funnel *f, const struct frame *frame, struct hits *h, uint32_t *persons)
@@ -90,7 +87,7 @@ static bool add_hits(struct funnel *f, const struct frame *frame, struct hits *h
 
 		trail_id(id, b->ids, row);
 		/* who is through is so by earlier events */
-		if (!is_done(f, person) &&
+		if (!personset_has(&f->done, person) &&
 			!trail_add(&f->trails, person, b->times[row], id, steps_of(frame, row)))
 			return false;
 		if (f->plan->n_breakdowns && split_may_see(&f->split, person, b->times[row]) &&
@@ -117,25 +114,6 @@ bool funnel_fold(struct funnel *f, const struct frame *frame)
 }
 
 /* ---- walking ---- */
-
-static bool make_room(struct funnel *f, uint32_t person)
-{
-	uint32_t cap = f->cap ? f->cap : 1024;
-
-	if (person < f->n)
-		return true;
-	while (cap <= person)
-		cap *= 2;
-	if (cap > f->cap) {
-		f->reached = arena_grow(f->plan->a, f->reached, f->cap, cap);
-		if (!f->reached)
-			return false;
-		memset(f->reached + f->cap, 0, cap - f->cap);
-		f->cap = cap;
-	}
-	f->n = person + 1;
-	return true;
-}
 
 static int64_t *times_new(struct funnel *f, int64_t **times, uint32_t n)
 {
@@ -173,8 +151,9 @@ static bool is_next(const struct funnel *f, const struct walker *w, uint32_t k, 
 /* How far somebody gets, and by which chain: the newest of each step is kept, and the one
  * that first got there is theirs (D75). Steps are tried from the last to the first, so
  * that one event is never two of them. */
-static bool walk(struct funnel *f, struct walker *w, uint8_t *reached, const struct trail_event *e)
+static bool walk(struct funnel *f, struct walker *w, const struct trail_event *e)
 {
+	union chain *best = &w->chains[f->plan->n_events];
 	int64_t at = trail_time(e);
 
 	for (uint32_t set = trail_value(e), k; set; set &= ~(1u << k)) {
@@ -183,14 +162,14 @@ static bool walk(struct funnel *f, struct walker *w, uint8_t *reached, const str
 			continue;
 		if (!make_step(f, w, k, at))
 			return false;
-		if (k + 2 <= *reached)
+		if (k + 2 <= w->reached)
 			continue;
-		*reached = (uint8_t)(k + 2);
+		w->reached = (uint8_t)(k + 2);
 		if (k == 0 || !f->plan->timing)
 			continue;
-		if (!times_new(f, &w->best, f->plan->n_events))
+		if (!times_new(f, &best->times, f->plan->n_events))
 			return false;
-		memcpy(w->best, w->chains[k].times, (k + 1) * sizeof(at));
+		memcpy(best->times, w->chains[k].times, (k + 1) * sizeof(at));
 	}
 	return true;
 }
@@ -198,14 +177,19 @@ static bool walk(struct funnel *f, struct walker *w, uint8_t *reached, const str
 static bool visit_one(struct funnel *f, const struct trail_item *item)
 {
 	struct walker *w = chunks_make(&f->walkers, item->owner);
-	uint8_t *reached;
 
-	if (!w || !make_room(f, item->owner))
+	if (!w)
 		return false;
-	reached = &f->reached[item->owner];
-	if (*reached == 0)
-		*reached = 1;
-	return *reached > f->plan->n_events || walk(f, w, reached, &item->e);
+	if (item->owner >= f->n)
+		f->n = item->owner + 1;
+	if (w->reached == 0)
+		w->reached = 1;
+	if (w->reached > f->plan->n_events)
+		return true;
+	if (!walk(f, w, &item->e))
+		return false;
+	return w->reached <= f->plan->n_events ||
+	       personset_add(&f->done, f->plan->a, item->owner) >= 0;
 }
 
 /* Walkers are in no cache. */
@@ -224,6 +208,13 @@ static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
 
 /* ---- the answer ---- */
 
+static uint8_t reached(const struct funnel *f, uint32_t person)
+{
+	return f->walkers.v[person >> CHUNK_SHIFT]
+		       ? ((const struct walker *)chunks_at(&f->walkers, person))->reached
+		       : 0;
+}
+
 /* Ranks by who made the first step; without breakdowns everybody is one series, which
  * is there even without anybody. */
 static bool find_series(struct funnel *f)
@@ -241,11 +232,11 @@ static bool find_series(struct funnel *f)
 	persons[0] = whole;
 	for (uint32_t i = 0; i < f->n; i++) {
 		f->series_of[i] = PLAN_NONE;
-		if (!f->reached[i])
+		if (!reached(f, i))
 			continue;
 		f->series_of[i] = whole ? 0 : split_tuple(&f->split, i);
 		persons[f->series_of[i]]++;
-		weights[f->series_of[i]] += f->reached[i] > 1;
+		weights[f->series_of[i]] += reached(f, i) > 1;
 	}
 	if (!split_rank(&f->split, weights, persons, &f->series))
 		return false;
@@ -261,7 +252,7 @@ static bool count(struct funnel *f)
 
 	f->totals = arena_array(f->plan->a, (size_t)f->series.n * n + 1, sizeof(*f->totals));
 	for (uint32_t i = 0; f->totals && i < f->n; i++)
-		for (uint32_t k = 0; k + 1 < f->reached[i]; k++)
+		for (uint32_t k = 0; k + 1 < reached(f, i); k++)
 			f->totals[(size_t)f->series_of[i] * n + k]++;
 	return f->totals != NULL;
 }
@@ -317,17 +308,19 @@ static void describe(struct funnel_timing *t, const int64_t *v, uint64_t n)
 static void place_deltas(const struct funnel *f, int64_t **next)
 {
 	for (uint32_t i = 0; i < f->n; i++) {
-		const struct walker *w;
+		const int64_t *best;
 		int64_t **to;
 
 		if (watch_due(i))
 			return; /* the caller asks, too */
-		if (f->reached[i] < 3)
+		if (reached(f, i) < 3)
 			continue;
-		w = chunks_at(&f->walkers, i);
+		best = ((const struct walker *)chunks_at(&f->walkers, i))
+			       ->chains[f->plan->n_events]
+			       .times;
 		to = next + (size_t)f->series_of[i] * f->plan->n_events;
-		for (uint32_t k = 1; k + 1 < f->reached[i]; k++)
-			*to[k]++ = w->best[k] - w->best[k - 1];
+		for (uint32_t k = 1; k + 1 < reached(f, i); k++)
+			*to[k]++ = best[k] - best[k - 1];
 	}
 }
 

@@ -99,16 +99,20 @@ static bool sort_digit(const uint64_t *v, uint64_t *to, uint32_t n, unsigned shi
 	return true;
 }
 
-/* By `bits` from the 32nd on; equal ones stay as they are. Returns where the result is. */
+/* By `bits` from the 32nd on; equal ones stay as they are. Returns where the result is, NULL
+ * when nobody waits. */
 static uint64_t *sort(uint64_t *v, uint64_t *spare, uint32_t n, unsigned bits)
 {
-	for (unsigned shift = 32; shift < 32 + bits; shift += DIGIT)
-		if (sort_digit(v, spare, n, shift)) {
-			uint64_t *sorted = spare;
+	for (unsigned shift = 32; shift < 32 + bits; shift += DIGIT) {
+		uint64_t *sorted = spare;
 
-			spare = v;
-			v = sorted;
-		}
+		if (n > WATCH_EVERY && watch_over())
+			return NULL;
+		if (!sort_digit(v, spare, n, shift))
+			continue;
+		spare = v;
+		v = sorted;
+	}
 	return v;
 }
 
@@ -154,6 +158,8 @@ static bool sort_instant(struct trails *t, uint64_t *v, uint64_t *spare, uint32_
 	for (uint32_t i = 0; i < n; i++)
 		v[i] = (uint64_t)item_at(t, v[i])->owner << 32 | (uint32_t)v[i];
 	sorted = sort(v, spare, n, 32);
+	if (!sorted)
+		return false;
 	for (uint32_t i = 0, k; i < n; i += k) {
 		k = alike(sorted + i, n - i);
 		if (watch_due(i) || !sort_ids(t, sorted + i, k))
@@ -164,7 +170,7 @@ static bool sort_instant(struct trails *t, uint64_t *v, uint64_t *spare, uint32_
 	return true;
 }
 
-/* Where the order of all is; NULL at the arena's cap. */
+/* Where the order of all is; NULL at the arena's cap, or when nobody waits. */
 static uint64_t *make_order(struct trails *t, uint32_t n, int64_t day_ms)
 {
 	uint64_t *v = t->order, *spare;
@@ -172,6 +178,8 @@ static uint64_t *make_order(struct trails *t, uint32_t n, int64_t day_ms)
 	for (uint32_t i = 0; i < n; i++)
 		v[i] = (uint64_t)(trail_time(&item_at(t, i)->e) - day_ms) << 32 | i;
 	v = sort(v, t->scratch, n, TIME_BITS);
+	if (!v)
+		return NULL;
 	spare = v == t->order ? t->scratch : t->order;
 	for (uint32_t i = 0, k; i < n; i += k) {
 		k = alike(v + i, n - i);

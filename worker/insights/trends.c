@@ -7,7 +7,7 @@
 #include "worker/insights/hits.h"
 #include "worker/insights/trends_internal.h"
 
-enum { KNOWN_BITS = 8, KNOWN = 1 << KNOWN_BITS };
+enum { KNOWN_BITS = 10, KNOWN = 1 << KNOWN_BITS };
 
 /* The kind and the texts of an event, and its line; INTERN_FULL: nothing yet. */
 struct known {
