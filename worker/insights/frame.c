@@ -4,10 +4,7 @@
  */
 #include "worker/insights/frame.h"
 
-static bool is_cookieless(struct str id)
-{
-	return str_starts(id, STR("cookieless-"));
-}
+#include "worker/store/dense.h"
 
 static bool find_cookieless(struct frame *f)
 {
@@ -18,7 +15,7 @@ static bool find_cookieless(struct frame *f)
 		return true;
 	cookieless = arena_zalloc(f->a, c->n_entries + 1);
 	for (uint32_t i = 0; cookieless && i < c->n_entries; i++)
-		cookieless[i + 1] = is_cookieless(c->entries[i].s);
+		cookieless[i + 1] = dense_cookieless(c->entries[i].s);
 	f->cookieless = cookieless;
 	return cookieless != NULL;
 }
