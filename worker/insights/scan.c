@@ -107,7 +107,7 @@ static enum stream_next on_segment(struct reader *r, const struct evseg *seg, st
 		return STREAM_FAIL;
 	}
 	if (!frame_make(&frame, s->plan, &batch, &s->people, a)) {
-		r->error = READER_MEMORY;
+		r->error = a->over || s->a.over ? READER_MEMORY : READER_BROKEN;
 		return STREAM_FAIL;
 	}
 	if (!settle(s, seg, &frame)) {
