@@ -9,7 +9,7 @@
 #include "shm/base/arena.h"
 
 /* Kept; further ones are only counted. */
-enum { PB_MAX_VIOLATIONS = 64 };
+enum { PB_MAX_VIOLATIONS = 64, PB_PASSED = 128 };
 
 struct pb_violation {
 	const char *field; /* "events.kind": for BadRequest, without indexes and keys */
@@ -30,6 +30,7 @@ struct pb_check {
 	bool memory;        /* the arena's cap was reached: resource_exhausted */
 	struct pb_violation *first, **tail;
 	const struct pb_check_frame *frame;
+	const void *passed[PB_PASSED]; /* entries of maps that are as they must be, by address */
 };
 
 void pb_check_init(struct pb_check *c, struct arena *a);
