@@ -14,7 +14,6 @@
 #include "proto/access.h"
 #include "proto/keyset.h"
 #include "proto/wire_item.h"
-#include "shm/base/hash.h"
 
 struct frame {
 	const struct frame *up;
@@ -312,6 +311,20 @@ static ProtobufCMessage *read_entry(
 	return entry;
 }
 
+/* Entries begin with their key and mostly end with their value: both ends tell them apart
+ * well enough, for what is only a hint. */
+static uint32_t memo_slot(const struct reader *r, struct str bytes)
+{
+	uint64_t head = 0, tail = 0;
+	size_t n = bytes.n < sizeof(head) ? bytes.n : sizeof(head);
+
+	/* tag and length of the key say less than the key */
+	memcpy(&head, bytes.p + (bytes.n >= 2 * sizeof(head) ? 3 : 0), n);
+	memcpy(&tail, bytes.p + bytes.n - n, n);
+	head = (head * 0x9e3779b97f4a7c15u ^ tail ^ bytes.n) * 0xff51afd7ed558ccdu;
+	return (uint32_t)(head >> 32) & r->memo_mask;
+}
+
 /* An entry of a map: the one before with the same bytes. */
 static ProtobufCMessage *share_entry(
 	struct reader *r, const struct pb_field *f, struct str bytes, unsigned depth)
@@ -320,7 +333,7 @@ static ProtobufCMessage *share_entry(
 
 	if (!r->memo || bytes.n == 0 || bytes.n > MEMO_BYTES)
 		return read_entry(r, f, bytes, depth);
-	at = &r->memo[hash_64(bytes.p, bytes.n) & r->memo_mask];
+	at = &r->memo[memo_slot(r, bytes)];
 	if (at->f == f && str_eq(at->bytes, bytes))
 		return at->entry;
 	*at = (struct memo){f, bytes, read_entry(r, f, bytes, depth)};
