@@ -26,6 +26,7 @@ struct pb_check {
 	int64_t slack_ms;   /* set by the caller: so much longer may a window be (D39) */
 	unsigned spare;     /* set by the caller: so many more elements may a list have */
 	const char *reason; /* a rule's own reason for its violation, else NULL */
+	int64_t now_s;      /* of the rules that ask for the time; 0: none did yet */
 	unsigned n;         /* all violations, kept or not */
 	bool memory;        /* the arena's cap was reached: resource_exhausted */
 	struct pb_violation *first, **tail;
