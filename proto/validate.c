@@ -206,6 +206,12 @@ static void check_key(struct pb_check *c, const struct pb_field *f, const char *
 			rule->max_key_bytes);
 }
 
+/* Messages share equal entries of one map field (proto/wire_read.c). */
+static const void **passed(struct pb_check *c, const ProtobufCMessage *entry)
+{
+	return &c->passed[((uintptr_t)entry >> 4 ^ (uintptr_t)entry >> 11) % PB_PASSED];
+}
+
 static void check_map(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
 {
 	const struct pb_field *kf = &f->msg->fields[0], *vf = &f->msg->fields[1];
@@ -217,11 +223,16 @@ static void check_map(struct pb_check *c, const ProtobufCMessage *msg, const str
 		const char *key =
 			kf->type == PB_STRING ? pb_pointer(pb_peek(entry, kf->offset)) : NULL;
 		struct pb_check_frame fr = {.name = f->name, .keyed = key != NULL, .key = key};
+		unsigned n_before = c->n;
 
+		if (*passed(c, entry) == entry)
+			continue;
 		if (key && f->rule)
 			check_key(c, f, key);
 		if (values)
 			check_at(c, &fr, vf->msg, pb_pointer(pb_peek(entry, vf->offset)));
+		if (c->n == n_before)
+			*passed(c, entry) = entry;
 	}
 }
 

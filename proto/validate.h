@@ -9,7 +9,7 @@
 #include "shm/base/arena.h"
 
 /* Kept; further ones are only counted. */
-enum { PB_MAX_VIOLATIONS = 64 };
+enum { PB_MAX_VIOLATIONS = 64, PB_PASSED = 128 };
 
 struct pb_violation {
 	const char *field; /* "events.kind": for BadRequest, without indexes and keys */
@@ -26,10 +26,12 @@ struct pb_check {
 	int64_t slack_ms;   /* set by the caller: so much longer may a window be (D39) */
 	unsigned spare;     /* set by the caller: so many more elements may a list have */
 	const char *reason; /* a rule's own reason for its violation, else NULL */
+	int64_t now_s;      /* of the rules that ask for the time; 0: none did yet */
 	unsigned n;         /* all violations, kept or not */
 	bool memory;        /* the arena's cap was reached: resource_exhausted */
 	struct pb_violation *first, **tail;
 	const struct pb_check_frame *frame;
+	const void *passed[PB_PASSED]; /* entries of maps that are as they must be, by address */
 };
 
 void pb_check_init(struct pb_check *c, struct arena *a);

@@ -2,6 +2,10 @@
  * Reading messages along our tables, in one pass: each field is checked and put into the
  * struct at once. Lists grow as elements come. Texts lie one behind the other in one block
  * as long as the input: a text takes at least two bytes more there than here.
+ *
+ * Events of one client share most of their properties with those around them. So entries of
+ * maps that are the same bytes become the same struct, which nobody changes afterwards;
+ * who comes later knows an entry again by its address (proto/validate.c, str_eq()).
  */
 #include "proto/wire_read.h"
 
@@ -9,8 +13,7 @@
 
 #include "proto/access.h"
 #include "proto/keyset.h"
-
-enum { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
+#include "proto/wire_item.h"
 
 struct frame {
 	const struct frame *up;
@@ -20,111 +23,29 @@ struct frame {
 	bool maps;                /* one of the fields was a map */
 };
 
+enum {
+	MEMO_WORTH = 1024, /* bytes of a message in which there may be equal entries */
+	MEMO_SHARE = 64,   /* bytes of it for each entry to remember */
+	MEMO_MAX = 512,
+	MEMO_BYTES = 128 /* longer entries are seldom equal */
+};
+
+/* An entry that was read lately. */
+struct memo {
+	const struct pb_field *f;
+	struct str bytes;
+	ProtobufCMessage *entry;
+};
+
 struct reader {
 	const char *start;
 	char *texts; /* room for the next one */
 	struct arena *a;
 	const struct frame *frame;
 	struct wire_error *err;
+	struct memo *memo; /* by hash of the bytes; NULL: none needed yet */
+	uint32_t memo_mask;
 };
-
-/* One field as it lies on the wire. */
-struct item {
-	uint32_t number;
-	unsigned wire;
-	uint64_t value;   /* WIRE_VARINT, WIRE_64, WIRE_32 */
-	struct str bytes; /* WIRE_BYTES */
-};
-
-/* Numbers take ten bytes at most; tags and lengths five. */
-enum { LONG = 10, SHORT = 5 };
-
-static bool take_varint(const char **p, const char *end, unsigned most, uint64_t *out)
-{
-	uint64_t v = 0;
-
-	if (*p < end && (uint8_t) * *p < 0x80) {
-		*out = (uint8_t) * *p;
-		++*p;
-		return true;
-	}
-	for (unsigned shift = 0; shift < 7 * most; shift += 7) {
-		uint8_t c;
-
-		if (*p == end)
-			return false;
-		c = (uint8_t) * *p;
-		++*p;
-		if (shift == 63 && c > 1)
-			return false;
-		v |= (uint64_t)(c & 0x7f) << shift;
-		if (c < 0x80) {
-			*out = v;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool take_length(const char **p, const char *end, struct str *out)
-{
-	uint64_t n;
-
-	if (!take_varint(p, end, SHORT, &n) || n > (uint64_t)(end - *p))
-		return false;
-	*out = (struct str){*p, (size_t)n};
-	*p += n;
-	return true;
-}
-
-static uint64_t fixed(const char *p, size_t n)
-{
-	uint64_t v = 0;
-
-	for (size_t i = n; i-- > 0;)
-		v = v << 8 | (uint8_t)p[i];
-	return v;
-}
-
-static bool take_fixed(const char **p, const char *end, size_t n, uint64_t *out)
-{
-	if ((size_t)(end - *p) < n)
-		return false;
-	*out = fixed(*p, n);
-	*p += n;
-	return true;
-}
-
-/* NULL, or why the bytes at *p are not a field. */
-static const char *take_item(const char **p, const char *end, struct item *it)
-{
-	uint64_t tag;
-	bool ok;
-
-	if (!take_varint(p, end, SHORT, &tag) || tag > UINT32_MAX)
-		return "has a malformed tag";
-	it->number = (uint32_t)(tag >> 3);
-	it->wire = tag & 7;
-	if (it->number == 0)
-		return "has a field with number 0";
-	switch (it->wire) {
-	case WIRE_VARINT:
-		ok = take_varint(p, end, LONG, &it->value);
-		break;
-	case WIRE_BYTES:
-		ok = take_length(p, end, &it->bytes);
-		break;
-	case WIRE_64:
-		ok = take_fixed(p, end, 8, &it->value);
-		break;
-	case WIRE_32:
-		ok = take_fixed(p, end, 4, &it->value);
-		break;
-	default:
-		return "has a field of an unsupported wire type";
-	}
-	return ok ? NULL : "is cut off or malformed";
-}
 
 static unsigned wire_of(const struct pb_field *f)
 {
@@ -360,6 +281,65 @@ static void read_bytes(struct reader *r, struct str bytes, void *slot)
 static ProtobufCMessage *read_message(
 	struct reader *r, const struct pb_msg *m, struct str bytes, unsigned depth);
 
+/* A field of a map entry that was left out has its default value. */
+static bool fill(ProtobufCMessage *entry, const struct pb_field *f, struct arena *a)
+{
+	void *p;
+
+	if (pb_is_pointer(f) && !pb_pointer(pb_peek(entry, f->offset))) {
+		p = f->type == PB_STRING ? (void *)arena_str(a, STR(""))
+					 : (void *)pb_new(f->msg, a);
+		if (!p)
+			return false;
+		memcpy(pb_slot(entry, f->offset), &p, sizeof(p));
+	}
+	pb_mark(entry, f);
+	return true;
+}
+
+static ProtobufCMessage *read_entry(
+	struct reader *r, const struct pb_field *f, struct str bytes, unsigned depth)
+{
+	ProtobufCMessage *entry = read_message(r, f->msg, bytes, depth);
+
+	if (!entry)
+		return NULL;
+	if (!fill(entry, &f->msg->fields[0], r->a) || !fill(entry, &f->msg->fields[1], r->a)) {
+		no_memory(r, bytes.p);
+		return NULL;
+	}
+	return entry;
+}
+
+/* Entries begin with their key and mostly end with their value: both ends tell them apart
+ * well enough, for what is only a hint. */
+static uint32_t memo_slot(const struct reader *r, struct str bytes)
+{
+	uint64_t head = 0, tail = 0;
+	size_t n = bytes.n < sizeof(head) ? bytes.n : sizeof(head);
+
+	/* tag and length of the key say less than the key */
+	memcpy(&head, bytes.p + (bytes.n >= 2 * sizeof(head) ? 3 : 0), n);
+	memcpy(&tail, bytes.p + bytes.n - n, n);
+	head = (head * 0x9e3779b97f4a7c15u ^ tail ^ bytes.n) * 0xff51afd7ed558ccdu;
+	return (uint32_t)(head >> 32) & r->memo_mask;
+}
+
+/* An entry of a map: the one before with the same bytes. */
+static ProtobufCMessage *share_entry(
+	struct reader *r, const struct pb_field *f, struct str bytes, unsigned depth)
+{
+	struct memo *at;
+
+	if (!r->memo || bytes.n == 0 || bytes.n > MEMO_BYTES)
+		return read_entry(r, f, bytes, depth);
+	at = &r->memo[memo_slot(r, bytes)];
+	if (at->f == f && str_eq(at->bytes, bytes))
+		return at->entry;
+	*at = (struct memo){f, bytes, read_entry(r, f, bytes, depth)};
+	return at->entry;
+}
+
 static bool read_single(struct reader *r, const struct pb_field *f, const struct item *it,
 	void *slot, unsigned depth)
 {
@@ -372,7 +352,8 @@ static bool read_single(struct reader *r, const struct pb_field *f, const struct
 		read_bytes(r, it->bytes, slot);
 		return true;
 	case PB_MESSAGE:
-		child = read_message(r, f->msg, it->bytes, depth + 1);
+		child = f->label == PB_MAP ? share_entry(r, f, it->bytes, depth + 1)
+					   : read_message(r, f->msg, it->bytes, depth + 1);
 		memcpy(slot, &child, sizeof(child));
 		return child != NULL;
 	default:
@@ -445,22 +426,6 @@ static bool read_field(struct reader *r, const struct pb_msg *m, ProtobufCMessag
 	return ok;
 }
 
-/* A field of a map entry that was left out has its default value. */
-static bool fill(ProtobufCMessage *entry, const struct pb_field *f, struct arena *a)
-{
-	void *p;
-
-	if (pb_is_pointer(f) && !pb_pointer(pb_peek(entry, f->offset))) {
-		p = f->type == PB_STRING ? (void *)arena_str(a, STR(""))
-					 : (void *)pb_new(f->msg, a);
-		if (!p)
-			return false;
-		memcpy(pb_slot(entry, f->offset), &p, sizeof(p));
-	}
-	pb_mark(entry, f);
-	return true;
-}
-
 static struct str key_of(const ProtobufCMessage *entry, const struct pb_field *kf)
 {
 	const void *slot = pb_peek(entry, kf->offset);
@@ -497,12 +462,9 @@ static bool drop_repeats(
 static bool complete_map(ProtobufCMessage *msg, const struct pb_field *f, struct arena *a)
 {
 	ProtobufCMessage **entries = pb_pointer(pb_peek(msg, f->offset));
-	const struct pb_field *kf = &f->msg->fields[0], *vf = &f->msg->fields[1];
+	const struct pb_field *kf = &f->msg->fields[0];
 	size_t n = pb_count(msg, f);
 
-	for (size_t i = 0; i < n; i++)
-		if (!fill(entries[i], kf, a) || !fill(entries[i], vf, a))
-			return false;
 	if (n > 1 && !drop_repeats(entries, &n, kf, a))
 		return false;
 	memcpy(pb_slot(msg, f->quantifier), &n, sizeof(n));
@@ -553,6 +515,15 @@ int pb_unpack(const struct pb_msg *m, struct str bytes, struct arena *a, Protobu
 	if (!r.texts) {
 		no_memory(&r, r.start);
 		return -1;
+	}
+	if (bytes.n >= MEMO_WORTH) {
+		while (r.memo_mask + 1 < MEMO_MAX && (r.memo_mask + 1) * MEMO_SHARE < bytes.n)
+			r.memo_mask = r.memo_mask * 2 + 1;
+		r.memo = arena_array(a, r.memo_mask + 1, sizeof(*r.memo));
+		if (!r.memo) {
+			no_memory(&r, r.start);
+			return -1;
+		}
 	}
 	*out = read_message(&r, m, (struct str){r.start, bytes.n}, 1);
 	return *out ? 0 : -1;

@@ -33,8 +33,8 @@ enum {
 	CORO_STACK = 256 * 1024,
 #endif
 	/* Idle stacks that keep all their pages, and those that keep only the top. */
-	CORO_HOT = 8,
-	CORO_WARM = 64,
+	CORO_HOT = 32,
+	CORO_WARM = 128,
 	/* The frames of an idle coroutine live here and must survive madvise. */
 	CORO_KEEP = 16 * 1024
 };

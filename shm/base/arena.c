@@ -394,6 +394,18 @@ void buf_str(struct buf *b, struct str s)
 	buf_add(b, s.p, s.n);
 }
 
+void buf_u64(struct buf *b, uint64_t v)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v > 0);
+	buf_add(b, digits + at, sizeof(digits) - at);
+}
+
 void buf_z(struct buf *b, const char *z)
 {
 	buf_add(b, z, strlen(z));

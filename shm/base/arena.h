@@ -65,6 +65,7 @@ void buf_add(struct buf *b, const void *p, size_t n);
 void buf_str(struct buf *b, struct str s);
 void buf_z(struct buf *b, const char *z);
 void buf_c(struct buf *b, char c);
+void buf_u64(struct buf *b, uint64_t v); /* in decimal digits */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Only for malloc'ed buffers. */
 void buf_free(struct buf *b);

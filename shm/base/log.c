@@ -261,22 +261,29 @@ static void line_write(struct line *l)
 	}
 }
 
-void log_line(int level, const char *fmt, ...)
+static void write_line(int level, const char *fmt, va_list *ap)
 {
 	/* Kept, so that logging a failure does not change which one is returned. */
 	int error = errno;
 	struct line l;
+
+	l.n = 0;
+	put_head(&l, level);
+	put_format(&l, fmt, error, ap);
+	line_write(&l);
+	errno = error;
+}
+
+/* Apart from the writing, whose stack most calls need not have. */
+void log_line(int level, const char *fmt, ...)
+{
 	va_list ap;
 
 	if (level > setup.level)
 		return;
-	l.n = 0;
-	put_head(&l, level);
 	va_start(ap, fmt);
-	put_format(&l, fmt, error, &ap);
+	write_line(level, fmt, &ap);
 	va_end(ap);
-	line_write(&l);
-	errno = error;
 }
 
 /*

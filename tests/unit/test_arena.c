@@ -1,5 +1,6 @@
 /* shm/base/arena.c: the cap, alignment, growth, reuse, buffers. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "shm/base/arena.h"
 
@@ -287,4 +288,21 @@ Test(arena, not_adopted_beyond_the_cap)
 	arena_free(&b);
 	cr_assert(arena_adopt(&a, &b)); /* nothing */
 	arena_free(&a);
+}
+
+Test(buf, decimal_numbers)
+{
+	static const uint64_t v[] = {0, 7, 10, 99, 1234567890, UINT64_MAX};
+	struct buf b;
+	char want[128] = "";
+
+	buf_init(&b, NULL);
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		buf_u64(&b, v[i]);
+		snprintf(want + strlen(want), sizeof(want) - strlen(want), "%llu",
+			(unsigned long long)v[i]);
+	}
+	buf_c(&b, 0);
+	cr_expect_str_eq(b.p, want);
+	buf_free(&b);
 }

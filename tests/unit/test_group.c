@@ -62,6 +62,59 @@ Test(group, orders_and_removes_repeats)
 	cr_assert_eq(s.n, 4);
 }
 
+/* Whatever they come in, ids go to the database in the order of their keys, each once. */
+Test(group, any_number_of_ids_in_any_order)
+{
+	static const uint32_t sizes[] = {3, 4, 7, 8, 9, 16, 17, 100, 1000, 8192};
+	uint32_t seed = 1;
+
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		uint32_t n = sizes[s], created = 0;
+		struct event *events = arena_array(&a, n, sizeof(*events));
+		struct ingest_batch batches[3], *v[] = {&batches[0], &batches[1], &batches[2]};
+		struct group g;
+
+		for (uint32_t i = 0; i < n; i++) {
+			seed = seed * 1664525 + 1013904223;
+			/* half of them ascend; some come twice; days before 1970, too */
+			events[i].id[0] = (uint8_t)(s % 2 ? i >> 8 : seed >> 24);
+			events[i].id[1] = (uint8_t)(s % 2 ? i : seed >> 16);
+			events[i].id[15] = (uint8_t)(seed >> 30);
+			events[i].time_ms = ((int64_t)(seed >> 8) % 3 - 1) * DAY;
+			events[i].kind = events[i].distinct_id = STR("x");
+		}
+		for (uint32_t b = 0; b < 3; b++)
+			batches[b] = (struct ingest_batch){.project = b == 1 ? -5 : 5,
+				.events = events + n * b / 3,
+				.n = n * (b + 1) / 3 - n * b / 3};
+		cr_assert(group_make(&g, v, 3, &a));
+		for (int i = 1; i < g.args.id.n; i++) {
+			int order = (g.args.project.v[i - 1] > g.args.project.v[i]) -
+				    (g.args.project.v[i - 1] < g.args.project.v[i]);
+
+			if (!order)
+				order = (g.args.day.v[i - 1] > g.args.day.v[i]) -
+					(g.args.day.v[i - 1] < g.args.day.v[i]);
+			if (!order)
+				order = memcmp(
+					g.args.id.v + (i - 1) * 16, g.args.id.v + i * 16, 16);
+			cr_assert_lt(order, 0, "%u: %d", n, i);
+		}
+		group_settle_new(&g);
+		for (uint32_t b = 0; b < 3; b++)
+			created += batches[b].created;
+		cr_assert_eq(created, (uint32_t)g.args.id.n);
+		cr_assert_gt(g.args.id.n, (int)n / 3);
+		for (uint32_t i = 0; i < n; i++) {
+			bool found = false;
+
+			for (int k = 0; k < g.args.id.n && !found && n < 2000; k++)
+				found = memcmp(g.args.id.v + k * 16, events[i].id, 16) == 0;
+			cr_assert(found || n >= 2000);
+		}
+	}
+}
+
 Test(group, the_first_that_arrived_creates)
 {
 	static const int days[] = {1, 1, 1};

@@ -181,6 +181,27 @@ Test(rules, event_ids_occur_once_in_a_batch)
 		"events[1].kind");
 }
 
+/* As many as a request may have, and one of them again; some differ in few bits. */
+Test(rules, repeats_among_many_ids)
+{
+	static char text[200000];
+
+	for (unsigned again = 0; again < 1000; again += 333) {
+		size_t n = (size_t)snprintf(text, sizeof(text), "{\"events\":[");
+		char want[64] = "";
+
+		for (unsigned i = 0; i < 1000; i++)
+			n += (size_t)snprintf(text + n, sizeof(text) - n,
+				"{\"name\":\"a\",\"eventId\":\"0190b5a4-%04x-7000-8000-%012x\"," WHO
+				"}%s",
+				i == 999 ? again % 7 : i % 7, i == 999 ? again : i,
+				i < 999 ? "," : "]}");
+		if (again < 999)
+			snprintf(want, sizeof(want), "events[999].event_id INVALID_EVENT_BATCH");
+		wrong(BATCH, text, want);
+	}
+}
+
 Test(rules, identities)
 {
 	wrong("profiles.v1.IdentifyRequest",

@@ -165,6 +165,46 @@ Test(validate, maps_and_lists)
 	fails("events.v1.BatchCreateRequest", text, "events", "at most 1000 elements");
 }
 
+/* Events that share an entry (proto/wire_read.c) are each told what is wrong with it. */
+Test(validate, shared_entries)
+{
+	/* kind "k", distinct_id "d", auto_properties {"$x": true}; the same with the key "xx" */
+	static const char good[] = "\x2a\x01k\x22\x01"
+				   "d\x12\x08\x0a\x02$x\x12\x02\x20\x01";
+	static const char bad[] = "\x2a\x01k\x22\x01"
+				  "d\x12\x08\x0a\x02xx\x12\x02\x20\x01";
+	struct wire_error err;
+	ProtobufCMessage *msg;
+	struct buf bytes;
+	unsigned told = 0;
+
+	buf_init(&bytes, NULL);
+	for (int i = 0; i < 200; i++) {
+		const char *event = i % 10 == 3 ? bad : good;
+
+		buf_c(&bytes, 0x0a);
+		buf_c(&bytes, sizeof(good) - 1);
+		buf_add(&bytes, event, sizeof(good) - 1);
+	}
+	arena_init(&arena, (size_t)32 << 20);
+	cr_assert_eq(pb_unpack(type_of("events.v1.BatchCreateRequest"),
+			     (struct str){bytes.p, bytes.n}, &arena, &msg, &err),
+		0);
+	pb_check_init(&check, &arena);
+	check.private_key = true;
+	validate_message(&check, type_of("events.v1.BatchCreateRequest"), msg);
+	cr_expect_eq(check.n, 20);
+	for (const struct pb_violation *v = check.first; v; v = v->next, told++) {
+		char want[64];
+
+		snprintf(want, sizeof(want), "events[%u].auto_properties", told * 10 + 3);
+		cr_expect_str_eq(v->path, want);
+	}
+	cr_expect_eq(told, 20);
+	buf_free(&bytes);
+	arena_free(&arena);
+}
+
 Test(validate, times_that_have_no_text)
 {
 	struct pb_check c;

@@ -160,6 +160,56 @@ Test(wire_read, map_entries_are_complete_and_unique)
 	arena_free(&arena);
 }
 
+/* Appends events[i] of so many events, all with the same entry in both maps, and "i". */
+static void put_event(struct buf *out, unsigned i)
+{
+	/* auto_properties {"k": 1}, custom_properties {"k": 1}, custom_properties {"i": i} */
+	char event[] = "\x12\x07\x0a\x01k\x12\x02\x10\x01\x1a\x07\x0a\x01k\x12\x02\x10\x01"
+		       "\x1a\x07\x0a\x01i\x12\x02\x10?\x1a\x03\x0a\x01v\x1a\x04\x12\x02\x10\x05";
+
+	event[26] = (char)i;
+	buf_c(out, 0x0a);
+	buf_c(out, sizeof(event) - 1);
+	buf_add(out, event, sizeof(event) - 1);
+}
+
+/* Whether they share anything or not (small messages do not), they say the same. */
+Test(wire_read, equal_entries_are_one)
+{
+	for (unsigned n = 2; n <= 100; n += 49) {
+		Events__V1__BatchCreateRequest *r;
+		struct buf bytes;
+		unsigned shared = 0;
+
+		buf_init(&bytes, NULL);
+		for (unsigned i = 0; i < n; i++)
+			put_event(&bytes, i);
+		r = (void *)taken(BATCH, bytes.p, bytes.n);
+		buf_free(&bytes);
+		cr_assert_eq(r->n_events, n);
+		for (unsigned i = 0; i < n; i++) {
+			const Events__V1__Event *e = r->events[i];
+
+			cr_assert_eq(e->n_auto_properties, 1);
+			cr_assert_eq(e->n_custom_properties, 4);
+			cr_expect_str_eq(e->auto_properties[0]->key, "k");
+			cr_expect_eq(e->auto_properties[0]->value->int_value, 1);
+			cr_expect_str_eq(e->custom_properties[0]->key, "k");
+			cr_expect_str_eq(e->custom_properties[1]->key, "i");
+			cr_expect_eq(e->custom_properties[1]->value->int_value, i);
+			cr_expect_str_eq(e->custom_properties[2]->key, "v");
+			cr_expect_eq(e->custom_properties[2]->value->value_case, 0);
+			cr_expect_str_eq(e->custom_properties[3]->key, "");
+			cr_expect_eq(e->custom_properties[3]->value->int_value, 5);
+			shared += i > 0 &&
+				  e->custom_properties[0] == r->events[0]->custom_properties[0];
+			cr_expect_neq(
+				(void *)e->custom_properties[0], (void *)e->auto_properties[0]);
+		}
+		arena_free(&arena);
+	}
+}
+
 /* google.protobuf.ListValue in Value in ListValue ..., one more each level. */
 static size_t nested(char *out, size_t size, unsigned levels)
 {

@@ -246,6 +246,18 @@ static uint64_t window_s(struct limit lim)
 	return w == 0 ? 1 : w;
 }
 
+static void put_limit(struct buf *out, const char *name, const char *first, uint64_t a,
+	const char *second, uint64_t b)
+{
+	buf_c(out, '"');
+	buf_z(out, name);
+	buf_z(out, first);
+	buf_u64(out, a);
+	buf_z(out, second);
+	buf_u64(out, b);
+}
+
+/* Without printf(): this is on every answer. */
 void limit_headers(const struct call *c, struct buf *out)
 {
 	if (c->n_limits == 0)
@@ -254,16 +266,16 @@ void limit_headers(const struct call *c, struct buf *out)
 	for (unsigned i = 0; i < c->n_limits; i++) {
 		const struct limit_note *n = &c->limits[i];
 
-		buf_printf(out, "%s\"%s\";q=%llu;w=%llu", i ? ", " : "", n->name,
-			(unsigned long long)n->limit.burst, (unsigned long long)window_s(n->limit));
+		buf_z(out, i ? ", " : "");
+		put_limit(out, n->name, "\";q=", n->limit.burst, ";w=", window_s(n->limit));
 	}
 	buf_z(out, "\r\nRateLimit: ");
 	for (unsigned i = 0; i < c->n_limits; i++) {
 		const struct limit_note *n = &c->limits[i];
 
-		buf_printf(out, "%s\"%s\";r=%llu;t=%llu", i ? ", " : "", n->name,
-			(unsigned long long)n->state.remaining,
-			(unsigned long long)((n->state.reset_ms + 999) / 1000));
+		buf_z(out, i ? ", " : "");
+		put_limit(out, n->name, "\";r=", n->state.remaining,
+			";t=", (n->state.reset_ms + 999) / 1000);
 	}
 	buf_z(out, "\r\n");
 }

@@ -71,7 +71,9 @@ void reply_headers(struct call *c)
 {
 	struct buf *h = &c->reply.headers;
 
-	buf_printf(h, "X-Request-Id: %s\r\n", c->id);
+	buf_z(h, "X-Request-Id: ");
+	buf_z(h, c->id);
+	buf_z(h, "\r\n");
 	cors_headers(c, h);
 	if (!c->plain_answer)
 		connect_headers(c, h);

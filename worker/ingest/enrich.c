@@ -6,6 +6,8 @@
 #include "worker/ingest/enrich.h"
 #include "worker/worker.h"
 
+enum { SEEN_WORTH = 50 /* events */ };
+
 struct enricher {
 	struct agents *agents;
 	struct geo *geo;
@@ -41,10 +43,15 @@ bool enricher_check(const struct options *opt, char error[GEO_ERROR])
 	return g != NULL;
 }
 
-void enrich_begin(struct call *c, struct enrich *x)
+void enrich_begin(struct call *c, struct enrich *x, size_t n_events)
 {
 	struct enricher *e = c->w->enricher;
 
+	x->room = NULL;
+	x->n_room = 0;
+	/* without memory for it, it is only slower */
+	x->seen =
+		n_events > SEEN_WORTH ? arena_array(c->arena, ENRICH_SEEN, sizeof(*x->seen)) : NULL;
 	x->place.n = 0;
 	geo_look_up(e->geo, c, &x->place);
 	x->agent = agents_look_up(e->agents, c->arena, http_header_get(c->rq, STR("user-agent")));

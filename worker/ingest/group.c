@@ -1,17 +1,16 @@
-/*
- * See group.h. Ids are sorted by (project, day, id) here already: the database
- * sorts them again, but sorted input costs it one pass.
- */
+/* See group.h. Everybody inserts ids in the order of (project, day, id): it is made here. */
+#include <endian.h>
 #include <stdlib.h>
 #include "worker/ingest/group.h"
 #include "worker/store/encode.h"
 
 enum { DAY_MS = 86400000 };
 
+enum { RUN = 8 }; /* claims that are sorted by insertion */
+
 struct claim {
-	int32_t project, day;
-	uint8_t id[16];
-	uint32_t order; /* of the event in the group */
+	uint64_t key[3]; /* compare like (project, day, id); ids as two big-endian numbers */
+	uint32_t order;  /* of the event in the group */
 	uint32_t share;
 };
 
@@ -20,19 +19,82 @@ static int32_t day_of(int64_t ms)
 	return (int32_t)(ms / DAY_MS - (ms % DAY_MS < 0));
 }
 
-static int by_key(const void *x, const void *y)
+/* Negative numbers come first when their sign is turned. */
+static uint64_t ordered(int32_t project, int32_t day)
 {
-	const struct claim *a = x, *b = y;
-	int order;
+	uint64_t sign = UINT64_C(1) << 31;
 
-	if (a->project != b->project)
-		return a->project < b->project ? -1 : 1;
-	if (a->day != b->day)
-		return a->day < b->day ? -1 : 1;
-	order = memcmp(a->id, b->id, 16);
-	if (order)
-		return order;
-	return a->order < b->order ? -1 : a->order > b->order;
+	return ((uint32_t)project ^ sign) << 32 | ((uint32_t)day ^ sign);
+}
+
+static uint64_t big_endian(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return be64toh(v);
+}
+
+static bool same_key(const struct claim *a, const struct claim *b)
+{
+	return a->key[0] == b->key[0] && a->key[1] == b->key[1] && a->key[2] == b->key[2];
+}
+
+static bool comes_first(const struct claim *a, const struct claim *b)
+{
+	for (int i = 0; i < 3; i++)
+		if (a->key[i] != b->key[i])
+			return a->key[i] < b->key[i];
+	return a->order < b->order;
+}
+
+static void sort_run(struct claim *v, uint32_t n)
+{
+	for (uint32_t i = 1; i < n; i++) {
+		struct claim c = v[i];
+		uint32_t k = i;
+
+		for (; k > 0 && comes_first(&c, &v[k - 1]); k--)
+			v[k] = v[k - 1];
+		v[k] = c;
+	}
+}
+
+/* v[0, mid) and v[mid, n), both sorted, into `to`. */
+static void merge_runs(const struct claim *v, uint32_t mid, uint32_t n, struct claim *to)
+{
+	uint32_t i = 0, k = mid;
+
+	/* batches one behind the other, as clients number them: nothing to do */
+	if (mid < n && comes_first(&v[mid - 1], &v[mid]))
+		i = mid;
+	memcpy(to, v, i * sizeof(*v));
+	to += i;
+	while (i < mid && k < n)
+		*to++ = comes_first(&v[k], &v[i]) ? v[k++] : v[i++];
+	memcpy(to, &v[i], (i < mid ? mid - i : 0) * sizeof(*v));
+	to += i < mid ? mid - i : 0;
+	memcpy(to, &v[k], (n - k) * sizeof(*v));
+}
+
+/* Merging, because qsort() calls back for each comparison. Returns v or spare, sorted. */
+static struct claim *sort_claims(struct claim *v, struct claim *spare, uint32_t n)
+{
+	for (uint32_t at = 0; at < n; at += RUN)
+		sort_run(v + at, n - at < RUN ? n - at : RUN);
+	for (uint32_t run = RUN; run < n; run *= 2) {
+		struct claim *sorted = spare;
+
+		for (uint32_t at = 0; at < n; at += 2 * run) {
+			uint32_t left = n - at;
+
+			merge_runs(v + at, left < run ? left : run, left < 2 * run ? left : 2 * run,
+				spare + at);
+		}
+		spare = v;
+		v = sorted;
+	}
+	return v;
 }
 
 struct arrival {
@@ -76,28 +138,22 @@ static bool order_batches(struct group *g, struct ingest_batch *const *batches, 
 static struct claim *make_claims(const struct group *g)
 {
 	struct claim *v = arena_array(g->a, g->n_events + 1, sizeof(*v));
+	struct claim *spare = arena_array(g->a, g->n_events + 1, sizeof(*spare));
 	uint32_t order = 0;
 
-	if (!v)
+	if (!v || !spare)
 		return NULL;
 	for (uint32_t i = 0; i < g->n_batches; i++) {
 		const struct ingest_batch *b = g->batches[i];
 
-		for (uint32_t k = 0; k < b->n; k++, order++) {
-			v[order] = (struct claim){.project = b->project,
-				.day = day_of(b->events[k].time_ms),
-				.order = order,
-				.share = g->share_of[i]};
-			memcpy(v[order].id, b->events[k].id, 16);
-		}
+		for (uint32_t k = 0; k < b->n; k++, order++)
+			v[order] =
+				(struct claim){{ordered(b->project, day_of(b->events[k].time_ms)),
+						       big_endian(b->events[k].id),
+						       big_endian(b->events[k].id + 8)},
+					order, g->share_of[i]};
 	}
-	qsort(v, g->n_events, sizeof(*v), by_key);
-	return v;
-}
-
-static bool same_key(const struct claim *a, const struct claim *b)
-{
-	return a->project == b->project && a->day == b->day && memcmp(a->id, b->id, 16) == 0;
+	return sort_claims(v, spare, g->n_events);
 }
 
 /* Marks repeats: of equal keys the first that arrived stays. */
@@ -192,11 +248,12 @@ static bool fill_claims(struct group *g, const struct claim *v)
 	for (uint32_t i = 0; i < g->n_events; i++) {
 		if (g->pos_of[v[i].order] == GROUP_DUPLICATE)
 			continue;
-		project[n] = v[i].project;
-		day[n] = v[i].day;
+		project[n] = (int32_t)((uint32_t)(v[i].key[0] >> 32) ^ UINT32_C(1) << 31);
+		day[n] = (int32_t)((uint32_t)v[i].key[0] ^ UINT32_C(1) << 31);
 		batch[n] = (int32_t)v[i].share + 1;
 		pos[n] = (int32_t)g->pos_of[v[i].order];
-		memcpy(id + (size_t)n * 16, v[i].id, 16);
+		memcpy(id + (size_t)n * 16,
+			(uint64_t[]){htobe64(v[i].key[1]), htobe64(v[i].key[2])}, 16);
 		n++;
 	}
 	g->args.project = (struct db_int4s){project, n};

@@ -10,6 +10,7 @@
 #include "shm/segment.h"
 #include "worker/coro.h"
 #include "worker/ingest/group.h"
+#include "worker/ingest/recent.h"
 #include "worker/loop.h"
 #include "worker/worker.h"
 
@@ -19,7 +20,7 @@ enum {
 	GROUP_BATCHES = 1024,
 	GROUP_MEMORY = 128 << 20,
 	ATTEMPTS = 3, /* against deadlocks and missing partitions */
-	DOUBTS = 16   /* after known ids, so many groups are looked at closely at once */
+	DOUBTS = 16   /* at most so many groups in a row */
 };
 
 /* A call that waits; lives on its stack, so it is gone once the call was resumed. */
@@ -41,9 +42,11 @@ struct ingest {
 	uint64_t arrived;
 	struct loop_chore chore;
 	int flying, flying_max;
-	/* Groups to come that are thought to hold known ids: a client that sends again has
-	 * more of them, and to find out each time would cost a claim that fails. */
-	int doubts;
+	struct recent *recent;
+	/* Groups to come of which each id is suspected to be known: a client that sends old
+	 * events again may have more of them, and to find out each time would cost a claim
+	 * that fails. The more groups had such ids, the more are suspected after the next. */
+	int doubts, next_doubts;
 };
 
 static void start_commits(struct loop_chore *ch);
@@ -54,6 +57,12 @@ struct ingest *ingest_new(struct worker *w)
 
 	if (!in)
 		return NULL;
+	in->recent = recent_new();
+	if (!in->recent) {
+		free(in);
+		return NULL;
+	}
+	in->next_doubts = 1;
 	in->w = w;
 	list_init(&in->waiting);
 	in->chore.run = start_commits;
@@ -63,6 +72,8 @@ struct ingest *ingest_new(struct worker *w)
 
 void ingest_free(struct ingest *in)
 {
+	if (in)
+		recent_free(in->recent);
 	free(in);
 }
 
@@ -153,30 +164,62 @@ static int store(struct db *db, struct group *g)
 	return row.stored;
 }
 
-/* 1 settled, -1 with db->err, or without it when memory ends or the rows make no sense. */
-static int claim(struct ingest *in, struct db *db, struct group *g)
+static void weigh(struct ingest *in, bool surprised)
+{
+	int next = in->next_doubts;
+
+	if (surprised) {
+		in->doubts = next;
+		in->next_doubts = next * 2 < DOUBTS ? next * 2 : DOUBTS;
+	} else if (in->doubts > 0 && --in->doubts == 0) {
+		in->next_doubts = next > 1 ? next / 2 : 1;
+	}
+}
+
+/* 1 settled, -1 with db->err, or without it when memory ends or the rows make no sense.
+ * `expected` of the ids were stored lately, as far as is known. */
+static int claim(struct ingest *in, struct db *db, struct group *g, uint32_t expected)
 {
 	struct q_events_claim_row *rows;
+	uint32_t known = 0;
 	int n = q_events_claim(db, &g->args, &rows);
 
 	if (n < 0 || !group_settle(g, rows, n))
 		return -1;
-	in->doubts -= in->doubts > 0;
 	for (int i = 0; i < n; i++)
-		if (!rows[i].refused_null || !rows[i].expired_null)
-			in->doubts = DOUBTS;
+		known += rows[i].refused_null ? 0 : (uint32_t)rows[i].refused.n;
+	weigh(in, known > expected);
 	return 1;
+}
+
+/* Looks for ids that were stored lately, of which there are *n: mostly all that are known.
+ * False without memory. */
+static bool look_back(const struct ingest *in, struct group *g, uint32_t *n)
+{
+	int32_t *suspects = arena_array(g->a, (size_t)g->args.id.n + 1, sizeof(*suspects));
+
+	if (!suspects)
+		return false;
+	*n = recent_find(
+		in->recent, g->args.project.v, g->args.id.v, (uint32_t)g->args.id.n, suspects);
+	if (in->doubts == 0)
+		g->args.suspects = (struct db_int4s){suspects, (int)*n};
+	return true;
 }
 
 static int store_or_claim(struct ingest *in, struct db *db, struct group *g)
 {
-	bool doubtful = in->doubts > 0;
+	uint32_t expected;
+	bool doubtful;
 
+	if (!look_back(in, g, &expected))
+		return -1;
+	doubtful = expected > 0 || in->doubts > 0;
 	for (int attempt = 1;; attempt++) {
-		int rc = doubtful ? claim(in, db, g) : store(db, g);
+		int rc = doubtful ? claim(in, db, g, expected) : store(db, g);
 
 		if (rc > 0)
-			return 0;
+			break;
 		if (rc == 0) {
 			doubtful = true;
 			attempt = 0;
@@ -184,6 +227,8 @@ static int store_or_claim(struct ingest *in, struct db *db, struct group *g)
 			return -1;
 		}
 	}
+	recent_add(in->recent, g->args.project.v, g->args.id.v, (uint32_t)g->args.id.n);
+	return 0;
 }
 
 /* What the group found out, to the waiters that are still there. */

@@ -73,28 +73,38 @@ static bool plain_value(const Google__Protobuf__Value *in, struct value *v)
 	}
 }
 
-static bool parse_props(
-	struct arena *a, struct enrich *x, const Events__V1__Event *in, struct event *ev)
+/* False when the property has no value. `entry` holds key and value, for ever the same. */
+static bool take_prop(struct enrich *x, const void *entry, const char *key,
+	const Common__V1__PropertyValue *value, enum prop_scope scope, struct prop *out)
+{
+	struct enrich_seen *seen = NULL;
+
+	if (x && x->seen) {
+		seen = &x->seen[((uintptr_t)entry >> 4 ^ (uintptr_t)entry >> 12) % ENRICH_SEEN];
+		if (seen->entry == entry) {
+			*out = seen->prop;
+			return true;
+		}
+	}
+	*out = (struct prop){text(key), scope, {0}};
+	if (!value || !typed_value(value, &out->value))
+		return false;
+	if (seen)
+		*seen = (struct enrich_seen){entry, *out};
+	return true;
+}
+
+static uint32_t collect(struct enrich *x, const Events__V1__Event *in, struct prop *out)
 {
 	size_t plain = in->properties ? in->properties->n_fields : 0;
-	size_t most = in->n_auto_properties + in->n_custom_properties + plain;
-	struct prop *out = arena_array(a, most + ENRICH_ROOM, sizeof(*out));
 	uint32_t n = 0;
 
-	if (!out)
-		return false;
-	for (size_t i = 0; i < in->n_auto_properties; i++) {
-		out[n] = (struct prop){text(in->auto_properties[i]->key), SCOPE_AUTO, {0}};
-		if (in->auto_properties[i]->value &&
-			typed_value(in->auto_properties[i]->value, &out[n].value))
-			n++;
-	}
-	for (size_t i = 0; i < in->n_custom_properties; i++) {
-		out[n] = (struct prop){text(in->custom_properties[i]->key), SCOPE_CUSTOM, {0}};
-		if (in->custom_properties[i]->value &&
-			typed_value(in->custom_properties[i]->value, &out[n].value))
-			n++;
-	}
+	for (size_t i = 0; i < in->n_auto_properties; i++)
+		n += take_prop(x, in->auto_properties[i], in->auto_properties[i]->key,
+			in->auto_properties[i]->value, SCOPE_AUTO, &out[n]);
+	for (size_t i = 0; i < in->n_custom_properties; i++)
+		n += take_prop(x, in->custom_properties[i], in->custom_properties[i]->key,
+			in->custom_properties[i]->value, SCOPE_CUSTOM, &out[n]);
 	for (size_t i = 0; i < plain; i++) {
 		struct str key = text(in->properties->fields[i]->key);
 
@@ -104,8 +114,43 @@ static bool parse_props(
 			plain_value(in->properties->fields[i]->value, &out[n].value))
 			n++;
 	}
+	return n;
+}
+
+/* Room for so many properties, for this event only when there is an x. */
+static struct prop *room_for(struct arena *a, struct enrich *x, size_t most)
+{
+	if (!x)
+		return arena_array(a, most, sizeof(struct prop));
+	if (!x->room || x->n_room < most + ENRICH_ROOM) {
+		x->n_room = most * 2 + ENRICH_ROOM;
+		x->room = arena_array(a, x->n_room, sizeof(*x->room));
+	}
+	return x->room;
+}
+
+static bool parse_props(
+	struct arena *a, struct enrich *x, const Events__V1__Event *in, struct event *ev)
+{
+	size_t plain = in->properties ? in->properties->n_fields : 0;
+	size_t most = in->n_auto_properties + in->n_custom_properties + plain;
+	struct prop *out = room_for(a, x, most), *kept;
+	uint32_t n;
+
+	if (!out)
+		return false;
+	n = collect(x, in, out);
 	ev->props = out;
-	ev->n_props = x ? enrich_props(x, out, n) : n;
+	ev->n_props = n;
+	if (!x)
+		return true;
+	n = enrich_props(x, out, n);
+	kept = arena_alloc(a, n * sizeof(*kept));
+	if (!kept)
+		return false;
+	memcpy(kept, out, n * sizeof(*kept));
+	ev->props = kept;
+	ev->n_props = n;
 	return true;
 }
 

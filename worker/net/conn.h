@@ -80,6 +80,7 @@ struct conn {
 	struct conn *prev, *next;
 	enum conn_state state;
 	uint32_t watched;      /* epoll bits asked for; 0 = not in the epoll */
+	uint32_t unwanted;     /* of those: came although nobody waited for them */
 	bool paused;           /* not read for want of memory */
 	bool eof, rdhup, gone; /* peer: nothing more to read; half closed; vanished */
 	bool close;            /* after this reply */

@@ -13,7 +13,7 @@
 #include "worker/net/conn.h"
 
 enum {
-	EXCHANGE_SPARE = 16,
+	EXCHANGE_SPARE = 64, /* each keeps 4 KB */
 	/* A Content-Length up to here is believed; beyond it memory grows with
 	 * what has really come. */
 	BODY_FIRST = 64 * 1024

@@ -100,8 +100,13 @@ void reply_head(struct conn *c, const struct http_reply *rp, struct str framing)
 	c->close = reply_closes(c, rp);
 	/* A call that settled nothing about its body no longer may. */
 	c->x->body_over = true;
-	buf_printf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", rp->status, status_text(rp->status),
-		net_date(c->net));
+	buf_z(b, "HTTP/1.1 ");
+	buf_u64(b, (uint64_t)rp->status);
+	buf_c(b, ' ');
+	buf_z(b, status_text(rp->status));
+	buf_z(b, "\r\nDate: ");
+	buf_z(b, net_date(c->net));
+	buf_z(b, "\r\n");
 	buf_add(b, rp->headers.p, rp->headers.n);
 	buf_str(b, framing);
 	if (c->close)

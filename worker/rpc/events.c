@@ -59,7 +59,7 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 
 	if (!events)
 		return -1;
-	enrich_begin(c, &x);
+	enrich_begin(c, &x, in->n_events);
 	for (size_t i = 0; i < in->n_events; i++)
 		if (parse_event(c, &x, in, i, now_ms, &events[batch.n++]) < 0)
 			return -1;

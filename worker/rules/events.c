@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "proto/events/v1/events.pb-c.h"
-#include "proto/keyset.h"
 #include "proto/validate.h"
 #include "rules.h"
 #include "shm/base/clock.h"
@@ -43,10 +42,12 @@ static void check_when(struct pb_check *check, const Events__V1__Event *event)
 	}
 	if (!time)
 		return;
+	if (!check->now_s)
+		check->now_s = clock_real_ms() / 1000;
 	if (time->seconds < FIRST_SECOND)
 		pb_violation(check, name, "%s must not be before 2000-01-01", name);
 	/* Compared in whole seconds first, so that nothing can overflow. */
-	else if (time->seconds > clock_real_ms() / 1000 + DAY_SECONDS)
+	else if (time->seconds > check->now_s + DAY_SECONDS)
 		pb_violation(check, name, "%s must not be more than 24 hours ahead", name);
 }
 
@@ -79,7 +80,7 @@ static void check_who(struct pb_check *check, const Events__V1__Event *event)
 	else if (str_starts(str_of(event->distinct_id), STR("cookieless-")))
 		pb_violation(check, "distinct_id",
 			"distinct_id must not start with the reserved prefix cookieless-");
-	if (!is_session(event->session_id) && !event->name && !check->private_key)
+	if (!check->private_key && !event->name && !is_session(event->session_id))
 		pb_violation(check, "session_id",
 			"session_id is required with a public key, unless cookieless is true or the "
 			"event is named by name");
@@ -165,33 +166,51 @@ static void report_repeat(struct pb_check *check, size_t i, const char *id)
 	pb_violation(check, place, "event_id %.36s occurs twice in the request", id);
 }
 
+struct id_set {
+	uint8_t (*ids)[16];
+	uint32_t *slots; /* number of an id + 1; 0: free */
+	uint32_t mask;
+};
+
+/* False when it is there already. Ids that were made to share a slot cost a look at each
+ * other: a request has a thousand at most. */
+static bool id_add(struct id_set *set, uint32_t no)
+{
+	uint64_t low, high;
+	uint32_t k;
+
+	memcpy(&low, set->ids[no], sizeof(low));
+	memcpy(&high, set->ids[no] + sizeof(low), sizeof(high));
+	k = (uint32_t)((low * 0x9e3779b97f4a7c15u ^ high) * 0xff51afd7ed558ccdu >> 32);
+	for (k &= set->mask; set->slots[k]; k = (k + 1) & set->mask)
+		if (memcmp(set->ids[set->slots[k] - 1], set->ids[no], 16) == 0)
+			return false;
+	set->slots[k] = no + 1;
+	return true;
+}
+
 /* D61. Only after all else is right: the ids are UUIDs then, and the error has
  * a reason of its own. */
 void rule_events_batch(struct pb_check *check, const ProtobufCMessage *message)
 {
 	const Events__V1__BatchCreateRequest *batch =
 		(const Events__V1__BatchCreateRequest *)message;
-	struct keyset seen;
-	uint8_t *ids;
+	struct id_set seen = {.mask = 3};
 
 	if (check->n > 0 || batch->n_events < 2)
 		return;
-	ids = arena_array(check->a, batch->n_events, 16);
-	if (!ids) {
+	while (seen.mask < batch->n_events * 2)
+		seen.mask = seen.mask * 2 + 1;
+	seen.ids = arena_array(check->a, batch->n_events, sizeof(*seen.ids));
+	seen.slots = arena_array(check->a, (size_t)seen.mask + 1, sizeof(*seen.slots));
+	if (!seen.ids || !seen.slots) {
 		check->memory = true;
 		return;
 	}
-	keyset_init(&seen, check->a);
-	for (size_t i = 0; i < batch->n_events; i++) {
+	for (uint32_t i = 0; i < batch->n_events; i++) {
 		const char *text = batch->events[i]->event_id;
-		struct str id = {(const char *)ids + i * 16, 16};
-		enum keyset_found found;
 
-		if (!text || !str_uuid(str_of(text), ids + i * 16))
-			continue;
-		found = keyset_add(&seen, id);
-		check->memory |= found == KEYSET_MEMORY;
-		if (found == KEYSET_DUPLICATE)
+		if (text && str_uuid(str_of(text), seen.ids[i]) && !id_add(&seen, i))
 			report_repeat(check, i, text);
 	}
 }

@@ -10,6 +10,8 @@
 #include "worker/store/encode.h"
 #include "worker/store/evseg.h"
 
+enum { LATELY = 16 };
+
 enum { COL_KIND, COL_DISTINCT, COL_SESSION, COL_COOKIELESS, COLS_FIXED, NO_COLUMN = -1 };
 
 struct col {
@@ -20,6 +22,10 @@ struct col {
 	uint32_t *rows, *codes;
 	uint32_t n_entries, cap_entries, n_present, cap_present;
 	int32_t follower; /* the column that came next last time */
+	struct lately {
+		struct str s;
+		uint32_t code;
+	} lately[LATELY]; /* strings by address */
 };
 
 /* Open addressing; used for values (col, code) and for keys (col only). */
@@ -144,15 +150,12 @@ static int32_t col_of(struct encoder *e, const struct prop *p, bool *full)
 	return col;
 }
 
-/* The code of a value in a column, adding it; 0 at the arena's cap. */
-static uint32_t code_of(struct encoder *e, uint32_t col, const struct value *v)
+static uint32_t look_up(struct encoder *e, uint32_t col, const struct value *v)
 {
 	struct col *c = &e->cols[col];
 	uint64_t hash;
 	uint32_t k;
 
-	if (c->n_present && value_eq(&c->entries[c->codes[c->n_present - 1] - 1], v))
-		return c->codes[c->n_present - 1];
 	if (!table_grow(&e->values, e->a))
 		return 0;
 	hash = value_hash(v) ^ (uint64_t)col * 0xff51afd7ed558ccdu;
@@ -170,6 +173,25 @@ static uint32_t code_of(struct encoder *e, uint32_t col, const struct value *v)
 	e->values.v[k] = (struct place){hash, col, c->n_entries};
 	e->values.used++;
 	return c->n_entries;
+}
+
+/* The code of a value in a column, adding it; 0 at the arena's cap. Equal strings of a
+ * message mostly lie in one place (proto/wire_read.c). */
+static uint32_t code_of(struct encoder *e, uint32_t col, const struct value *v)
+{
+	struct col *c = &e->cols[col];
+	struct lately *l = &c->lately[((uintptr_t)v->s.p >> 3 ^ (uintptr_t)v->s.p >> 8) % LATELY];
+	uint32_t code;
+
+	if (c->n_present && value_eq(&c->entries[c->codes[c->n_present - 1] - 1], v))
+		return c->codes[c->n_present - 1];
+	if (v->type != VALUE_STR)
+		return look_up(e, col, v);
+	if (l->s.p == v->s.p && l->s.n == v->s.n && l->code)
+		return l->code;
+	code = look_up(e, col, v);
+	*l = (struct lately){v->s, code};
+	return code;
 }
 
 static bool put(struct encoder *e, uint32_t col, const struct value *v)

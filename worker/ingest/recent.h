@@ -1,0 +1,25 @@
+/*
+ * Ids that this worker stored lately: who sends again mostly does so soon, to the same
+ * worker. A hint, nothing else: fingerprints, of which newer ones take the places of older
+ * ones, so that an answer may be wrong both ways. What is stored is for the primary key of
+ * pugd.event_seen to say (D20).
+ */
+#ifndef INGEST_RECENT_H
+#define INGEST_RECENT_H
+
+#include "shm/base/str.h"
+
+enum { RECENT_SLOTS = 1 << 20 }; /* an id each, 4 bytes: some seconds at full speed */
+
+struct recent;
+
+/* NULL without memory. Takes 4 MiB once so many ids came by. */
+struct recent *recent_new(void);
+void recent_free(struct recent *r);
+/* Which of the ids (16 bytes each) were stored, as far as is known: their numbers, from 1 and
+ * ascending, into out, which has room for n. Returns how many. */
+uint32_t recent_find(const struct recent *r, const int32_t *projects, const uint8_t *ids,
+	uint32_t n, int32_t *out);
+void recent_add(struct recent *r, const int32_t *projects, const uint8_t *ids, uint32_t n);
+
+#endif
