@@ -33,6 +33,7 @@ DAY = 86400000
 KINDS = ["view", "buy", "rare"]
 # Two sets of ids, each identified by a thread of its own, so that each knows the order.
 POOLS = [[f"{pool}{i}" for i in range(8)] + [f"anon-{pool}{i}" for i in range(16)] for pool in "ab"]
+STRANGERS = [f"anon-stranger{i}" for i in range(4)]  # nobody identifies these
 LOST = (OSError, http.client.HTTPException)
 P = None
 
@@ -109,7 +110,7 @@ class World:
 
     def event(self, r, event_id=None):
         return {"eventId": event_id or str(uuid.UUID(int=r.getrandbits(128))),
-                "kind": r.choices(KINDS, [50, 30, 1])[0], "distinctId": r.choice(r.choice(POOLS)),
+                "kind": r.choices(KINDS, [50, 30, 1])[0], "distinctId": r.choice(r.choice(POOLS * 4 + [STRANGERS])),
                 "sessionId": str(uuid.UUID(int=r.randrange(1, 40))), "occurTime": iso(self.when(r)),
                 "customProperties": {"p": {"stringValue": r.choice("abc") * r.randrange(1, 30)},
                                      f"q{r.randrange(12)}": {"intValue": r.randrange(9)}}}
@@ -330,9 +331,19 @@ def check_answers(world):
         assert not bad, f"{question}\ngot  {str(bad[0])[:3000]}\nwant {str(bad[1])[:3000]}"
 
 
+def strangers(world):
+    """Ids of events that are nobody's: each is a person of its own, of that id, without an
+    external_id or traits (events-profiles.md 4.7)."""
+    ids = {e["distinctId"] for e in world.truth.values()}
+    return {i for i in ids if not any(people.resolve(i) for people in world.people)}
+
+
 def check_people(world):
-    """Profiles with their traits, as the model has them."""
-    want = sorted((external, traits) for people in world.people for external, traits in people.profiles.values())
+    """Profiles with their traits, as the model has them, and whoever has but events."""
+    alone = strangers(world)
+    assert alone >= set(STRANGERS), alone
+    want = sorted([(external, "", traits) for people in world.people for external, traits in people.profiles.values()] +
+                  [("", i, {}) for i in alone])
     profiles, token = [], None
     while True:
         page = P.ok("/profiles.v1.ProfilesService/List", {"pageToken": token or ""}, key=world.shop.key)
@@ -340,7 +351,7 @@ def check_people(world):
         token = page.get("nextPageToken")
         if not token:
             break
-    got = sorted((p["externalId"], p.get("properties", {})) for p in profiles)
+    got = sorted((p["externalId"], "" if p["externalId"] else p["id"], p.get("properties", {})) for p in profiles)
     assert got == want, f"got  {got}\nwant {want}"
 
 
