@@ -274,7 +274,7 @@ def test_a_database_that_is_away(p):
 def budget(p):
     """Small budgets end queries cleanly, and the server goes on."""
     _, _, key, _ = account(p)
-    for _ in range(12):
+    for _ in range(60):
         p.ok(BATCH, {"events": [event("k", f"{uuid.uuid4()}") for _ in range(1000)]}, key=key)
     users = {"insightType": "INSIGHT_TYPE_TRENDS", "events": [
         {"event": {"kind": "k"}, "aggregation": "AGGREGATION_TYPE_UNIQUE_USERS"}]}
