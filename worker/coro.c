@@ -33,7 +33,7 @@ enum {
 	CORO_STACK = 256 * 1024,
 #endif
 	/* Idle stacks that keep all their pages, and those that keep only the top. */
-	CORO_HOT = 32,
+	CORO_HOT = 16,
 	CORO_WARM = 128,
 	/* The frames of an idle coroutine live here and must survive madvise. */
 	CORO_KEEP = 16 * 1024

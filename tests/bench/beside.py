@@ -21,7 +21,7 @@ SHARE, FACTOR, FLOOR_MS = 0.3, 3, 25
 TILES = ["trend", "users", "breakdown", "revenue", "segmentation", "funnel", "retention", "flow", "paths", "map",
          "duration", "entry"]
 # A worker's budget: worker_memory, and insight_threads queries of insight_memory (options.def).
-BUDGET_MB = 96 + 2 * 256
+BUDGET_MB = 80 + 2 * 256
 
 
 class Load:

@@ -9,7 +9,7 @@
 
 #include "shm/base/str.h"
 
-enum { RECENT_SLOTS = 1 << 20 }; /* an id each, 4 bytes: some seconds at full speed */
+enum { RECENT_SLOTS = 1 << 19 }; /* an id each, 4 bytes: some seconds at full speed */
 
 struct recent;
 
