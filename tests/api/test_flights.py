@@ -281,6 +281,21 @@ def test_failures_are_shared(_):
         assert "time_range" in a.result(400)["message"]
 
 
+def test_refused_at_once(_):
+    """A question that is refused before it waits for anything: its caller may be gone, and its
+    stack another call's, before the loop comes to telling it."""
+    p, deaths = Project(), P.admin()["deaths"]
+    p.event(2)
+    flow = {"scope": {"filters": [{"property": "v", "operator": "FILTER_OPERATOR_GT", "value": "abc"}]}}
+    wrong = {**count(), "spec": {"insightType": "INSIGHT_TYPE_USER_FLOW", "userFlow": flow}}
+    for _ in range(100):
+        status, answer, _ = P.call(QUERY, wrong, key=p.key)
+        assert status == 400 and "filters[0].value" in answer["message"], answer
+        status, answer, _ = P.call(QUERY, count(), key=p.key)
+        assert status == 200 and total(answer) == 2, answer
+    assert P.admin()["deaths"] == deaths
+
+
 def test_others_are_others(_):
     """Projects, ranges, kinds, granularities and zones are never mixed."""
     one, two, far = Project(), Project(), Project("Asia/Kolkata")

@@ -105,6 +105,13 @@ class Store:
     """All sealed segments of a project and its numbers, checked while they are read."""
 
     def __init__(self, db, num):
+        db.query("begin isolation level repeatable read read only")  # the keeper goes on meanwhile
+        try:
+            self.read(db, num)
+        finally:
+            db.query("rollback")
+
+    def read(self, db, num):
         self.key = bytes.fromhex(db.one("select encode(digest_key, 'hex') from pugd.projects where num = $1", num))
         self.digests, self.blocks, self.numbers, self.segments, self.without = [], [], {}, 0, 0
         for first, n, data in db.query("select first, n, encode(digests, 'hex') from pugd.number_block "

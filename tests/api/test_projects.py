@@ -260,7 +260,9 @@ def test_purge(_):
     neighbour = Project(doomed.org).fill(seen=100, blobs=5, people=50)
     before, kept = usage(doomed.org), neighbour.remains()
     doomed.delete()
-    assert "api_keys" not in doomed.remains() and len(doomed.remains()) == 10, doomed.remains()
+    # the keeper may have copied its people already
+    left = set(doomed.remains()) - {"people_pack", "people_state"}
+    assert "api_keys" not in left and len(left) == 10, left
     doomed.is_due()
 
     def over():

@@ -65,6 +65,7 @@ struct waiter {
 	struct call *c;
 	struct insight_flight *flight;
 	bool landed;
+	bool told; /* of it, by the chore, which refers to this until then */
 };
 
 /* ---- the question ---- */
@@ -273,7 +274,10 @@ static struct insight_flight *find(struct call *c, const struct question *q)
 
 static void landed(struct loop_chore *ch)
 {
-	coro_resume(list_item(ch, struct waiter, chore)->co);
+	struct waiter *me = list_item(ch, struct waiter, chore);
+
+	me->told = true;
+	coro_resume(me->co);
 }
 
 static void look(struct loop_timer *t)
@@ -307,6 +311,9 @@ static int await_landing(struct waiter *me)
 			call_park(c);
 			loop_timer_stop(c->w->loop, &me->timer);
 		}
+		/* a question that is refused lands before its caller has waited at all */
+		while (me->landed && !me->told)
+			call_park(c);
 		if (me->landed)
 			return 0;
 		if (call_time_left(c) == 0) {
