@@ -18,11 +18,11 @@ import test_accounts
 import test_erase
 import test_model
 import test_sealed
+from digest import digest, siphash
 from test_model import QUERY
 from test_sealed import LAZY, iso, seal, until, verify
 
 P = None
-MASK = (1 << 64) - 1
 NUMBERS_MAX, BLOCK = 4 << 20, 256  # of the tests' build
 
 
@@ -35,35 +35,6 @@ def use(server):
 
 
 # ---- what is stored, read the slow way ------------------------------------------------------
-
-def siphash(key, data):
-    """SipHash-2-4, from its paper."""
-    def rotl(x, b):
-        return (x << b | x >> (64 - b)) & MASK
-
-    def rounds(n):
-        for _ in range(n):
-            v[0] = (v[0] + v[1]) & MASK
-            v[2] = (v[2] + v[3]) & MASK
-            v[1] = rotl(v[1], 13) ^ v[0]
-            v[3] = rotl(v[3], 16) ^ v[2]
-            v[0] = rotl(v[0], 32)
-            v[2] = (v[2] + v[1]) & MASK
-            v[0] = (v[0] + v[3]) & MASK
-            v[1] = rotl(v[1], 17) ^ v[2]
-            v[3] = rotl(v[3], 21) ^ v[0]
-            v[2] = rotl(v[2], 32)
-    k0, k1 = struct.unpack("<QQ", key)
-    v = [k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573]
-    data += b"\0" * (7 - len(data) % 8) + bytes([len(data) & 255])
-    for m, in struct.iter_unpack("<Q", data):
-        v[3] ^= m
-        rounds(2)
-        v[0] ^= m
-    v[2] ^= 255
-    rounds(4)
-    return v[0] ^ v[1] ^ v[2] ^ v[3]
-
 
 def test_the_digest(_):
     """The vector of the paper, appendix A."""
@@ -147,7 +118,7 @@ class Store:
             if text.startswith("cookieless-"):
                 assert number == 0, text
             else:
-                assert self.digests[number - 1] == siphash(self.key, text.encode()), (text, number)
+                assert self.digests[number - 1] == digest(self.key, text), (text, number)
                 assert self.numbers.setdefault(text, number) == number, text
 
 
@@ -372,7 +343,7 @@ def test_purge(_):
 # ---- erasure --------------------------------------------------------------------------------
 
 def digest_of(project, store, text):
-    return siphash(store.key, text.encode())
+    return digest(store.key, text)
 
 
 def stored(project):
@@ -435,7 +406,7 @@ def test_erasing_of_old_segments(_):
         p.wait(p.delete(anon)["requestId"])
         until(lambda: db.one("select bool_and(numbered) from pugd.segment where project = $1", p.num) == "t")
     store = stored(p)
-    here = {siphash(store.key, i.encode()) for i in (external, anon, profile)}
+    here = {digest(store.key, i) for i in (external, anon, profile)}
     assert not here & set(store.digests) and set(store.numbers) == {f"other-{i}" for i in range(30)}
     p.checks()
 

@@ -213,23 +213,13 @@ static int load_numbers(struct verify *v, struct str key)
 static const char *check_row(
 	struct verify *v, struct evseg *s, const struct q_verify_segments_row *row)
 {
-	struct sealed columns = {.id = row->id,
-		.n = row->n,
-		.columns = row->columns,
-		.part = row->part,
-		.scope = row->scope,
-		.raw = row->raw,
-		.stored = row->stored,
-		.crc = row->crc,
-		.key = row->key,
-		.data = row->data};
 	struct check_row about = {v->day, row->kind, row->tmin, row->tmax, row->bytes,
 		row->numbered, row->kinds.v, row->kinds.n};
 	const char *wrong;
 
 	if (row->part.n != row->columns)
 		return "the number of its columns is wrong";
-	if (!sealed_open(s, &columns, &v->scratch))
+	if (!sealed_open(s, SEALED(row), &v->scratch))
 		return v->scratch.over ? "needs too much memory"
 				       : "the checksum of a column is wrong";
 	wrong = check_parts(s, &v->scratch);

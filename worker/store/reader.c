@@ -155,18 +155,8 @@ static enum stream_next all_columns(
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return reader_fail(r, READER_MEMORY);
-	return take_sealed(r,
-		&(struct sealed){.id = row.id,
-			.n = row.n,
-			.columns = row.columns,
-			.part = row.part,
-			.scope = row.scope,
-			.raw = row.raw,
-			.stored = row.stored,
-			.crc = row.crc,
-			.key = row.key,
-			.data = row.data},
-		true, &(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
+	return take_sealed(r, SEALED(&row), true,
+		&(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
 }
 
 static enum stream_next newest_row(struct db_stream *st, const struct query *q, const PGresult *res)
@@ -183,18 +173,7 @@ static enum stream_next newest_row(struct db_stream *st, const struct query *q, 
 	h = (struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms};
 	if (row.columns_null)
 		return take_blob(r, row.n, row.refused, row.blob, &h);
-	return take_sealed(r,
-		&(struct sealed){.id = row.id,
-			.n = row.n,
-			.columns = row.columns,
-			.part = row.part,
-			.scope = row.scope,
-			.raw = row.raw,
-			.stored = row.stored,
-			.crc = row.crc,
-			.key = row.key,
-			.data = row.data},
-		!r->need, &h);
+	return take_sealed(r, SEALED(&row), !r->need, &h);
 }
 
 static enum stream_next named_row(struct db_stream *st, const struct query *q, const PGresult *res)
@@ -205,18 +184,7 @@ static enum stream_next named_row(struct db_stream *st, const struct query *q, c
 	arena_reset(&r->scratch);
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return reader_fail(r, READER_MEMORY);
-	return take_sealed(r,
-		&(struct sealed){.id = row.id,
-			.n = row.n,
-			.columns = row.columns,
-			.part = row.part,
-			.scope = row.scope,
-			.raw = row.raw,
-			.stored = row.stored,
-			.crc = row.crc,
-			.key = row.key,
-			.data = row.data},
-		true, NULL);
+	return take_sealed(r, SEALED(&row), true, NULL);
 }
 
 static enum stream_next names_row(struct db_stream *st, const struct query *q, const PGresult *res)
