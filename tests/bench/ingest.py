@@ -272,7 +272,8 @@ def main():
         ("    with a checkpoint / COPY", ratio(busy[1000, 4], "rate"), "", 0),
         ("R2  WAL and sealing's / COPY", (med(main_turn["pugd"], "wal") + drain["wal"]) / med(main_turn["COPY"], "wal"),
          "<=", 1.3),
-        ("R3  tail at 70 %, seconds", tail["most"] / tail["rate"], "<=", 10),
+        ("R3  70 % of R1: of what was sent", tail["rate"] / (0.7 * rate), ">=", 0.98),
+        ("    its tail, seconds", tail["most"] / tail["rate"], "<=", 10),
         ("    drained / R1", drain["rate"] / rate, ">=", 1.5),
         ("R6  stored bytes / JSON", size / max(1, events) / sides[1000].json, "", 0),
         ("R8  rate with 1 % resent", again[1], "", 0),
@@ -282,7 +283,7 @@ def main():
     for name, value, how, limit in rows:
         ok = how == "" or (value >= limit if how == ">=" else value <= limit)
         missed += not ok
-        print(f"{name:28} {value:7.2f}  {f'{how} {limit}' if how else '':8} {'' if not how else 'ok' if ok else 'MISSED'}")
+        print(f"{name:34} {value:7.2f}  {f'{how} {limit}' if how else '':8} {'' if not how else 'ok' if ok else 'MISSED'}")
     print(f"\n70 % of R1: {tail['rate']:,.0f} events/s, p99 {tail['p99_us'] / 1000:.1f} ms, at most {tail['most']:,} events wait, "
           f"{tail['end']:,} at the end; WAL {tail['wal']:.0f} B per event, sealing included")
     print(f"sealing {drain['events']:,} events: {drain['rate']:,.0f} a second, {drain['cpu_us']:.1f} us of CPU and "

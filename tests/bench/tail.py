@@ -20,11 +20,13 @@ def waiting(db):
 
 def tail(side, rate, seconds, progress):
     """Ingests `rate` events/s; {most, end: events that wait; p99_us, wal: bytes per event,
-    sealing included; rate: as it came out}."""
+    sealing included; rate: as it came out}. On old WAL files, which a server has that runs for some
+    time: new ones are filled with zeros first, twice the bytes to write."""
     got, samples = {}, []
     worker = threading.Thread(target=lambda: got.update(
         side.turn("pugd", 4, int(seconds * 1000), rate=max(1, round(rate / 1000)))))
     with pg.connect(side.p.info["database_url"]) as db:
+        db.query("CHECKPOINT")
         start = side.wal()
         worker.start()
         began = time.monotonic()
@@ -67,6 +69,6 @@ def drain(make_side, millis, progress):
 
 def base_settings(db):
     """No checkpoint in a timed part, and nobody else at work."""
-    for line in ("checkpoint_timeout = '1d'", "max_wal_size = '64GB'", "autovacuum = off"):
+    for line in ("checkpoint_timeout = '1d'", "max_wal_size = '64GB'", "min_wal_size = '16GB'", "autovacuum = off"):
         db.query("ALTER SYSTEM SET " + line)
     db.query("SELECT pg_reload_conf()")
