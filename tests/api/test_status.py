@@ -104,6 +104,31 @@ def test_watch_draws_again(_):
     assert len(set(ups)) > 1, ups
 
 
+def connections():
+    return {w["pid"]: w["connections"] for w in P.admin()["workers"] if w["role"] == "worker"}
+
+
+def test_few_connections_are_shared(_):
+    """Clients that come one after another, eight at a time, go to both workers."""
+    shares = []
+    for _ in range(4):
+        before, conns = connections(), [P.connect() for _ in range(8)]
+        for conn in conns:
+            conn.request("GET", "/healthz")
+            conn.getresponse().read()
+        end = time.monotonic() + 10
+        while sum(connections().values()) < sum(before.values()) + 8:  # counted four times a second
+            assert time.monotonic() < end, (before, connections())
+            time.sleep(0.1)
+        shares.append([n - before[pid] for pid, n in connections().items()])
+        for conn in conns:
+            conn.close()
+        while sum(connections().values()) > sum(before.values()):
+            assert time.monotonic() < end, (before, connections())
+            time.sleep(0.1)
+    assert sum(max(s) <= 6 for s in shares) >= 3, shares
+
+
 if __name__ == "__main__":
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_")]
     options = ["workers=2", "limit_scale=1", "limit_signin_burst=3", "limit_signin_per_minute=1",

@@ -2,7 +2,9 @@
  * Accepting. All workers share the listening sockets, which never close, so no
  * connection is lost in a reload. EPOLLEXCLUSIVE wakes mostly whoever waits
  * longest in the kernel's list; going to its end after every 16 connections
- * spreads them evenly (models.md 10.4: max/mean load 1.06 instead of 6.3).
+ * spreads them evenly (models.md 10.4: max/mean load 1.06 instead of 6.3). A worker
+ * with few takes one at a time: four clients with a connection each, which is what a
+ * server of events has, would else share one worker and one core.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +20,7 @@
 enum {
 	ACCEPT_PER_TURN = 16, /* bounded, so that calls in progress get their turn */
 	ACCEPT_READD = 16,
+	ACCEPT_FEW = 64, /* connections below which it takes them one by one */
 	ACCEPT_RETRY_MS = 100
 };
 
@@ -134,13 +137,14 @@ static bool accept_one(struct listener *li)
 static void accept_ready(struct loop_io *io, uint32_t events)
 {
 	struct listener *li = (struct listener *)io;
+	bool few = li->net->conns_n < ACCEPT_FEW;
 	int i;
 
 	(void)events;
-	for (i = 0; i < ACCEPT_PER_TURN && accept_wanted(li->net); i++)
+	for (i = 0; i < (few ? 1 : ACCEPT_PER_TURN) && accept_wanted(li->net); i++)
 		if (!accept_one(li))
 			break;
-	if (li->accepted >= ACCEPT_READD && li->watched) {
+	if (li->accepted >= (few ? 1 : ACCEPT_READD) && li->watched) {
 		li->accepted = 0;
 		listener_watch(li, false);
 		listener_watch(li, true);
