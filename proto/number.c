@@ -224,7 +224,10 @@ struct shortest {
 static double shortest_value(const struct shortest *s, bool single)
 {
 	char buf[48];
+	double v;
 
+	if (!single && small_decimal(s->digits, (size_t)s->n, s->exp - (s->n - 1), &v))
+		return v;
 	snprintf(buf, sizeof(buf), "%.*se%d", s->n, s->digits, s->exp - (s->n - 1));
 	return single ? (double)strtof(buf, NULL) : strtod(buf, NULL);
 }
@@ -258,6 +261,22 @@ static void step_up(struct shortest *s)
 	s->exp++;
 }
 
+/* The same from all digits that a double can have, which cost as much as fewer. False when the
+ * digits left out are a half, and so maybe a little less. */
+static bool shorten(const struct shortest *all, int n, struct shortest *s)
+{
+	*s = *all;
+	s->n = n;
+	s->digits[n] = 0;
+	if (all->digits[n] < '5')
+		return true;
+	if (all->digits[n] == '5' &&
+		strspn(all->digits + n + 1, "0") + (size_t)n + 1 == (size_t)all->n)
+		return false;
+	step_up(s);
+	return true;
+}
+
 /* The fewest digits that read back as v (v > 0). At a power of two the doubles
  * below are closer than those above: there the nearest decimal may miss v while
  * its upper neighbour does not. */
@@ -268,10 +287,15 @@ static void find_shortest(double v, bool single, struct shortest *s)
 	/* Every decimal of FLT_DIG (DBL_DIG) digits survives the way to a
 	 * normal number and back, so fewer digits need not be tried. */
 	int n = subnormal ? 1 : single ? FLT_DIG : DBL_DIG;
+	struct shortest all;
 	int power;
 
+	round_to(v, most, &all);
 	for (;; n++) {
-		round_to(v, n, s);
+		if (n == most)
+			*s = all;
+		else if (!shorten(&all, n, s))
+			round_to(v, n, s);
 		if (n >= most || shortest_value(s, single) == v)
 			break;
 		if (frexp(v, &power) == 0.5) {
@@ -326,6 +350,23 @@ static size_t layout(const struct shortest *s, char *out)
 	return n;
 }
 
+static size_t integer_text(int64_t v, char out[NUMBER_TEXT])
+{
+	uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+	char digits[20];
+	size_t n = 0, at = 0;
+
+	do
+		digits[n++] = (char)('0' + rest % 10);
+	while ((rest /= 10) > 0);
+	if (v < 0)
+		out[at++] = '-';
+	while (n > 0)
+		out[at++] = digits[--n];
+	out[at] = 0;
+	return at;
+}
+
 static size_t text(double v, bool single, char out[NUMBER_TEXT])
 {
 	struct shortest s;
@@ -338,7 +379,7 @@ static size_t text(double v, bool single, char out[NUMBER_TEXT])
 				 : "Infinity");
 	/* Most numbers that people store are small integers. */
 	if (fabs(v) < (single ? 1e6 : 1e15) && v == (double)(int64_t)v)
-		return (size_t)snprintf(out, NUMBER_TEXT, "%lld", (long long)v);
+		return integer_text((int64_t)v, out);
 	if (v < 0)
 		out[n++] = '-';
 	find_shortest(fabs(v), single, &s);
