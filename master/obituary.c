@@ -14,6 +14,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "shm/keycache.h"
+#include "shm/turns.h"
 #include "shm/segment.h"
 
 /* As enum step of worker/call/call.h, which this side may not include; a unit test compares. */
@@ -149,6 +150,7 @@ void obituary_write(struct master *m, struct child *c, const siginfo_t *si, enum
 		if (is_call_to_blame(c, si))
 			report_crumbs(seg, s);
 	}
+	turns_repair(seg, c->slot_no);
 	repaired = keycache_repair(seg, c->slot_no);
 	if (repaired > 0)
 		counter_add(seg, c->slot_no, CTR_repaired, (uint64_t)repaired);

@@ -14,6 +14,7 @@
 
 #include "shm/keycache.h"
 #include "shm/segment.h"
+#include "shm/turns.h"
 
 /* Test builds move everything behind the head, to look like another release. */
 #ifdef PUGD_TEST_SHM_PAD
@@ -73,6 +74,17 @@ struct segment_head {
 	_Alignas(LINES_PAIR) _Atomic uint8_t counted[SLOTS_MAX];
 };
 
+/* Who waits for a turn. */
+struct turn_place {
+	_Atomic uint32_t owner; /* slot + 1; 0: free */
+	_Atomic uint64_t since_ms, seen_ms;
+};
+
+struct turns {
+	_Atomic uint32_t holder[TURNS_MAX]; /* slot + 1; 0: free */
+	struct turn_place place[TURNS_WAITING];
+};
+
 struct slot_cell {
 	_Alignas(4096) struct slot slot;
 };
@@ -116,7 +128,9 @@ struct name_cell {
 
 struct segment {
 	_Alignas(4096) struct segment_head head;
-	_Alignas(LINES_PAIR) unsigned char pad[4096 - sizeof(struct segment_head) + SEGMENT_PAD];
+	struct turns turns; /* in the page of the head, which has room */
+	_Alignas(LINE) unsigned char pad[4096 - sizeof(struct segment_head) - sizeof(struct turns) +
+					 SEGMENT_PAD];
 	struct slot_cell slots[SLOTS_MAX];
 	struct counter_cell counters[SLOTS_MAX];
 	struct key_cell keys[KEY_SETS * KEY_WAYS];
@@ -138,6 +152,8 @@ static_assert(offsetof(struct segment_head, region) == 56, "place of region");
 static_assert(offsetof(struct segment_head, key_epoch) == 384, "place of key_epoch");
 static_assert(offsetof(struct segment_head, tail_events) == 416, "place of tail_events");
 static_assert(sizeof(struct segment_head) == 640, "size of the head");
+PLACE(turns, 640);
+static_assert(sizeof(struct turns) == 1792, "size of the turns");
 static_assert(sizeof(struct slot_cell) == 4096, "one page per slot");
 static_assert(sizeof(struct counter_cell) == 512, "size of a slot's counters");
 static_assert(sizeof(struct key_cell) == 256, "size of a key");

@@ -15,6 +15,7 @@
 #include "worker/db/blocking.h"
 #include "worker/insights/explain.h"
 #include "worker/insights/scan.h"
+#include "worker/insights/turn.h"
 #include "worker/insights/watch.h"
 #include "worker/loop.h"
 #include "worker/offload.h"
@@ -37,6 +38,7 @@ enum {
 struct run {
 	struct reader reader;
 	struct scan *scan;
+	struct turn turn;
 	bool unwanted; /* noticed by the kernel */
 };
 
@@ -98,10 +100,12 @@ static enum stream_next kernel_failed(struct run *run)
 static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
 {
 	struct scan *s = ((struct run *)r)->scan;
-	uint64_t at = clock_mono_ns();
 	struct frame frame;
 	struct batch batch;
+	uint64_t at;
 
+	turn_look(&((struct run *)r)->turn);
+	at = clock_mono_ns();
 	if (!batch_load(&batch, seg, &s->plan->need, a)) {
 		r->error = a->over ? READER_MEMORY : READER_BROKEN;
 		return STREAM_FAIL;
@@ -326,8 +330,14 @@ static bool unwanted(void *arg)
 {
 	struct run *run = arg;
 
+	turn_look(&run->turn);
 	run->unwanted |= should_stop(&run->reader.stream);
 	return run->unwanted;
+}
+
+static bool stop_waiting(void *arg)
+{
+	return should_stop(&((struct run *)arg)->reader.stream);
 }
 
 static int read_segments(struct scan *s, struct reader *r)
@@ -400,9 +410,16 @@ static void run_scan(void *arg)
 		return;
 	}
 	reader_init(&run.reader, db_kept(), s->project, &s->a, s->segment_memory, should_stop);
+	run.turn = (struct turn){.seg = s->seg,
+		.slot_no = s->slot_no,
+		.n = s->turns,
+		.stop = stop_waiting,
+		.arg = &run};
+	turn_take(&run.turn);
 	watch_begin(unwanted, &run);
 	n = read_all(s, &run);
 	watch_end();
+	turn_end(&run.turn);
 	s->end = outcome(s, &run.reader, n);
 	s->bytes = run.reader.stream.bytes;
 	s->segments = run.reader.n_segments;
@@ -445,6 +462,9 @@ void scan_init(struct scan *s, struct call *c)
 
 	*s = (struct scan){
 		.project = c->who.project, .offload = c->w->offload, .settled_ms = INT64_MIN};
+	s->seg = c->w->offload ? c->w->seg : NULL;
+	s->slot_no = c->w->slot_no;
+	s->turns = turns_of_host(o->insight_parallel);
 	s->home_url = s->url = o->analytics_url[0] ? o->analytics_url : o->database_url;
 	s->primary_url = o->ingest_url[0] ? o->ingest_url : o->database_url;
 	s->budget_ms = now + budget;

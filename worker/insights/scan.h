@@ -31,6 +31,7 @@ enum scan_stage {
 };
 
 struct explain;
+struct segment;
 
 struct scan {
 	const struct plan *plan;
@@ -67,6 +68,8 @@ struct scan {
 
 	/* below: scan.c's own */
 	struct offload *offload;
+	struct segment *seg; /* for turns (turn.h); NULL: without */
+	int slot_no, turns;
 	const char *url, *home_url, *primary_url;
 	struct str position;  /* WAL that the answer must include; p == NULL: any */
 	uint64_t deadline_ms; /* of the thread */

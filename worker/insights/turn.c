@@ -1,0 +1,75 @@
+/* See turn.h. Threads sleep between two tries: they are few, and it is a millisecond. */
+#include "worker/insights/turn.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include "shm/base/clock.h"
+#include "shm/turns.h"
+
+enum {
+	SLICE_MS = 20,
+	SLEEP_MS = 1,
+	WAIT_MS = 1000 /* whoever has the turns may stand still, waiting for PostgreSQL */
+};
+
+static int wait_for_one(struct turn *t, int place, uint64_t now_ms)
+{
+	uint64_t end_ms = now_ms + WAIT_MS;
+	int index = turns_try(t->seg, place, t->slot_no, t->n, now_ms);
+
+	while (index == TURNS_NONE) {
+		if (now_ms >= end_ms || t->stop(t->arg)) {
+			turns_leave(t->seg, place);
+			break;
+		}
+		poll(NULL, 0, SLEEP_MS);
+		now_ms = clock_mono_ms();
+		index = turns_try(t->seg, place, t->slot_no, t->n, now_ms);
+	}
+	return index;
+}
+
+void turn_take(struct turn *t)
+{
+	uint64_t now_ms = clock_mono_ms();
+	int place;
+
+	t->index = TURNS_NONE;
+	if (!t->seg)
+		return;
+	place = turns_queue(t->seg, t->slot_no, now_ms);
+	if (place != TURNS_NONE)
+		t->index = wait_for_one(t, place, now_ms);
+	t->since_ms = clock_mono_ms();
+}
+
+void turn_look(struct turn *t)
+{
+	uint64_t now_ms;
+
+	if (!t->seg)
+		return;
+	now_ms = clock_mono_ms();
+	if (now_ms < t->since_ms + SLICE_MS)
+		return;
+	t->since_ms = now_ms;
+	if (t->index != TURNS_NONE && !turns_wanted(t->seg, now_ms))
+		return;
+	turn_end(t);
+	turn_take(t);
+}
+
+void turn_end(struct turn *t)
+{
+	if (t->seg && t->index != TURNS_NONE)
+		turns_end(t->seg, t->index, t->slot_no);
+	t->index = TURNS_NONE;
+}
+
+int turns_of_host(int64_t option)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN), n = option > 0 ? (long)option : cpus / 2;
+
+	return n < 1 ? 1 : n > TURNS_MAX ? TURNS_MAX : (int)n;
+}
