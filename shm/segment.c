@@ -36,7 +36,7 @@ static const uint64_t segment_shape[] = {
 	DENIED_SETS, QUARANTINE_ROWS, WORD_LOCK, WORD_DIGEST, WORD_EPOCH, WORD_EXPIRY, WORD_ENTRY,
 	AT(segment, head), AT(segment, slots), AT(segment, counters), AT(segment, keys),
 	AT(segment, denied), AT(segment, limits), AT(segment, quarantine), AT(segment, names),
-	AT(segment, stats),
+	AT(segment, stats), AT(segment, recent),
 	AT(segment_head, seed), AT(segment_head, key_epoch), AT(segment_head, feed_us),
 	AT(segment_head, feed_epoch), AT(segment_head, retired), AT(segment_head, counted),
 	AT(segment_head, tail_events), AT(segment_head, tail_oldest_us),
@@ -91,6 +91,7 @@ static const struct segment_region directory[] = {
 	REGION(quarantine),
 	REGION(names),
 	REGION(stats),
+	REGION(recent),
 };
 static_assert(sizeof(directory) / sizeof(directory[0]) <= REGIONS, "room in the directory");
 

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "shm/keycache.h"
+#include "shm/recent.h"
 #include "shm/segment.h"
 #include "shm/turns.h"
 
@@ -37,7 +38,7 @@ enum {
 	KEY_PAYLOAD_WORDS = sizeof(struct key_entry) / 8,
 	KEY_WORDS = 32,
 	DENIED_WORDS = 8,
-	REGIONS = 9,
+	REGIONS = 11,
 };
 
 /* Words of a key-cache entry; a denied one ends before WORD_ENTRY. */
@@ -138,8 +139,9 @@ struct segment {
 	_Alignas(LINE) _Atomic uint64_t limits[LIMIT_SETS * LIMIT_WAYS];
 	struct quarantine quarantine;
 	struct name_cell names[METHODS_MAX];
-	/* Last, because it is large and mostly never touched. */
+	/* At the end what is large and mostly never touched. */
 	_Alignas(4096) struct stat_cell stats[SLOTS_MAX][METHODS_MAX];
+	_Alignas(4096) struct recent recent;
 };
 
 #define PLACE(member, want) \
@@ -149,10 +151,10 @@ static_assert(offsetof(struct segment_head, layout) == 8, "place of layout");
 static_assert(offsetof(struct segment_head, size) == 16, "place of size");
 static_assert(offsetof(struct segment_head, seed) == 32, "place of seed");
 static_assert(offsetof(struct segment_head, region) == 56, "place of region");
-static_assert(offsetof(struct segment_head, key_epoch) == 384, "place of key_epoch");
-static_assert(offsetof(struct segment_head, tail_events) == 416, "place of tail_events");
-static_assert(sizeof(struct segment_head) == 640, "size of the head");
-PLACE(turns, 640);
+static_assert(offsetof(struct segment_head, key_epoch) == 512, "place of key_epoch");
+static_assert(offsetof(struct segment_head, tail_events) == 544, "place of tail_events");
+static_assert(sizeof(struct segment_head) == 768, "size of the head");
+PLACE(turns, 768);
 static_assert(sizeof(struct turns) == 1792, "size of the turns");
 static_assert(sizeof(struct slot_cell) == 4096, "one page per slot");
 static_assert(sizeof(struct counter_cell) == 512, "size of a slot's counters");
@@ -173,6 +175,8 @@ PLACE(limits, 0x1a1000 + SEGMENT_PAD);
 PLACE(quarantine, 0x221000 + SEGMENT_PAD);
 PLACE(names, 0x223040 + SEGMENT_PAD);
 PLACE(stats, 0x229000 + SEGMENT_PAD);
+PLACE(recent, 0x9a9000 + SEGMENT_PAD);
+static_assert(sizeof(struct recent) == 8 << 20, "size of the recent ids");
 #undef PLACE
 
 #endif

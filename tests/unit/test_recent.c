@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "shm/base/hash.h"
-#include "worker/ingest/recent.h"
+#include "shm/recent.h"
 
 enum { MANY = 20000 };
 

@@ -7,10 +7,10 @@
 #include "shm/base/list.h"
 #include "shm/base/log.h"
 #include "shm/options.h"
+#include "shm/recent.h"
 #include "shm/segment.h"
 #include "worker/coro.h"
 #include "worker/ingest/group.h"
-#include "worker/ingest/recent.h"
 #include "worker/loop.h"
 #include "worker/worker.h"
 
@@ -43,6 +43,7 @@ struct ingest {
 	struct loop_chore chore;
 	int flying, flying_max;
 	struct recent *recent;
+	bool recent_mine;
 	/* Groups to come of which each id is suspected to be known: a client that sends old
 	 * events again may have more of them, and to find out each time would cost a claim
 	 * that fails. The more groups had such ids, the more are suspected after the next. */
@@ -57,7 +58,8 @@ struct ingest *ingest_new(struct worker *w)
 
 	if (!in)
 		return NULL;
-	in->recent = recent_new();
+	in->recent = w->seg ? recent_of(w->seg) : recent_new();
+	in->recent_mine = !w->seg;
 	if (!in->recent) {
 		free(in);
 		return NULL;
@@ -72,7 +74,7 @@ struct ingest *ingest_new(struct worker *w)
 
 void ingest_free(struct ingest *in)
 {
-	if (in)
+	if (in && in->recent_mine)
 		recent_free(in->recent);
 	free(in);
 }

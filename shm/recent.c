@@ -1,17 +1,21 @@
 /* See recent.h. */
-#include "worker/ingest/recent.h"
+#include "shm/recent.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "shm/segment_priv.h"
 
 enum { AHEAD = 8 };
-
-struct recent {
-	uint32_t v[RECENT_SLOTS]; /* 0: free */
-};
 
 struct print {
 	uint32_t slot, mark;
 };
+
+struct recent *recent_of(struct segment *seg)
+{
+	return &seg->recent;
+}
 
 struct recent *recent_new(void)
 {
@@ -45,7 +49,8 @@ uint32_t recent_find(const struct recent *r, const int32_t *projects, const uint
 	for (uint32_t i = 0; i < n + AHEAD; i++) {
 		struct print *p = &ahead[i % AHEAD];
 
-		if (i >= AHEAD && r->v[p->slot] == p->mark)
+		if (i >= AHEAD &&
+			atomic_load_explicit(&r->v[p->slot], memory_order_relaxed) == p->mark)
 			out[found++] = (int32_t)(i - AHEAD) + 1;
 		if (i >= n)
 			continue;
@@ -60,6 +65,6 @@ void recent_add(struct recent *r, const int32_t *projects, const uint8_t *ids, u
 	for (uint32_t i = 0; i < n; i++) {
 		struct print p = print_of(projects[i], ids + (size_t)i * 16);
 
-		r->v[p.slot] = p.mark;
+		atomic_store_explicit(&r->v[p.slot], p.mark, memory_order_relaxed);
 	}
 }
