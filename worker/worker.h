@@ -53,6 +53,12 @@ struct worker {
 	int ctl_fd;                     /* to the master; EOF means the master died */
 	struct key_flight *key_flights; /* API keys being looked up (worker/call/apikey.c) */
 	struct insight_flight *insight_flights; /* being answered (worker/rpc/insight_flight.c) */
+	/* Projects and kinds of insights that needed event ids lately (worker/rpc/insights.c). */
+	struct worker_ties {
+		int32_t project;
+		uint32_t kinds;
+		uint64_t until_ms;
+	} ties[64];
 	int16_t stat_index[160]; /* per method: segment_method_index() + 2, 0 = not asked yet */
 	struct {
 		bool asking, writer, reader;

@@ -232,6 +232,7 @@ def test_every_insight(_):
         got = explain(p, body)
         assert got["insight"] == name and got["events"]["matched"] >= DAYS, got
         assert 0 < got["memory"]["peak"] < got["memory"]["budget"], got
+        assert got["runs"] == 1 + (kind in ("FUNNEL", "USER_FLOW")), got  # what waits ties with what is sealed
 
 
 if __name__ == "__main__":

@@ -251,13 +251,23 @@ class Sealing(test_model.Server):
 def run_sealed(module, test):
     for m in (module, test_accounts, test_events, test_identify):
         m.P = P
-    plain, before = test_model.Server, Sealing.made
+    plain, before, was = test_model.Server, Sealing.made, insights(P)
     test_model.Server = Sealing
     try:
         test(None)
     finally:
         test_model.Server = plain
     assert Sealing.made > before
+    ran, anew = (b - a for a, b in zip(was, insights(P)))
+    print(f"{ran} insights, {anew} of them begun anew with event ids")
+    assert 0 < anew < ran / 4, (ran, anew)
+
+
+def insights(p):
+    """(how many were computed, how many of these needed a second run)"""
+    text = p.admin("/metrics")
+    return [sum(int(float(v)) for v in re.findall(rf"^pugd_{name}_total(?:{{[^}}]*}})? (\S+)$", text, re.M))
+            for name in ("insight_queries", "insight_ties")]
 
 
 def test_sealed_points(_):

@@ -240,6 +240,11 @@ void scan_stop(struct scan *s)
 	(void)s;
 }
 
+void scan_again(struct scan *s)
+{
+	arena_reset(&s->a);
+}
+
 int scan_no_memory(struct call *c)
 {
 	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "no memory");

@@ -43,8 +43,10 @@ static const char *run(const char *json, const char *const *lines)
 	if (why)
 		return why;
 	f = funnel_new(&plan);
-	kit_fold(&plan, lines, fold, f);
-	cr_assert(funnel_finish(f, &series, &n));
+	if (!kit_fold_all(&plan, lines, fold, f) || !funnel_finish(f, &series, &n)) {
+		cr_assert(funnel_undecided(f));
+		return strcpy(kit_text, "undecided");
+	}
 	buf_init(&b, &kit_a);
 	for (uint32_t i = 0; i < n; i++) {
 		buf_z(&b, i ? "; " : "");
@@ -223,6 +225,29 @@ Test(funnel, top_values_and_others)
 	check(OF(",\"breakdowns\":[{\"property\":\"p\"},{\"property\":\"$country\"}]", AB),
 		"[a,z] 1 0; [ab,] 1 0; [b,a] 1 0", "2024-01-01T01:00:00 a u1 p=b $country=a",
 		"2024-01-01T01:00:00 a u2 p=ab", "2024-01-01T01:00:00 a u3 p=a $country=z");
+}
+
+/* What is sealed comes without ids, unless its rows do not tell. */
+Test(funnel, order_without_ids)
+{
+#define AT(kind, p, id) "2024-01-01T01:00:00 " kind " u p=" p " @id=" id
+	kit_level = KIT_SEALED;
+	check(OF("", AB), "1 1", AT("a", "x", "1"), AT("b", "y", "2"));
+	check(OF("", AB), "1 0", AT("b", "x", "1"), AT("a", "y", "2"));
+	check(OF("", AB), "undecided", AT("a", "x", "1"), NULL, AT("b", "y", "2"));
+	check(OF("", AB), "1 0", AT("a", "x", "1"), NULL, AT("a", "y", "2"));
+	/* the first of somebody's events, too */
+	check(OF(BY("p", "0"), EV("a")), "[y] 1", AT("a", "y", "1"), AT("a", "x", "2"));
+	check(OF(BY("p", "0"), EV("a")), "undecided", AT("a", "y", "2"), NULL, AT("a", "x", "1"));
+	check(OF(BY("p", "0"), EV("a")), "[y] 1", AT("a", "y", "2"), NULL, AT("a", "y", "1"));
+	/* which is decided by an earlier one */
+	check(OF(BY("p", "0"), EV("a")), "[z] 1", AT("a", "y", "2"), NULL, AT("a", "x", "1"), NULL,
+		"2024-01-01T00:59:59 a u p=z");
+	kit_level = KIT_SEALED_IDS;
+	check(OF("", AB), "1 1", AT("a", "x", "1"), NULL, AT("b", "y", "2"));
+	check(OF("", AB), "1 0", AT("a", "x", "2"), NULL, AT("b", "y", "1"));
+	check(OF(BY("p", "0"), EV("a")), "[x] 1", AT("a", "y", "2"), NULL, AT("a", "x", "1"));
+#undef AT
 }
 
 Test(funnel, chains_of_the_timing)

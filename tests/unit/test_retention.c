@@ -49,8 +49,10 @@ static const char *run(const char *json, const char *zone, const char *const *li
 	if (why)
 		return why;
 	r = retention_new(&plan);
-	kit_fold(&plan, lines, fold, r);
-	cr_assert(retention_finish(r, &series, &n));
+	if (!kit_fold_all(&plan, lines, fold, r) || !retention_finish(r, &series, &n)) {
+		cr_assert(retention_undecided(r));
+		return strcpy(kit_text, "undecided");
+	}
 	buf_init(&b, &kit_a);
 	for (uint32_t i = 0; i < n; i++) {
 		buf_z(&b, i ? "; " : "");
@@ -152,6 +154,24 @@ Test(retention, breakdown_of_the_first_start)
 		"2024-01-01T09:00:00 buy u1 p=0", "2024-01-04T09:00:00 buy u1 p=0",
 		"2024-01-01T10:00:00 view u2 p=b", "2024-01-02T10:00:00 view u3");
 	/* of one millisecond the lower event id, in whatever segment */
+	check(Q(SAME("view") BY("p", "0")), "[low] 01-01(1): 01-01=100",
+		"2024-01-01T10:00:00 view u p=high @id=256", NULL,
+		"2024-01-01T10:00:00 view u p=low @id=9");
+}
+
+/* What is sealed comes without ids, unless its rows do not tell. */
+Test(retention, first_start_without_ids)
+{
+	kit_level = KIT_SEALED;
+	check(Q(SAME("view") BY("p", "0")), "[low] 01-01(1): 01-01=100",
+		"2024-01-01T10:00:00 view u p=low @id=9",
+		"2024-01-01T10:00:00 view u p=high @id=256");
+	check(Q(SAME("view") BY("p", "0")), "undecided",
+		"2024-01-01T10:00:00 view u p=high @id=256", NULL,
+		"2024-01-01T10:00:00 view u p=low @id=9");
+	check(Q(SAME("view")), "01-01(1): 01-01=100", "2024-01-01T10:00:00 view u p=high @id=256",
+		NULL, "2024-01-01T10:00:00 view u p=low @id=9");
+	kit_level = KIT_SEALED_IDS;
 	check(Q(SAME("view") BY("p", "0")), "[low] 01-01(1): 01-01=100",
 		"2024-01-01T10:00:00 view u p=high @id=256", NULL,
 		"2024-01-01T10:00:00 view u p=low @id=9");

@@ -109,6 +109,33 @@ Test(sessions, ties)
 		"$session[d]: 01-01=1; $session[f]: 01-01=1");
 }
 
+/* What is sealed comes without ids, unless its rows do not tell. */
+Test(sessions, ties_without_ids)
+{
+	static const char *const rows[] = {"2024-01-01T10:00:00 v u p=b @session=1 @id=2",
+		"2024-01-01T10:00:00 v u p=a @session=1 @id=3",
+		"2024-01-01T10:00:00 v u p=c @session=1 @id=4", NULL,
+		"2024-01-01T10:00:00 v u p=c @session=2 @id=1", NULL, NULL};
+	static const char *const segments[] = {"2024-01-01T10:00:00 v u p=b @session=1 @id=2",
+		"2024-01-01T10:00:00 v u p=c @session=1 @id=4", NULL,
+		"2024-01-01T10:00:00 v u p=b @session=1 @id=3",
+		"2024-01-01T10:00:00 v u p=b @session=1 @id=5", NULL, NULL};
+	/* not one of those that are counted */
+	static const char *const before[] = {"2023-12-31T10:00:00 v u p=b @session=1 @id=2", NULL,
+		"2023-12-31T10:00:00 v u p=c @session=1 @id=3", NULL,
+		"2024-01-01T10:00:00 v u p=e @session=2 @id=9", NULL, NULL};
+
+	kit_level = KIT_SEALED;
+	sessions(Q("TRENDS", "ENTRY", DAY1, "", BY("p")), rows,
+		"$session[b]: 01-01=1; $session[c]: 01-01=1");
+	sessions(Q("TRENDS", "EXIT", DAY1, "", BY("p")), rows, "$session[c]: 01-01=2");
+	sessions(Q("TRENDS", "ENTRY", DAY1, "", BY("p")), segments, "$session[b]: 01-01=1");
+	sessions(Q("TRENDS", "EXIT", DAY1, "", BY("p")), segments, "undecided");
+	sessions(Q("TRENDS", "ENTRY", DAY1, "", BY("p")), before, "$session[e]: 01-01=1");
+	kit_level = KIT_SEALED_IDS;
+	sessions(Q("TRENDS", "EXIT", DAY1, "", BY("p")), segments, "$session[b]: 01-01=1");
+}
+
 Test(sessions, others_are_folded_again)
 {
 	static const char *const data[] = {"2024-01-01T10:00:00 v u p=a @session=1",

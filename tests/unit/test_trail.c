@@ -44,6 +44,14 @@ static int by_owner_and_time(const void *x, const void *y)
 	return a->id[1] < b->id[1] ? -1 : a->id[1] > b->id[1];
 }
 
+static int by_time(const void *x, const void *y)
+{
+	struct fact a = *(const struct fact *)x, b = *(const struct fact *)y;
+
+	a.owner = b.owner = 0;
+	return by_owner_and_time(&a, &b);
+}
+
 static int by_day(const void *x, const void *y)
 {
 	int64_t a = ((const struct fact *)x)->ms / DAY_MS,
@@ -52,8 +60,8 @@ static int by_day(const void *x, const void *y)
 	return a < b ? -1 : a > b;
 }
 
-/* What was visited, owner by owner. */
-static struct fact seen[EVENTS];
+/* The events, by value; and what was visited, owner by owner. */
+static struct fact drawn[EVENTS], seen[EVENTS];
 static uint32_t n_seen;
 static int64_t from_ms, latest, step = 3600000; /* step: what half of the times are whole of */
 
@@ -62,13 +70,13 @@ static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
 	cr_assert_eq(kernel, seen);
 	cr_assert_gt(n, 0);
 	for (uint32_t i = 0; i < n; i++) {
-		const struct trail_event *e = &v[i]->e;
-		int64_t ms = from_ms + trail_time(e);
+		int64_t ms = from_ms + trail_time(v[i]);
+		struct fact f = {.ms = ms, .owner = v[i]->owner, .value = trail_value(v[i])};
 
 		cr_assert_geq(ms, latest);
 		latest = ms;
-		seen[n_seen++] =
-			(struct fact){ms, {e->id[0], e->id[1]}, v[i]->owner, trail_value(e)};
+		memcpy(f.id, drawn[f.value].id, sizeof(f.id));
+		seen[n_seen++] = f;
 	}
 	return true;
 }
@@ -85,8 +93,9 @@ static void draw(struct fact *facts, uint64_t *rng, uint32_t days)
 			facts[i].ms -= (facts[i].ms - from_ms) % step;
 		facts[i].id[0] = next(rng) % 2;
 		facts[i].id[1] = next(rng) << 20 | i;
-		facts[i].value = i % TRAIL_VALUE_MAX;
+		facts[i].value = i;
 	}
+	memcpy(drawn, facts, sizeof(drawn));
 }
 
 /* settled: days are told when they are over, of facts that come day by day. */
@@ -199,4 +208,82 @@ Test(trail, the_cap_ends_it)
 	cr_assert_not(trails_settle(&t, INT64_MAX), "no room to sort");
 	cr_assert_not(trail_add(&t, 0, from_ms, (uint64_t[2]){0}, TRAIL_VALUE_MAX + 1));
 	arena_free(&small);
+}
+
+/* Some events of few owners and times, of some segments: blobs of the inbox, whose ids are
+ * known, and sealed ones, where those of some events are. Whatever comes out is in order; what
+ * does not come out needs ids. */
+static bool check_sources(uint64_t *rng, bool all_known)
+{
+	enum { N = 24, SOURCES = 4 };
+	struct fact facts[N];
+	struct trails t;
+	uint32_t n = 2 + (uint32_t)(next(rng) % (N - 1)),
+		 sources = 1 + (uint32_t)(next(rng) % SOURCES);
+	bool done = true;
+
+	n_seen = 0;
+	latest = INT64_MIN;
+	for (uint32_t i = 0; i < n; i++) {
+		facts[i] = (struct fact){from_ms + (int64_t)(next(rng) % 8),
+			{next(rng) % 3, next(rng) << 8 | i}, (uint32_t)(next(rng) % 2), i};
+		drawn[i] = facts[i];
+	}
+	cr_assert(trails_init(&t, &arena, from_ms, from_ms + DAY_MS));
+	t.visit = visit;
+	t.kernel = seen;
+	for (uint32_t s = 0; s < sources; s++) {
+		bool sealed = next(rng) % 3 != 0;
+		uint32_t from = n * s / sources, to = n * (s + 1) / sources;
+
+		trails_source(&t);
+		if (sealed)
+			qsort(facts + from, to - from, sizeof(facts[0]), by_time);
+		for (uint32_t i = from; i < to; i++)
+			cr_assert(trail_add(&t, facts[i].owner, facts[i].ms,
+				all_known || !sealed || next(rng) % 4 == 0 ? facts[i].id : NULL,
+				facts[i].value));
+	}
+	done = trails_settle(&t, INT64_MAX);
+	cr_assert_eq(done, !t.undecided);
+	cr_assert(done || (sources > 1 && !all_known));
+	for (uint32_t i = 0; done && i < n; i++)
+		for (uint32_t k = 0; k < i; k++)
+			cr_assert(seen[i].owner != seen[k].owner ||
+				  by_owner_and_time(&seen[k], &seen[i]) < 0);
+	return done;
+}
+
+Test(trail, ids_may_be_unknown)
+{
+	uint64_t rng = 1;
+	uint32_t done = 0;
+
+	from_ms = 1704067200000;
+	for (int i = 0; i < 20000; i++) {
+		arena_reset(&arena);
+		done += check_sources(&rng, i % 10 == 0);
+	}
+	cr_assert_gt(done, 4000);
+	cr_assert_lt(done, 16000);
+}
+
+/* Those of one value may come in any order. */
+Test(trail, equal_values_need_no_order)
+{
+	struct trails t;
+
+	from_ms = 1704067200000;
+	n_seen = 0;
+	latest = INT64_MIN;
+	cr_assert(trails_init(&t, &arena, from_ms, from_ms + DAY_MS));
+	t.visit = visit;
+	t.kernel = seen;
+	for (uint32_t i = 0; i < 100; i++) {
+		trails_source(&t);
+		cr_assert(trail_add(&t, 0, from_ms, NULL, 3));
+		cr_assert(trail_add(&t, 1, from_ms + 1 + i, NULL, i));
+	}
+	cr_assert(trails_settle(&t, INT64_MAX));
+	cr_assert_eq(n_seen, 200);
 }

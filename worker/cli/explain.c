@@ -150,6 +150,8 @@ static void print_table(const struct explained *x, const char *kind)
 		"events", e->scanned, e->hidden, e->matched);
 	printf("%-10s %12" PRIu64 " received, %" PRIu64 " of columns, %" PRIu64 " decoded\n",
 		"bytes", x->scan.bytes, stored, decoded);
+	printf("%-10s %12u%s\n", "runs", x->scan.runs,
+		x->scan.runs > 1 ? " (the order of some events needed ids)" : "");
 	printf("%-10s %12zu of %" PRIu64 " bytes\n", "memory", x->scan.peak,
 		(uint64_t)x->w.opt->insight_memory);
 	print_columns(e);
@@ -220,6 +222,7 @@ static int print_json(struct explained *x, const char *kind)
 		",\"bytes\":{\"received\":%" PRIu64 ",\"columns\":%" PRIu64 ",\"decoded\":%" PRIu64
 		"}",
 		x->scan.bytes, stored, decoded);
+	buf_printf(&b, ",\"runs\":%u", x->scan.runs);
 	buf_printf(&b, ",\"memory\":{\"peak\":%zu,\"budget\":%" PRIu64 "}", x->scan.peak,
 		(uint64_t)x->w.opt->insight_memory);
 	put_columns(&b, e);

@@ -59,8 +59,8 @@ int compile_funnel(struct plan *p, const Insights__V1__QueryRequest *in, const c
 	if (spec->conversion_window && spec->conversion_window->seconds <= p->conversion_ms / 1000)
 		p->conversion_ms = spec->conversion_window->seconds * 1000;
 	p->timing = spec->include_step_timing;
-	/* they order events of one millisecond, which a single step does not ask for */
-	p->need.ids = spec->n_events > 1 || spec->n_breakdowns > 0;
+	/* of events of one millisecond, which a single step does not ask for */
+	p->need.order = spec->n_events > 1 || spec->n_breakdowns > 0;
 	return 0;
 }
 
@@ -72,7 +72,7 @@ int compile_retention(struct plan *p, const Insights__V1__QueryRequest *in, cons
 	if (spec->n_events < 1 || spec->n_events > 2)
 		return -1;
 	/* which event was first matters for its values only (D29) */
-	p->need.ids = spec->n_breakdowns > 0;
+	p->need.order = spec->n_breakdowns > 0;
 	return check_window(p, why) < 0 ? -1 : make_steps(p, spec, why);
 }
 
@@ -102,7 +102,7 @@ int compile_flow(struct plan *p, const Insights__V1__QueryRequest *in, const cha
 	scope->consented = !in->spec->include_cookieless;
 	p->events = scope;
 	p->n_events = 1;
-	p->need.session = p->need.ids = true;
+	p->need.session = p->need.order = true;
 	p->need.distinct = scope->consented;
 	p->node = PLAN_NONE;
 	if (q->node_kind != INSIGHTS__V1__USER_FLOW_QUERY__NODE_KIND__NODE_KIND_PROPERTY)

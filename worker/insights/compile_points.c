@@ -112,7 +112,7 @@ int compile_sessions(struct plan *p, const Insights__V1__QueryRequest *in, const
 	p->exits = metrics[i].exits;
 	p->need.session = true;
 	/* of events of one instant the id tells which is first (D29) */
-	p->need.ids = in->spec->n_breakdowns > 0;
+	p->need.order = in->spec->n_breakdowns > 0;
 	/* a session of the window may go on after it, and one that goes on in it is not of it */
 	p->starts_from_ms = p->from_ms;
 	p->starts_to_ms = p->to_ms;

@@ -24,6 +24,7 @@ bool explain_count(struct explain *e, struct db *db, int32_t project, const stru
 	e->inbox = (struct explain_level){.all = (uint64_t)row.inbox,
 		.by_time = (uint64_t)row.inbox_by_time,
 		.by_retention = (uint64_t)row.inbox_by_retention};
+	e->scanned = e->hidden = e->matched = 0;
 	return true;
 }
 
@@ -57,7 +58,7 @@ static uint32_t property_of(const struct batch_need *need, const struct evseg_pa
 }
 
 /* Which column a part counts for; the last one when the plan has no use for it. */
-static uint32_t column_of(const struct batch_need *need, const struct evseg_part *part)
+static uint32_t column_of(const struct batch_need *need, const struct evseg_part *part, bool sealed)
 {
 	uint32_t none = COLUMNS_FIXED + need->n_props;
 
@@ -72,7 +73,7 @@ static uint32_t column_of(const struct batch_need *need, const struct evseg_part
 	case PART_SESSION:
 		return need->session ? COLUMN_SESSION : none;
 	case PART_ID:
-		return need->ids ? COLUMN_ID : none;
+		return need->ids || (need->order && !sealed) ? COLUMN_ID : none;
 	case PART_PROP:
 		return property_of(need, part);
 	case PART_COOKIELESS:
@@ -86,7 +87,7 @@ static uint32_t column_of(const struct batch_need *need, const struct evseg_part
 static void count_columns(struct explain *e, const struct batch_need *need, const struct evseg *seg)
 {
 	for (uint32_t i = 0; i < seg->n_parts; i++) {
-		uint32_t no = column_of(need, &seg->parts[i]);
+		uint32_t no = column_of(need, &seg->parts[i], seg->id != 0);
 		struct explain_column *c = &e->columns[no];
 
 		c->segments++;

@@ -1,5 +1,7 @@
 /*
- * What a scan reads, counted in detail for pugd explain; the server's own queries do not.
+ * What a scan reads, counted in detail for pugd explain; the server's own queries do not. Where
+ * a scan needs two runs (SCAN_TIES), segments and events are those of the second one, and
+ * bytes and columns those of both.
  */
 #ifndef INSIGHTS_EXPLAIN_H
 #define INSIGHTS_EXPLAIN_H

@@ -145,13 +145,13 @@ bool flow_fold(struct flow *f, const struct frame *frame)
 		!uuids_add(&f->sessions, c, seen.wanted, seen.sessions) ||
 		!trails_settle(&f->trails, frame->settled_ms))
 		return false;
+	trails_source(&f->trails);
 	for (uint32_t i = 0; i < seen.n; i++) {
 		uint32_t row = seen.rows[i];
 		uint64_t id[2];
 
-		trail_id(id, b->ids, row);
-		if (!trail_add(&f->trails, seen.sessions[c->codes[row]], b->times[row], id,
-			    seen.labels[i]))
+		if (!trail_add(&f->trails, seen.sessions[c->codes[row]], b->times[row],
+			    batch_id(b, row, id), seen.labels[i]))
 			return false;
 	}
 	return true;
@@ -231,7 +231,7 @@ static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		struct at *at = chunks_make(&f->ats, v[i]->owner);
 
-		if (!at || !step(f, at, trail_value(&v[i]->e)))
+		if (!at || !step(f, at, trail_value(v[i])))
 			return false;
 	}
 	return true;
@@ -415,4 +415,9 @@ bool flow_finish(struct flow *f, struct flow_answer *out)
 	out->nodes = nodes;
 	out->links = links;
 	return true;
+}
+
+bool flow_undecided(const struct flow *f)
+{
+	return f->trails.undecided;
 }

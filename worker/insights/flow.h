@@ -30,9 +30,12 @@ struct flow;
 
 /* NULL at the arena's cap. */
 struct flow *flow_new(const struct plan *plan);
-/* False at the arena's cap. */
+/* False at the arena's cap, or when flow_undecided(). */
 bool flow_fold(struct flow *f, const struct frame *frame);
 /* Nodes and links in the order of D34, in plan->a. False at the arena's cap. */
 bool flow_finish(struct flow *f, struct flow_answer *out);
+/* Why fold or finish failed: of events of one time only the ids tell an order that matters, and
+ * they were not loaded (batch.h). */
+bool flow_undecided(const struct flow *f);
 
 #endif

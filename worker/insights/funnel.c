@@ -29,6 +29,7 @@ struct funnel {
 	struct split_series series;
 	uint32_t *series_of; /* by person, PLAN_NONE for who did nothing */
 	uint64_t *totals;    /* [series][step] */
+	bool undecided;      /* only ids tell which is somebody's first event */
 };
 
 /* The newest chain of events that makes a step, and those before it: all its times when
@@ -85,13 +86,13 @@ static bool add_hits(struct funnel *f, const struct frame *frame, struct hits *h
 		uint32_t row = h->rows[k], person = persons[k];
 		uint64_t id[2];
 
-		trail_id(id, b->ids, row);
 		/* who is through is so by earlier events */
 		if (!personset_has(&f->done, person) &&
-			!trail_add(&f->trails, person, b->times[row], id, steps_of(frame, row)))
+			!trail_add(&f->trails, person, b->times[row], batch_id(b, row, id),
+				steps_of(frame, row)))
 			return false;
 		if (f->plan->n_breakdowns && split_may_see(&f->split, person, b->times[row]) &&
-			!split_see(&f->split, frame, row, person, id))
+			!split_see(&f->split, frame, row, person))
 			return false;
 	}
 	return true;
@@ -106,6 +107,7 @@ bool funnel_fold(struct funnel *f, const struct frame *frame)
 	if (!h || !persons || !any || !split_frame(&f->split, frame) ||
 		!trails_settle(&f->trails, frame->settled_ms))
 		return false;
+	trails_source(&f->trails);
 	hits_begin(h, frame, any);
 	while (hits_next(h))
 		if (!add_hits(f, frame, h, persons))
@@ -151,7 +153,7 @@ static bool is_next(const struct funnel *f, const struct walker *w, uint32_t k, 
 /* How far somebody gets, and by which chain: the newest of each step is kept, and the one
  * that first got there is theirs (D75). Steps are tried from the last to the first, so
  * that one event is never two of them. */
-static bool walk(struct funnel *f, struct walker *w, const struct trail_event *e)
+static bool walk(struct funnel *f, struct walker *w, const struct trail_item *e)
 {
 	union chain *best = &w->chains[f->plan->n_events];
 	int64_t at = trail_time(e);
@@ -186,7 +188,7 @@ static bool visit_one(struct funnel *f, const struct trail_item *item)
 		w->reached = 1;
 	if (w->reached > f->plan->n_events)
 		return true;
-	if (!walk(f, w, &item->e))
+	if (!walk(f, w, item))
 		return false;
 	return w->reached <= f->plan->n_events ||
 	       personset_add(&f->done, f->plan->a, item->owner) >= 0;
@@ -235,10 +237,11 @@ static bool find_series(struct funnel *f)
 		if (!reached(f, i))
 			continue;
 		f->series_of[i] = whole ? 0 : split_tuple(&f->split, i);
+		f->undecided |= !whole && split_unsure(&f->split, i);
 		persons[f->series_of[i]]++;
 		weights[f->series_of[i]] += reached(f, i) > 1;
 	}
-	if (!split_rank(&f->split, weights, persons, &f->series))
+	if (f->undecided || !split_rank(&f->split, weights, persons, &f->series))
 		return false;
 	for (uint32_t i = 0; i < f->n; i++)
 		if (f->series_of[i] != PLAN_NONE)
@@ -371,4 +374,9 @@ bool funnel_finish(struct funnel *f, const struct funnel_series **series, uint32
 	*series = out;
 	*n = f->series.n;
 	return out != NULL;
+}
+
+bool funnel_undecided(const struct funnel *f)
+{
+	return f->undecided || f->trails.undecided;
 }

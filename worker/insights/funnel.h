@@ -33,9 +33,12 @@ struct funnel;
 
 /* NULL at the arena's cap. */
 struct funnel *funnel_new(const struct plan *plan);
-/* False at the arena's cap. */
+/* False at the arena's cap, or when funnel_undecided(). */
 bool funnel_fold(struct funnel *f, const struct frame *frame);
 /* Series in the order of D32, in plan->a. False at the arena's cap. */
 bool funnel_finish(struct funnel *f, const struct funnel_series **series, uint32_t *n);
+/* Why fold or finish failed: of events of one time only the ids tell an order that matters, and
+ * they were not loaded (batch.h). */
+bool funnel_undecided(const struct funnel *f);
 
 #endif

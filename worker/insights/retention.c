@@ -39,6 +39,7 @@ struct retention {
 	uint32_t *starters, n_starters, cap_starters;
 	int64_t settled_ms;
 	struct buckets_near near; /* of the event before */
+	bool undecided;           /* only ids tell which is somebody's first event */
 	/* at the end */
 	struct split_series series;
 	uint64_t *sizes;      /* [series][cohort] */
@@ -163,12 +164,10 @@ static bool settle(struct retention *r, int64_t settled_ms)
 static bool started(struct retention *r, const struct frame *f, uint32_t row, uint32_t person)
 {
 	bool anew = person >= r->split.n || r->split.times[person] == INT64_MAX;
-	uint64_t id[2];
 
 	if (!split_may_see(&r->split, person, f->batch->times[row]))
 		return true;
-	trail_id(id, f->batch->ids, row);
-	return split_see(&r->split, f, row, person, id) && (!anew || list_starter(r, person));
+	return split_see(&r->split, f, row, person) && (!anew || list_starter(r, person));
 }
 
 static bool add_hits(struct retention *r, const struct frame *f, struct hits *h, uint32_t *persons)
@@ -212,10 +211,12 @@ static bool find_series(struct retention *r)
 {
 	uint64_t *persons = arena_array(r->plan->a, r->split.tuples.n + 1, sizeof(*persons));
 
-	for (uint32_t i = 0; persons && i < r->split.n; i++)
+	for (uint32_t i = 0; persons && i < r->split.n; i++) {
 		if (split_tuple(&r->split, i) != PLAN_NONE)
 			persons[split_tuple(&r->split, i)]++;
-	return persons && split_rank(&r->split, persons, persons, &r->series);
+		r->undecided |= split_unsure(&r->split, i);
+	}
+	return persons && !r->undecided && split_rank(&r->split, persons, persons, &r->series);
 }
 
 /* Number of somebody's (series, cohort), and the cohort; -1 for who never started. */
@@ -355,4 +356,9 @@ bool retention_finish(struct retention *r, const struct retention_series **serie
 	*series = out;
 	*n = r->series.n;
 	return out != NULL;
+}
+
+bool retention_undecided(const struct retention *r)
+{
+	return r->undecided;
 }

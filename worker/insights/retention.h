@@ -24,9 +24,12 @@ struct retention;
 
 /* NULL at the arena's cap. */
 struct retention *retention_new(const struct plan *plan);
-/* False at the arena's cap. */
+/* False at the arena's cap, or when retention_undecided(). */
 bool retention_fold(struct retention *r, const struct frame *f);
 /* Series in the order of D33, in plan->a. False at the arena's cap. */
 bool retention_finish(struct retention *r, const struct retention_series **series, uint32_t *n);
+/* Why fold or finish failed: of events of one time only the ids tell an order that matters, and
+ * they were not loaded (batch.h). */
+bool retention_undecided(const struct retention *r);
 
 #endif

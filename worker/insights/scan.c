@@ -207,7 +207,7 @@ static enum scan_end outcome(const struct scan *s, const struct reader *r, int n
 	if (n == 0)
 		return SCAN_OK;
 	if (r->error == READER_MEMORY)
-		return SCAN_MEMORY;
+		return !s->undecided ? SCAN_MEMORY : s->plan->need.ids ? SCAN_BROKEN : SCAN_TIES;
 	if (r->error == READER_BROKEN)
 		return SCAN_BROKEN;
 	if (atomic_load_explicit(&s->asked_to_stop, memory_order_relaxed))
@@ -343,13 +343,14 @@ static bool stop_waiting(void *arg)
 static int read_segments(struct scan *s, struct reader *r)
 {
 	struct run *run = (struct run *)r;
-	uint64_t at = clock_mono_ns();
+	uint64_t at = clock_mono_ns(), inside = s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD];
+	int n = s->fold ? fold_all(s, r) : 0;
 
-	if (s->fold && fold_all(s, r) < 0)
-		return -1;
 	lap(s, STAGE_READ, &at);
 	/* all of it happened between rows */
-	s->ns[STAGE_READ] -= s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD];
+	s->ns[STAGE_READ] -= s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD] - inside;
+	if (n < 0)
+		return -1;
 	/* a kernel that cannot say so may have stopped halfway */
 	if (s->finish && (!s->finish(s) || run->unwanted)) {
 		kernel_failed(run);
@@ -421,7 +422,8 @@ static void run_scan(void *arg)
 	watch_end();
 	turn_end(&run.turn);
 	s->end = outcome(s, &run.reader, n);
-	s->bytes = run.reader.stream.bytes;
+	s->bytes += run.reader.stream.bytes;
+	s->runs++;
 	s->segments = run.reader.n_segments;
 	s->events = run.reader.n_events;
 	db.deadline_ms = clock_mono_ms() + ROLLBACK_MS;
@@ -515,6 +517,16 @@ bool scan_join(struct scan *s, uint64_t deadline_ms)
 	return true;
 }
 
+void scan_again(struct scan *s)
+{
+	scan_release(s, &s->a);
+	s->people = (struct people){0};
+	s->kernel = NULL;
+	s->undecided = false;
+	s->settled_ms = INT64_MIN;
+	s->end = SCAN_OK;
+}
+
 void scan_stop(struct scan *s)
 {
 	atomic_store(&s->asked_to_stop, 1);
@@ -531,6 +543,8 @@ static int fail(struct call *c, enum scan_end end)
 	switch (end) {
 	case SCAN_OK:
 		return 0;
+	case SCAN_TIES:
+		return -1;
 	case SCAN_TIME:
 		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL,
 			"the query took longer than its time budget");
@@ -550,6 +564,7 @@ int scan_run(struct scan *s, struct call *c)
 {
 	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
 	struct q_wal_position_row row;
+	uint64_t before = s->bytes;
 	int refused = 0;
 
 	if (strcmp(s->url, s->primary_url) != 0) {
@@ -571,8 +586,9 @@ int scan_run(struct scan *s, struct call *c)
 	if (refused)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
 	if (c->w->seg) {
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_queries, 1);
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_bytes, s->bytes);
+		counter_add(c->w->seg, c->w->slot_no,
+			s->end == SCAN_TIES ? CTR_insight_ties : CTR_insight_queries, 1);
+		counter_add(c->w->seg, c->w->slot_no, CTR_insight_bytes, s->bytes - before);
 	}
 	return fail(c, s->end);
 }

@@ -13,6 +13,7 @@ enum scan_end {
 	SCAN_TIME, /* the budget or the call's deadline is over */
 	SCAN_GONE, /* the client went away */
 	SCAN_MEMORY,
+	SCAN_TIES,  /* scan->undecided: ids are needed, see scan_again() */
 	SCAN_DB,    /* PostgreSQL cannot be asked now */
 	SCAN_BROKEN /* a bug, or stored bytes are damaged */
 };
@@ -42,8 +43,8 @@ struct scan {
 	/* Set: given the trait that the plan's only path names, of each who has it, before the
 	 * events. False at the arena's cap. */
 	bool (*trait)(struct scan *s, const struct value *v);
-	/* Folds one frame. False at the arena's cap. `s` is there for what a batch
-	 * does not hold. NULL: events are not read. */
+	/* Folds one frame. False at the arena's cap, or with s->undecided. `s` is there for what a
+	 * batch does not hold. NULL: events are not read. */
 	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg);
 	/* Set: newest first; asked before each segment with its latest time. */
 	bool (*enough)(struct scan *s, int64_t tmax);
@@ -54,13 +55,18 @@ struct scan {
 	 * arena's cap. */
 	bool (*missing)(struct scan *s, const int32_t **days, const int64_t **ids, uint32_t *n);
 	bool (*fill)(struct scan *s, const struct evseg *seg, struct arena *a);
-	/* Set: asked once at the end, still on the thread. False at the arena's cap. */
+	/* Set: asked once at the end, still on the thread. False as fold(). */
 	bool (*finish)(struct scan *s);
 	void *kernel;
+	/* Set by a kernel that gave up: the order of some events of one time matters, and only
+	 * their ids tell it (D29), which the plan did not ask for. */
+	bool undecided;
 	struct arena a; /* of the query: plan, people, kernel, results */
 	struct people people;
-	/* what was read: bytes go to a counter, the rest is for tests and pugd explain */
+	/* what was read: bytes, by all runs, go to a counter, the rest is for tests and pugd
+	 * explain */
 	uint64_t bytes, segments, events;
+	uint32_t runs;
 	uint64_t ns[SCAN_STAGES];
 	uint64_t ended_ns;       /* CLOCK_MONOTONIC when the thread was done */
 	size_t peak;             /* most bytes of memory held at a time */
@@ -94,8 +100,11 @@ bool scan_join(struct scan *s, uint64_t deadline_ms);
 /* Nobody waits for it any more. */
 void scan_stop(struct scan *s);
 /* Runs it on a thread while the call is parked, or here where there are none (commands).
- * 0, or -1 after call_fail(). */
+ * 0, or -1 after call_fail(), or with s->end == SCAN_TIES. */
 int scan_run(struct scan *s, struct call *c);
+/* After SCAN_TIES: forgets all that was read, and whatever is in s->a, so that another plan can
+ * be run, within the same budget of time. */
+void scan_again(struct scan *s);
 /* The failure of a query whose arena is full; returns -1. */
 int scan_no_memory(struct call *c);
 

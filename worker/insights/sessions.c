@@ -5,6 +5,7 @@
  */
 #include "worker/insights/chunks.h"
 #include "worker/insights/codes.h"
+#include "worker/insights/edge.h"
 #include "worker/insights/hits.h"
 #include "worker/insights/sessions.h"
 #include "worker/insights/trends_internal.h"
@@ -21,21 +22,17 @@ struct session {
 	};
 };
 
-/* Id and values of the event whose values are kept: the session's first or last one. */
-struct edge {
-	uint8_t id[16];
-	uint32_t tuple;
-};
-
 struct sessions {
 	const struct plan *plan;
 	struct uuids ids;
-	struct chunks v, edges; /* by number of the id */
+	struct chunks v, edges; /* by number of the id; edges are first or last events */
 	uint32_t n;             /* of them begun */
 	bool counts;            /* their events are counted */
 	struct trends *trends;  /* where texts and tuples live */
+	bool undecided;         /* only ids tell which event of a session is the edge */
 	/* of the frame at hand */
 	struct codes columns[PLAN_BREAKDOWNS_MAX];
+	uint32_t source;  /* its number */
 	uint32_t *tuples; /* of one breakdown: by code, INTERN_FULL: not known yet */
 };
 
@@ -69,18 +66,14 @@ static struct session *session_at(const struct sessions *s, uint32_t no)
 
 /* ---- folding ---- */
 
-/* Whether an event is nearer to the wanted end of its session than another (D29). */
-static bool is_nearer(const struct sessions *s, int64_t ms, const uint8_t *id, int64_t other_ms,
-	const uint8_t *other_id)
+/* Whether of two events of one time that at the later row is nearer to the wanted end of their
+ * session (D29). */
+static bool is_nearer(const struct sessions *s, const struct batch *b, uint32_t row, uint32_t other)
 {
-	if (ms != other_ms)
-		return s->plan->exits ? ms > other_ms : ms < other_ms;
-	return s->plan->exits ? memcmp(id, other_id, 16) > 0 : memcmp(id, other_id, 16) < 0;
-}
+	bool after = b->ordered ||
+		     memcmp(b->ids + (size_t)row * 16, b->ids + (size_t)other * 16, 16) > 0;
 
-static const uint8_t *id_at(const struct frame *f, uint32_t row)
-{
-	return f->batch->ids + (size_t)row * 16;
+	return after == s->plan->exits;
 }
 
 /* Mostly without a branch: what comes first for one session is not for another. */
@@ -90,7 +83,7 @@ static void add(const struct sessions *s, const struct frame *f, struct part *pa
 	bool nearer = s->plan->exits ? ms > part->last_ms : ms < part->first_ms;
 
 	if (ms == (s->plan->exits ? part->last_ms : part->first_ms))
-		nearer = is_nearer(s, ms, id_at(f, row), ms, id_at(f, part->edge));
+		nearer = part->n > 0 && is_nearer(s, f->batch, row, part->edge);
 	part->edge = nearer ? row : part->edge;
 	part->first_ms = ms < part->first_ms ? ms : part->first_ms;
 	part->last_ms = ms > part->last_ms ? ms : part->last_ms;
@@ -120,6 +113,7 @@ static bool begin_frame(struct sessions *s, const struct frame *f)
 {
 	size_t n;
 
+	s->source++;
 	for (uint32_t k = 0; k < s->plan->n_breakdowns; k++) {
 		uint32_t prop = s->plan->breakdowns[k];
 
@@ -156,16 +150,20 @@ static bool merge_edge(
 	struct sessions *s, const struct frame *f, const struct part *part, uint32_t no)
 {
 	struct session *one = session_at(s, no);
-	struct edge *edge = chunks_at(&s->edges, no);
-	const uint8_t *id = id_at(f, part->edge);
+	struct edge *edge = chunks_at(&s->edges, no), other;
+	int64_t ms = f->batch->times[part->edge];
+	int64_t known_ms = s->plan->exits ? one->last_ms : one->first_ms;
+	bool anew = one->first_ms == INT64_MAX;
+	uint64_t id[2];
 
-	if (one->first_ms != INT64_MAX &&
-		!is_nearer(s, f->batch->times[part->edge], id,
-			s->plan->exits ? one->last_ms : one->first_ms, edge->id))
+	if (!anew && (s->plan->exits ? ms < known_ms : ms > known_ms))
 		return true;
-	memcpy(edge->id, id, sizeof(edge->id));
-	edge->tuple = tuple_of(s, part->edge);
-	return edge->tuple != INTERN_FULL;
+	other = edge_of(batch_id(f->batch, part->edge, id), s->source, tuple_of(s, part->edge));
+	if (!anew && ms == known_ms)
+		edge_meet(edge, &other, s->plan->exits);
+	else
+		*edge = other;
+	return other.tuple != INTERN_FULL;
 }
 
 /* n events between two times. */
@@ -307,6 +305,11 @@ bool sessions_finish(struct sessions *s, const struct trend_series **series, uin
 			return false;
 		if (!is_counted(s, one))
 			continue;
+		if (s->plan->n_breakdowns &&
+			((const struct edge *)chunks_at(&s->edges, i))->doubt == EDGE_UNSURE) {
+			s->undecided = true;
+			return false;
+		}
 		t = tally_of(
 			s, &lines, i, buckets_find_near(&s->plan->buckets, &near, one->first_ms));
 		if (!t)
@@ -324,4 +327,9 @@ double sessions_total(const struct sessions *s)
 		if (is_counted(s, session_at(s, i)))
 			count(s, session_at(s, i), &t);
 	return tally_value(&t, s->plan->events[0].agg);
+}
+
+bool sessions_undecided(const struct sessions *s)
+{
+	return s->undecided;
 }

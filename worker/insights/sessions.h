@@ -19,5 +19,8 @@ bool sessions_fold(struct sessions *s, const struct frame *f);
 bool sessions_finish(struct sessions *s, const struct trend_series **series, uint32_t *n);
 /* The metric over all of them; 0 without any. */
 double sessions_total(const struct sessions *s);
+/* Why finish failed: of events of one time only the ids tell an order that matters, and
+ * they were not loaded (batch.h). */
+bool sessions_undecided(const struct sessions *s);
 
 #endif

@@ -1,6 +1,5 @@
 /* See split.h. */
 #include "worker/insights/split.h"
-#include "worker/insights/trail.h"
 #include "worker/insights/watch.h"
 
 void split_init(struct split *s, const struct plan *plan)
@@ -12,6 +11,7 @@ void split_init(struct split *s, const struct plan *plan)
 
 bool split_frame(struct split *s, const struct frame *f)
 {
+	s->source++;
 	for (uint32_t k = 0; k < s->plan->n_breakdowns; k++) {
 		uint32_t prop = s->plan->breakdowns[k];
 
@@ -25,7 +25,7 @@ bool split_frame(struct split *s, const struct frame *f)
 static bool make_room(struct split *s, uint32_t person)
 {
 	uint32_t n = s->n * 2 > person ? s->n * 2 : person + 64;
-	struct first *v = arena_grow(s->plan->a, s->firsts, s->n * sizeof(*v), n * sizeof(*v));
+	struct edge *v = arena_grow(s->plan->a, s->firsts, s->n * sizeof(*v), n * sizeof(*v));
 	int64_t *times;
 
 	if (!v)
@@ -36,31 +36,23 @@ static bool make_room(struct split *s, uint32_t person)
 		return false;
 	s->times = times;
 	for (uint32_t i = s->n; i < n; i++) {
-		v[i] = (struct first){.tuple = PLAN_NONE};
+		v[i] = (struct edge){.tuple = PLAN_NONE};
 		times[i] = INT64_MAX;
 	}
 	s->n = n;
 	return true;
 }
 
-static bool is_first(const struct split *s, uint32_t person, int64_t time_ms, const uint64_t id[2])
-{
-	const struct first *first = &s->firsts[person];
-
-	if (time_ms != s->times[person])
-		return time_ms < s->times[person];
-	return id[0] != first->id[0] ? id[0] < first->id[0] : id[1] < first->id[1];
-}
-
-bool split_see(
-	struct split *s, const struct frame *f, uint32_t row, uint32_t person, const uint64_t id[2])
+bool split_see(struct split *s, const struct frame *f, uint32_t row, uint32_t person)
 {
 	uint32_t key[PLAN_BREAKDOWNS_MAX] = {0}, tuple;
 	int64_t time_ms = f->batch->times[row];
+	struct edge edge;
+	uint64_t id[2];
 
 	if (person >= s->n && !make_room(s, person))
 		return false;
-	if (!is_first(s, person, time_ms, id))
+	if (time_ms > s->times[person])
 		return true;
 	for (uint32_t k = 0; k < s->plan->n_breakdowns; k++) {
 		key[k] = codes_at(&s->columns[k], row);
@@ -69,7 +61,11 @@ bool split_see(
 	}
 	tuple = intern_add(&s->tuples,
 		(struct str){(const char *)key, s->plan->n_breakdowns * sizeof(key[0])});
-	s->firsts[person] = (struct first){{id[0], id[1]}, tuple};
+	edge = edge_of(batch_id(f->batch, row, id), s->source, tuple);
+	if (time_ms == s->times[person])
+		edge_meet(&s->firsts[person], &edge, false);
+	else
+		s->firsts[person] = edge;
 	s->times[person] = time_ms;
 	return tuple != INTERN_FULL;
 }

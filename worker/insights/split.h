@@ -6,22 +6,18 @@
 #define INSIGHTS_SPLIT_H
 
 #include "worker/insights/codes.h"
+#include "worker/insights/edge.h"
 #include "worker/insights/frame.h"
-
-/* Somebody's first event so far, but for its time; tuple is PLAN_NONE while there is none. */
-struct first {
-	uint64_t id[2]; /* as of trail_id() */
-	uint32_t tuple;
-};
 
 struct split {
 	const struct plan *plan;
 	struct intern texts, tuples;
 	struct codes columns[PLAN_BREAKDOWNS_MAX]; /* of the frame at hand */
 	/* by person; times are apart, because nearly all events are asked for theirs only */
-	int64_t *times; /* INT64_MAX while there is none */
-	struct first *firsts;
+	int64_t *times;      /* INT64_MAX while there is none */
+	struct edge *firsts; /* tuple is PLAN_NONE while there is none */
 	uint32_t n;
+	uint32_t source; /* number of the frame at hand */
 };
 
 void split_init(struct split *s, const struct plan *plan);
@@ -34,10 +30,14 @@ static inline bool split_may_see(const struct split *s, uint32_t person, int64_t
 }
 
 /* Somebody did something: is it their first? False at the arena's cap. */
-bool split_see(struct split *s, const struct frame *f, uint32_t row, uint32_t person,
-	const uint64_t id[2]);
+bool split_see(struct split *s, const struct frame *f, uint32_t row, uint32_t person);
 /* The tuple of somebody's first event, or PLAN_NONE. */
 uint32_t split_tuple(const struct split *s, uint32_t person);
+/* Whether only ids tell which of their events is the first one (edge.h). */
+static inline bool split_unsure(const struct split *s, uint32_t person)
+{
+	return person < s->n && s->firsts[person].doubt == EDGE_UNSURE;
+}
 
 /* The tuples of an answer: by tuple ascending (D74), $others last. */
 struct split_series {

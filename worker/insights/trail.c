@@ -14,6 +14,7 @@ enum { SHORT = 32, RUN = 128 };
 struct trail_block {
 	struct trail_block *next;
 	uint32_t n;
+	uint64_t (*ids)[2]; /* of those in v that have one; or NULL */
 	struct trail_item v[BLOCK];
 };
 
@@ -33,12 +34,14 @@ bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_
 static struct trail_block *block_new(struct trails *t)
 {
 	struct trail_block *b = t->spare;
+	bool recycled = b != NULL;
 
-	if (b)
+	if (recycled)
 		t->spare = b->next;
 	else
 		b = arena_alloc(t->a, sizeof(*b));
 	if (b) {
+		b->ids = recycled ? b->ids : NULL;
 		b->next = NULL;
 		b->n = 0;
 	}
@@ -63,9 +66,16 @@ bool trail_add(
 			day->first = b;
 		day->last = b;
 	}
-	b->v[b->n++] = (struct trail_item){
-		{{id[0], id[1]}, (uint64_t)(time_ms - t->from_ms) << TRAIL_VALUE_BITS | value},
-		owner};
+	if (id) {
+		if (!b->ids)
+			b->ids = arena_alloc(t->a, BLOCK * sizeof(*b->ids));
+		if (!b->ids)
+			return false;
+		memcpy(b->ids[b->n], id, sizeof(*b->ids));
+	}
+	b->v[b->n++] =
+		(struct trail_item){(uint64_t)(time_ms - t->from_ms) << TRAIL_VALUE_BITS | value,
+			owner, t->source & INT32_MAX, id != NULL};
 	day->n++;
 	return true;
 }
@@ -116,13 +126,19 @@ static uint64_t *sort(uint64_t *v, uint64_t *spare, uint32_t n, unsigned bits)
 	return v;
 }
 
+static const uint64_t *id_of(const struct trails *t, uint64_t number)
+{
+	uint32_t no = (uint32_t)number;
+
+	return t->blocks[no / BLOCK]->ids[no % BLOCK];
+}
+
 static int by_id(const void *x, const void *y, void *arg)
 {
-	const struct trail_event *a = &item_at(arg, *(const uint64_t *)x)->e;
-	const struct trail_event *b = &item_at(arg, *(const uint64_t *)y)->e;
-	uint32_t word = a->id[0] == b->id[0];
+	const uint64_t *a = id_of(arg, *(const uint64_t *)x), *b = id_of(arg, *(const uint64_t *)y);
+	uint32_t word = a[0] == b[0];
 
-	return a->id[word] < b->id[word] ? -1 : a->id[word] > b->id[word];
+	return a[word] < b[word] ? -1 : a[word] > b[word];
 }
 
 static bool sort_ids(struct trails *t, uint64_t *v, uint32_t n)
@@ -136,6 +152,50 @@ static bool sort_ids(struct trails *t, uint64_t *v, uint32_t n)
 		for (; k > 0 && by_id(&one, &v[k - 1], t) < 0; k--)
 			v[k] = v[k - 1];
 		v[k] = one;
+	}
+	return true;
+}
+
+/* Some events of one owner and time, in the order in which they were added. */
+static bool decide(struct trails *t, uint64_t *v, uint32_t n)
+{
+	const struct trail_item *first = item_at(t, v[0]);
+	bool known = first->known, one_source = true, one_value = true;
+
+	for (uint32_t i = 1; i < n; i++) {
+		const struct trail_item *e = item_at(t, v[i]);
+
+		known &= e->known;
+		one_source &= e->source == first->source;
+		one_value &= e->key == first->key;
+	}
+	if (known && !one_value)
+		return sort_ids(t, v, n);
+	t->undecided = !one_source && !one_value;
+	return !t->undecided;
+}
+
+/* A few events of one time: those of each owner together. */
+static bool sort_few(struct trails *t, uint64_t *v, uint32_t n)
+{
+	uint32_t owners[SHORT];
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t one = v[i];
+		uint32_t owner = item_at(t, one)->owner, k = i;
+
+		for (; k > 0 && owner < owners[k - 1]; k--) {
+			v[k] = v[k - 1];
+			owners[k] = owners[k - 1];
+		}
+		v[k] = one;
+		owners[k] = owner;
+	}
+	for (uint32_t i = 0, k; i < n; i += k) {
+		for (k = 1; i + k < n && owners[i + k] == owners[i];)
+			k++;
+		if (k > 1 && !decide(t, v + i, k))
+			return false;
 	}
 	return true;
 }
@@ -162,7 +222,7 @@ static bool sort_instant(struct trails *t, uint64_t *v, uint64_t *spare, uint32_
 		return false;
 	for (uint32_t i = 0, k; i < n; i += k) {
 		k = alike(sorted + i, n - i);
-		if (watch_due(i) || !sort_ids(t, sorted + i, k))
+		if (watch_due(i) || (k > 1 && !decide(t, sorted + i, k)))
 			return false;
 	}
 	for (uint32_t i = 0; i < n; i++)
@@ -170,13 +230,13 @@ static bool sort_instant(struct trails *t, uint64_t *v, uint64_t *spare, uint32_
 	return true;
 }
 
-/* Where the order of all is; NULL at the arena's cap, or when nobody waits. */
+/* Where the order of all is; NULL as trails_settle() is false. */
 static uint64_t *make_order(struct trails *t, uint32_t n, int64_t day_ms)
 {
 	uint64_t *v = t->order, *spare;
 
 	for (uint32_t i = 0; i < n; i++)
-		v[i] = (uint64_t)(trail_time(&item_at(t, i)->e) - day_ms) << 32 | i;
+		v[i] = (uint64_t)(trail_time(item_at(t, i)) - day_ms) << 32 | i;
 	v = sort(v, t->scratch, n, TIME_BITS);
 	if (!v)
 		return NULL;
@@ -184,7 +244,7 @@ static uint64_t *make_order(struct trails *t, uint32_t n, int64_t day_ms)
 	for (uint32_t i = 0, k; i < n; i += k) {
 		k = alike(v + i, n - i);
 		if (watch_due(i) || (k > 1 && !(k > SHORT ? sort_instant(t, v + i, spare, k)
-							  : sort_ids(t, v + i, k))))
+							  : sort_few(t, v + i, k))))
 			return NULL;
 	}
 	return v;

@@ -9,15 +9,21 @@ struct answer {
 
 static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
+	struct answer *a = s->kernel;
+	bool folded = flow_fold(a->kernel, f);
+
 	(void)seg;
-	return flow_fold(((struct answer *)s->kernel)->kernel, f);
+	s->undecided = !folded && flow_undecided(a->kernel);
+	return folded;
 }
 
 static bool finish(struct scan *s)
 {
 	struct answer *a = s->kernel;
+	bool finished = flow_finish(a->kernel, &a->flow);
 
-	return flow_finish(a->kernel, &a->flow);
+	s->undecided = !finished && flow_undecided(a->kernel);
+	return finished;
 }
 
 static int put_nodes(

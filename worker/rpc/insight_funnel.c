@@ -10,15 +10,21 @@ struct answer {
 
 static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
+	struct answer *a = s->kernel;
+	bool folded = funnel_fold(a->kernel, f);
+
 	(void)seg;
-	return funnel_fold(((struct answer *)s->kernel)->kernel, f);
+	s->undecided = !folded && funnel_undecided(a->kernel);
+	return folded;
 }
 
 static bool finish(struct scan *s)
 {
 	struct answer *a = s->kernel;
+	bool finished = funnel_finish(a->kernel, &a->series, &a->n);
 
-	return funnel_finish(a->kernel, &a->series, &a->n);
+	s->undecided = !finished && funnel_undecided(a->kernel);
+	return finished;
 }
 
 static Google__Protobuf__Duration *duration(struct call *c, int64_t ns)

@@ -13,15 +13,21 @@ struct answer {
 
 static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
+	struct answer *a = s->kernel;
+	bool folded = retention_fold(a->kernel, f);
+
 	(void)seg;
-	return retention_fold(((struct answer *)s->kernel)->kernel, f);
+	s->undecided = !folded && retention_undecided(a->kernel);
+	return folded;
 }
 
 static bool finish(struct scan *s)
 {
 	struct answer *a = s->kernel;
+	bool finished = retention_finish(a->kernel, &a->series, &a->n);
 
-	return retention_finish(a->kernel, &a->series, &a->n);
+	s->undecided = !finished && retention_undecided(a->kernel);
+	return finished;
 }
 
 /* RFC 3339 in the project's zone, with Z where the offset is zero (D33, D76). Offsets are

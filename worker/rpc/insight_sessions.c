@@ -20,8 +20,10 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 static bool finish_trends(struct scan *s)
 {
 	struct run *run = s->kernel;
+	bool finished = sessions_finish(run->kernel, &run->series, &run->n);
 
-	return sessions_finish(run->kernel, &run->series, &run->n);
+	s->undecided = !finished && sessions_undecided(run->kernel);
+	return finished;
 }
 
 static bool finish_total(struct scan *s)

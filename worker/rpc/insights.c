@@ -7,6 +7,7 @@
 #include "shm/base/clock.h"
 #include "worker/insights/compile.h"
 #include "worker/rpc/insight.h"
+#include "worker/worker.h"
 
 #define TYPE(name) INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_##name
 
@@ -38,13 +39,62 @@ int insight_run(struct call *c, struct scan *s, void *answer, bool made,
 	return scan_run(s, c);
 }
 
+/* ---- ids that only a few events ask for ---- */
+
+enum { TIES_MS = 600000 };
+
+/* Where the worker remembers which kinds of insights of a project needed event ids. */
+static size_t ties_at(const struct call *c)
+{
+	return (uint32_t)c->who.project % (sizeof(c->w->ties) / sizeof(c->w->ties[0]));
+}
+
+/* So that what needs them each time is not asked twice each time. */
+static bool ties_expected(const struct call *c, size_t kind)
+{
+	const struct worker_ties *t = &c->w->ties[ties_at(c)];
+
+	return t->project == c->who.project && t->kinds >> kind & 1 &&
+	       clock_mono_ms() < t->until_ms;
+}
+
+static void expect_ties(struct call *c, size_t kind)
+{
+	struct worker_ties *t = &c->w->ties[ties_at(c)];
+
+	if (t->project != c->who.project || clock_mono_ms() >= t->until_ms)
+		t->kinds = 0;
+	t->project = c->who.project;
+	t->kinds |= 1u << kind;
+	t->until_ms = clock_mono_ms() + TIES_MS;
+}
+
+/* ids: of all events, where their order is asked for. */
+static int ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
+	struct str zone, size_t kind, bool ids, Insights__V1__QueryResponse *out)
+{
+	uint64_t start = clock_mono_ns();
+	struct plan plan;
+	const char *why;
+	int result;
+
+	if (compile_query(&plan, in, zone, &s->a, &why) < 0) {
+		if (!why)
+			return scan_no_memory(c);
+		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
+	}
+	plan.need.ids |= plan.need.order && ids;
+	s->plan = &plan;
+	s->ns[STAGE_COMPILE] += clock_mono_ns() - start;
+	result = insights[kind].run(c, s, out);
+	s->ns[STAGE_ANSWER] = clock_mono_ns() - s->ended_ns;
+	return result;
+}
+
 int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
 	struct str zone, Insights__V1__QueryResponse *out)
 {
 	size_t kind = 0, n = sizeof(insights) / sizeof(insights[0]);
-	uint64_t start = clock_mono_ns();
-	struct plan plan;
-	const char *why;
 	int result;
 
 	while (kind < n && (insights[kind].type != in->spec->insight_type ||
@@ -53,17 +103,12 @@ int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest
 	if (kind == n)
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
 			"spec.insight_type: insight_type is not known, or has no session metrics");
-
-	if (compile_query(&plan, in, zone, &s->a, &why) < 0) {
-		if (!why)
-			return scan_no_memory(c);
-		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
-	}
-	s->plan = &plan;
-	s->ns[STAGE_COMPILE] = clock_mono_ns() - start;
-	result = insights[kind].run(c, s, out);
-	s->ns[STAGE_ANSWER] = clock_mono_ns() - s->ended_ns;
-	return result;
+	result = ask(c, s, in, zone, kind, ties_expected(c, kind), out);
+	if (result == 0 || s->end != SCAN_TIES)
+		return result;
+	expect_ties(c, kind);
+	scan_again(s);
+	return ask(c, s, in, zone, kind, true, out);
 }
 
 int rpc_insights_query(

@@ -81,14 +81,16 @@ static bool load_distinct(
 bool batch_load(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a)
 {
-	*b = (struct batch){.n = s->n, .masked = s->masked};
+	bool ids = need->ids || (need->order && s->id == 0);
+
+	*b = (struct batch){.n = s->n, .masked = s->masked, .ordered = s->id != 0};
 	if (!load_times(b, s, a) || !load_kind(b, s, a))
 		return false;
 	if (need->distinct && !load_distinct(b, s, need, a))
 		return false;
 	if (need->session && !load_column(&b->session, s, PART_SESSION, NULL, a))
 		return false;
-	if (need->ids && !evseg_ids(s, a, &b->ids))
+	if (ids && !evseg_ids(s, a, &b->ids))
 		return false;
 	b->props = arena_array(a, need->n_props + 1, sizeof(*b->props));
 	if (!b->props)

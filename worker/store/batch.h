@@ -7,6 +7,7 @@
 #ifndef STORE_BATCH_H
 #define STORE_BATCH_H
 
+#include <endian.h>
 #include "worker/store/evseg.h"
 
 struct prop_ref {
@@ -18,6 +19,9 @@ struct prop_ref {
 /* Which columns to load; times and kinds always are. */
 struct batch_need {
 	bool distinct, session, ids;
+	/* The order of events of one time is asked for, which is that of their ids (D29): what is
+	 * sealed has it in its rows (batch->ordered), of others ids are loaded. */
+	bool order;
 	/* distinct_ids as numbers will do (numbers.h): who, not what they are called, and of
 	 * cookieless visitors not even that */
 	bool numbers;
@@ -41,16 +45,29 @@ struct batch {
 	const uint8_t *masked; /* or NULL; 1 = skip the event */
 	const int64_t *times;
 	bool flat;     /* all times are the first one's */
+	bool ordered;  /* rows are in the order of (time, id), as all that is sealed */
 	bool one_kind; /* all codes of kind are 1 */
 	bool numbered; /* codes of distinct are numbers of the project, 0: cookieless; there
 			  are no entries, and n_entries is the greatest number */
 	struct batch_column kind, distinct, session;
-	const uint8_t *ids;
+	const uint8_t *ids;         /* or NULL */
 	struct batch_column *props; /* need->n_props of them */
 };
 
 /* False when the segment is malformed or the arena is full. */
 bool batch_load(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a);
+
+/* The 16 bytes of an event's id as two numbers, which compare like them, in `out`; NULL when it
+ * was not loaded. */
+static inline const uint64_t *batch_id(const struct batch *b, uint32_t row, uint64_t out[2])
+{
+	if (!b->ids)
+		return NULL;
+	memcpy(out, b->ids + (size_t)row * 16, 16);
+	out[0] = be64toh(out[0]);
+	out[1] = be64toh(out[1]);
+	return out;
+}
 
 #endif
