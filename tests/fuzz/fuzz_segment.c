@@ -45,6 +45,17 @@ static void read_everything(const struct evseg *s, struct arena *a)
 		return;
 	if (frame_make(&frame, &plan, &batch, &people, a) && feed_init(&feed, 20, a))
 		(void)feed_fold(&feed, &frame, s);
+	need.ids = false;
+	need.order = true;
+	if (batch_load(&batch, s, &need, a))
+		for (uint32_t i = 0; i < s->n; i++) {
+			uint64_t id[2];
+
+			must(batch_id(&batch, i, id) ==
+				(batch.ids || (batch.tied && batch.tied[i / 8] >> i % 8 & 1)
+						? id
+						: NULL));
+		}
 	plan.need.numbers = true;
 	people_init_digests(&people, a);
 	if (people_numbers(&people, (const uint64_t[]){1, 0, 3}, 3) && people_ready(&people) &&

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 
 #include "shm/base/hash.h"
+#include "worker/store/check.h"
 #include "worker/store/encode.h"
 #include "worker/store/merge.h"
+#include "worker/store/ties.h"
 
 enum { DAY_MS = 86400000 };
 
@@ -191,6 +193,65 @@ static uint32_t check_segment(
 	return s.n;
 }
 
+/* Whether two events have a time, and a person or a session, in common. */
+static bool tie(const struct event *x, const struct event *y)
+{
+	return x->time_ms == y->time_ms &&
+	       (str_eq(x->distinct_id, y->distinct_id) ||
+		       (x->has_session && y->has_session &&
+			       memcmp(x->session, y->session, 16) == 0));
+}
+
+/* Where the events went. */
+struct gone_to {
+	int segment; /* -1: nowhere */
+	bool tied;
+};
+
+static struct gone_to *locate(
+	const struct merge_segment *out, uint32_t n, const struct event *events, uint32_t n_events)
+{
+	struct gone_to *to = arena_array(&a, n_events, sizeof(*to));
+
+	for (uint32_t i = 0; i < n_events; i++)
+		to[i].segment = -1;
+	for (uint32_t i = 0; i < n; i++) {
+		struct evseg s = reopen(&out[i]);
+		const uint8_t *ids;
+		struct ties t;
+
+		cr_assert_null(check_parts(&s, &a));
+		cr_assert(evseg_ids(&s, &a, &ids) && ties_read(&s, &a, &t));
+		cr_assert_eq(t.n > 0, evseg_find(&s, PART_TIES, SCOPE_AUTO, STR("")) != NULL);
+		for (uint32_t r = 0; r < s.n; r++)
+			to[find(events, n_events, ids + r * 16) - events].segment = (int)i;
+		for (uint32_t k = 0; k < t.n; k++) {
+			cr_assert_arr_eq(t.ids + k * 16, ids + t.rows[k] * 16, 16);
+			to[find(events, n_events, t.ids + k * 16) - events].tied = true;
+		}
+	}
+	return to;
+}
+
+/* Those have a tie that meet an event of another segment. Returns how many. */
+static uint32_t check_ties(
+	const struct merge_segment *out, uint32_t n, const struct event *events, uint32_t n_events)
+{
+	const struct gone_to *to = locate(out, n, events, n_events);
+	uint32_t tied = 0;
+
+	for (uint32_t i = 0; i < n_events; i++) {
+		bool want = false;
+
+		for (uint32_t k = 0; k < n_events && to[i].segment >= 0; k++)
+			want |= to[k].segment >= 0 && to[k].segment != to[i].segment &&
+				tie(&events[i], &events[k]);
+		cr_assert_eq(to[i].tied, want);
+		tied += want;
+	}
+	return tied;
+}
+
 static uint32_t round_trip(const struct world *w, uint32_t pieces)
 {
 	struct event *events = make_events(w);
@@ -206,6 +267,8 @@ static uint32_t round_trip(const struct world *w, uint32_t pieces)
 		want += !gone[i];
 	/* ids differ, and each row was found: equal numbers mean each event once */
 	cr_assert_eq(total, want);
+	if (w->n < 1000)
+		check_ties(out, n, events, w->n);
 	return n;
 }
 
@@ -217,6 +280,62 @@ Test(seal_merge, every_event_comes_out_once)
 	for (size_t i = 0; i < sizeof(worlds) / sizeof(worlds[0]); i++)
 		for (uint32_t pieces = 1; pieces <= 4 && pieces <= worlds[i].n; pieces++)
 			round_trip(&worlds[i], pieces);
+}
+
+/* What two sealings made, merged by kind: what was tied stays so, and what comes to lie in
+ * other segments than what it meets, is tied from then on. */
+Test(seal_merge, ties_last)
+{
+	enum { N = 600, HALF = N / 2 };
+	struct event *events = make_events(&(struct world){N, 3, 2, 1, false});
+	struct merge_segment *runs[2], *last[3];
+	struct gone_to *before[2], *after;
+	struct evseg src[2], pair[2];
+	uint32_t n[2], n_last, tied = 0;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		src[i] = encode(events + i * HALF, HALF);
+		cr_assert_eq(merge_segments(&src[i], 1, &a, &scratch, &runs[i], &n[i]), MERGE_OK);
+		cr_assert_eq(n[i], 3);
+		cr_assert_gt(check_ties(runs[i], 3, events + i * HALF, HALF), 0);
+		before[i] = locate(runs[i], 3, events + i * HALF, HALF);
+	}
+	for (uint32_t k = 0; k < 3; k++) {
+		for (uint32_t i = 0; i < 2; i++)
+			for (uint32_t j = 0; j < 3; j++)
+				if (str_eq(runs[i][j].kind, arena_printf(&a, "kind%u", k)))
+					pair[i] = reopen(&runs[i][j]);
+		cr_assert_eq(merge_segments(pair, 2, &a, &scratch, &last[k], &n_last), MERGE_OK);
+		cr_assert_eq(n_last, 1);
+		after = locate(last[k], 1, events, N);
+		for (uint32_t i = 0; i < N; i++)
+			if (after[i].segment == 0) {
+				cr_assert_eq(after[i].tied, before[i / HALF][i % HALF].tied);
+				tied += after[i].tied;
+			}
+	}
+	cr_assert_gt(tied, 0);
+}
+
+Test(seal_merge, ties_that_are_broken_are_refused)
+{
+	static const char *const bodies[] = {"\0", "\1\0", "\1\5iiiiiiiiiiiiiiii",
+		"\1\0iiiiiiiiiiiiiiiix", "\2\1iiiiiiiiiiiiiiii\0iiiiiiiiiiiiiiii",
+		"\2\1iiiiiiiiiiiiiiii\4iiiiiiiiiiiiiiii", "\377\377\377\377\17\0iiiiiiiiiiiiiiii"};
+	static const size_t sizes[] = {1, 2, 18, 19, 35, 35, 22};
+	struct evseg_part part = {.kind = PART_TIES};
+	struct evseg s = {.n = 5, .parts = &part, .n_parts = 1, .id = 7};
+	struct ties t;
+
+	for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+		part.stored = (struct str){bodies[i], sizes[i]};
+		part.raw_n = (uint32_t)sizes[i];
+		cr_assert_not(ties_read(&s, &a, &t), "%zu", i);
+	}
+	part.stored = (struct str){"\2\1iiiiiiiiiiiiiiii\3jjjjjjjjjjjjjjjj", 35};
+	part.raw_n = 35;
+	cr_assert(ties_read(&s, &a, &t));
+	cr_assert(t.n == 2 && t.rows[0] == 1 && t.rows[1] == 4 && t.ids[16] == 'j');
 }
 
 Test(seal_merge, rare_kinds_share_a_segment_and_common_ones_do_not)

@@ -29,8 +29,8 @@ struct edge {
 /* An event; id is as of batch_id(). */
 static inline struct edge edge_of(const uint64_t *id, uint32_t source, uint32_t tuple)
 {
-	return (struct edge){{id ? id[0] : 0, id ? id[1] : 0}, tuple,
-		source & EDGE_SOURCES, id != NULL, EDGE_SURE};
+	return (struct edge){{id ? id[0] : 0, id ? id[1] : 0}, tuple, source & EDGE_SOURCES,
+		id != NULL, EDGE_SURE};
 }
 
 /* Of one more event of the same time; of the same source, one of a later row. */

@@ -74,6 +74,8 @@ static uint32_t column_of(const struct batch_need *need, const struct evseg_part
 		return need->session ? COLUMN_SESSION : none;
 	case PART_ID:
 		return need->ids || (need->order && !sealed) ? COLUMN_ID : none;
+	case PART_TIES:
+		return need->order ? COLUMN_ID : none;
 	case PART_PROP:
 		return property_of(need, part);
 	case PART_COOKIELESS:

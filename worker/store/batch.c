@@ -78,6 +78,36 @@ static bool load_distinct(
 	return true;
 }
 
+static bool load_ties(struct batch *b, const struct evseg *s, struct arena *a)
+{
+	uint8_t *tied;
+
+	if (!ties_read(s, a, &b->ties))
+		return false;
+	if (b->ties.n == 0)
+		return true;
+	tied = arena_zalloc(a, (size_t)s->n / 8 + 1);
+	for (uint32_t i = 0; tied && i < b->ties.n; i++)
+		tied[b->ties.rows[i] / 8] |= (uint8_t)(1 << b->ties.rows[i] % 8);
+	b->tied = tied;
+	return tied != NULL;
+}
+
+const uint8_t *batch_tie(const struct batch *b, uint32_t row)
+{
+	uint32_t low = 0, high = b->ties.n;
+
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (b->ties.rows[middle] <= row)
+			low = middle;
+		else
+			high = middle;
+	}
+	return b->ties.ids + (size_t)low * 16;
+}
+
 bool batch_load(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a)
 {
@@ -90,7 +120,7 @@ bool batch_load(
 		return false;
 	if (need->session && !load_column(&b->session, s, PART_SESSION, NULL, a))
 		return false;
-	if (ids && !evseg_ids(s, a, &b->ids))
+	if (ids ? !evseg_ids(s, a, &b->ids) : need->order && !load_ties(b, s, a))
 		return false;
 	b->props = arena_array(a, need->n_props + 1, sizeof(*b->props));
 	if (!b->props)

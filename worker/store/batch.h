@@ -9,6 +9,7 @@
 
 #include <endian.h>
 #include "worker/store/evseg.h"
+#include "worker/store/ties.h"
 
 struct prop_ref {
 	struct str key;
@@ -20,7 +21,7 @@ struct prop_ref {
 struct batch_need {
 	bool distinct, session, ids;
 	/* The order of events of one time is asked for, which is that of their ids (D29): what is
-	 * sealed has it in its rows (batch->ordered), of others ids are loaded. */
+	 * sealed has it in its rows (batch->ordered) and ids of few, of others ids are loaded. */
 	bool order;
 	/* distinct_ids as numbers will do (numbers.h): who, not what they are called, and of
 	 * cookieless visitors not even that */
@@ -51,6 +52,8 @@ struct batch {
 			  are no entries, and n_entries is the greatest number */
 	struct batch_column kind, distinct, session;
 	const uint8_t *ids;         /* or NULL */
+	struct ties ties;           /* where ids is NULL: of these rows there are ids */
+	const uint8_t *tied;        /* a bit a row; NULL: of none */
 	struct batch_column *props; /* need->n_props of them */
 };
 
@@ -58,13 +61,15 @@ struct batch {
 bool batch_load(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a);
 
+/* The 16 bytes of the id of a row that is tied. */
+const uint8_t *batch_tie(const struct batch *b, uint32_t row);
 /* The 16 bytes of an event's id as two numbers, which compare like them, in `out`; NULL when it
  * was not loaded. */
 static inline const uint64_t *batch_id(const struct batch *b, uint32_t row, uint64_t out[2])
 {
-	if (!b->ids)
+	if (!b->ids && (!b->tied || !(b->tied[row / 8] >> row % 8 & 1)))
 		return NULL;
-	memcpy(out, b->ids + (size_t)row * 16, 16);
+	memcpy(out, b->ids ? b->ids + (size_t)row * 16 : batch_tie(b, row), 16);
 	out[0] = be64toh(out[0]);
 	out[1] = be64toh(out[1]);
 	return out;

@@ -3,6 +3,7 @@
 
 #include "worker/store/dense.h"
 #include "worker/store/names.h"
+#include "worker/store/ties.h"
 
 enum { DAY_MS = 86400000 };
 
@@ -25,6 +26,19 @@ static const char *check_full(
 	for (uint32_t i = 0; i < s->n; i++)
 		if (column_code(&c, i) == 0)
 			return what;
+	return NULL;
+}
+
+static const char *check_ties(const struct evseg *s, struct arena *a)
+{
+	const uint8_t *ids;
+	struct ties t;
+
+	if (!ties_read(s, a, &t) || !evseg_ids(s, a, &ids))
+		return unreadable(a, "the ids of its ties cannot be read");
+	for (uint32_t i = 0; i < t.n; i++)
+		if (memcmp(t.ids + (size_t)i * 16, ids + (size_t)t.rows[i] * 16, 16) != 0)
+			return "the id of a tie is another event's";
 	return NULL;
 }
 
@@ -55,6 +69,8 @@ static const char *check_part(const struct evseg *s, const struct evseg_part *p,
 		if (!numbers_read(s, a, &numbers, &greatest))
 			return unreadable(a, "the numbers of its ids cannot be read");
 		return NULL;
+	case PART_TIES:
+		return check_ties(s, a);
 	case PART_KINDS:
 	default:
 		return "a part is of no known kind";

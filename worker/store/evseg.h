@@ -38,6 +38,7 @@ enum part_kind {
 	PART_PROP = 7,
 	PART_OVERFLOW = 8, /* varint count, then (varint row, u8 scope, key, value) each */
 	PART_NUMBER = 9,   /* level 1 only, numbers.h: u8 width, then a number an event */
+	PART_TIES = 10,    /* level 1 only, ties.h: ids of a few events */
 	PART_KINDS
 };
 

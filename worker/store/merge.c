@@ -314,7 +314,8 @@ enum merge_end merge_segments(const struct evseg *src, uint32_t n_src, struct ar
 
 	*n_out = 0;
 	intern_init(&m.kinds, a);
-	if (!gather(&m) || !list_columns(&m) || !make_all(&m, &done) || !finish(&m, &done, out))
+	if (!gather(&m) || !list_columns(&m) || !make_all(&m, &done) ||
+		!merge_ties(&m, done.v, done.n) || !finish(&m, &done, out))
 		return m.end;
 	*n_out = done.n;
 	return MERGE_OK;

@@ -47,7 +47,8 @@ struct merge_segment {
  * erasure removes. The result, which may be empty, is in `a` and refers to the keys of
  * the sources; `scratch` is emptied again and again. No key that has a column in a
  * source loses it: of all sources together at most EVSEG_KEYS_MAX are allowed
- * (merge_fits()), and what was in an overflow part stays in one.
+ * (merge_fits()), and what was in an overflow part stays in one. What has a time and a distinct
+ * id or session with an event of another one of these segments is in PART_TIES (ties.h).
  */
 enum merge_end merge_segments(const struct evseg *src, uint32_t n_src, struct arena *a,
 	struct arena *scratch, struct merge_segment **out, uint32_t *n_out);

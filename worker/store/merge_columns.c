@@ -47,17 +47,11 @@ static bool fail_reading(struct merge *m)
 
 /* ---- packing ---- */
 
-static bool add_part(struct merge *m, struct merge_group *g, const struct evseg_part *like,
-	struct str raw, uint64_t decoded)
+bool merge_add_part(
+	struct merge *m, struct merge_group *g, const struct evseg_part *like, struct str raw)
 {
 	struct evseg_part part = {.kind = like->kind, .scope = like->scope, .key = like->key};
 
-	g->decoded += decoded + raw.n;
-	if (raw.n > (g->n > 1 ? MERGE_RAW_MAX : EVSEG_PART_MAX) ||
-		(g->n > 1 && g->decoded > MERGE_DECODED_MAX)) {
-		g->too_big = true;
-		return true;
-	}
 	if (g->n_parts == g->cap_parts) {
 		uint32_t cap = g->cap_parts ? g->cap_parts * 2 : 32;
 		struct evseg_part *v =
@@ -73,6 +67,19 @@ static bool add_part(struct merge *m, struct merge_group *g, const struct evseg_
 	g->bytes += part.stored.n;
 	g->parts[g->n_parts++] = part;
 	return true;
+}
+
+/* Unless the group turns out too big. */
+static bool add_part(struct merge *m, struct merge_group *g, const struct evseg_part *like,
+	struct str raw, uint64_t decoded)
+{
+	g->decoded += decoded + raw.n;
+	if (raw.n > (g->n > 1 ? MERGE_RAW_MAX : EVSEG_PART_MAX) ||
+		(g->n > 1 && g->decoded > MERGE_DECODED_MAX)) {
+		g->too_big = true;
+		return true;
+	}
+	return merge_add_part(m, g, like, raw);
 }
 
 static bool put_ids(struct merge *m, struct merge_group *g, const struct evseg_part *like)
@@ -218,6 +225,24 @@ static bool put_column(struct column_work *w, struct merge_group *g, const struc
 		cost + (uint64_t)n_entries * ENTRY_COST);
 }
 
+/* Keeps which rows have the same value. */
+static bool note_owners(struct column_work *w, uint32_t **owners)
+{
+	struct merge *m = w->m;
+
+	if (*owners)
+		return true;
+	*owners = arena_array(m->a, (size_t)m->n_rows + 1, sizeof(**owners));
+	if (!*owners)
+		return no_memory(m);
+	for (uint32_t i = 0; i < m->n_rows; i++) {
+		const struct source *s = &w->sources[m->rows[i].src];
+
+		(*owners)[i] = s->codes ? s->united[s->codes[m->rows[i].row]] : 0;
+	}
+	return true;
+}
+
 /* refs[0, n) are the same column of several sources. */
 static bool plain_column(struct merge *m, const struct merge_ref *refs, uint32_t n,
 	struct merge_group *groups, uint32_t n_groups)
@@ -231,6 +256,10 @@ static bool plain_column(struct merge *m, const struct merge_ref *refs, uint32_t
 	for (uint32_t i = 0; i < n; i++)
 		if (!open_source(&w, &refs[i]))
 			return false;
+	if (refs[0].part->kind == PART_DISTINCT && !note_owners(&w, &m->distincts))
+		return false;
+	if (refs[0].part->kind == PART_SESSION && !note_owners(&w, &m->sessions))
+		return false;
 	for (uint32_t i = 0; i < n_groups; i++)
 		most = groups[i].n > most ? groups[i].n : most;
 	if (!work_room(&w, most))
@@ -373,7 +402,8 @@ static bool one_column(struct merge *m, const struct merge_ref *refs, uint32_t n
 	case PART_PROP:
 		return plain_column(m, refs, n, groups, n_groups);
 	case PART_NUMBER:
-		return true; /* made anew for what is put (put.c) */
+	case PART_TIES:
+		return true; /* made anew for what is put (put.c, merge_ties.c) */
 	case PART_KINDS:
 	default:
 		return fail_reading(m);

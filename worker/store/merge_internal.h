@@ -1,4 +1,4 @@
-/* What merge.c and merge_columns.c share. */
+/* What merge.c, merge_columns.c and merge_ties.c share. */
 #ifndef STORE_MERGE_INTERNAL_H
 #define STORE_MERGE_INTERNAL_H
 
@@ -40,11 +40,18 @@ struct merge {
 	uint32_t n_rows;
 	struct merge_ref *refs; /* of all columns, equal ones together */
 	uint32_t n_refs;
+	/* By row: numbers of its distinct id and its session, 0 without; NULL: nobody has any. */
+	uint32_t *distincts, *sessions;
 	enum merge_end end;
 };
 
 /* Makes the parts of these groups; those that turn out too big are marked so and have
  * none. False with m->end set. */
 bool merge_columns(struct merge *m, struct merge_group *groups, uint32_t n);
+/* Packs a part and adds it to a group. False with m->end set. */
+bool merge_add_part(
+	struct merge *m, struct merge_group *g, const struct evseg_part *like, struct str raw);
+/* When all groups are made: adds their PART_TIES. False with m->end set. */
+bool merge_ties(struct merge *m, struct merge_group *groups, uint32_t n);
 
 #endif

@@ -43,7 +43,7 @@ bool reader_has_needed(const struct reader *r, const struct evseg *s)
 bool reader_wanted(const struct reader *r, struct reader_wanted *out, struct arena *a)
 {
 	const struct batch_need *need = r->need;
-	uint32_t most = 6 + (need ? need->n_props : 0);
+	uint32_t most = 7 + (need ? need->n_props : 0);
 	int32_t *part = arena_array(a, most, sizeof(*part));
 	int32_t *scope = arena_array(a, most, sizeof(*scope));
 	struct str *key = arena_array(a, most, sizeof(*key));
@@ -62,8 +62,8 @@ bool reader_wanted(const struct reader *r, struct reader_wanted *out, struct are
 		part[n++] = PART_NUMBER;
 	if (need->session)
 		part[n++] = PART_SESSION;
-	if (need->ids)
-		part[n++] = PART_ID;
+	if (need->ids || need->order)
+		part[n++] = need->ids ? PART_ID : PART_TIES;
 	for (int i = 0; i < n; i++)
 		key[i] = STR("");
 	for (uint32_t i = 0; i < need->n_props; i++) {

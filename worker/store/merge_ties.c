@@ -1,0 +1,152 @@
+/*
+ * See merge.h and ties.h. This file: which rows of the segments in the making get their ids
+ * into PART_TIES, once it is known which segments there are.
+ */
+#include "shm/base/hash.h"
+#include "worker/store/merge_internal.h"
+#include "worker/store/ties.h"
+
+static bool no_memory(struct merge *m)
+{
+	m->end = MERGE_MEMORY;
+	return false;
+}
+
+/* By row: whether it has a tie; and the segment it goes to. */
+struct marks {
+	uint8_t *tied;
+	uint32_t *group;
+};
+
+/* What was tied stays so: the other event may be in a segment that is not here. */
+static bool carry(struct merge *m, struct marks *k)
+{
+	uint8_t **tied = arena_array(m->scratch, m->n_src, sizeof(*tied));
+	bool any = false;
+	struct ties t;
+
+	if (!tied)
+		return no_memory(m);
+	for (uint32_t i = 0; i < m->n_src; i++) {
+		if (!ties_read(&m->src[i], m->scratch, &t)) {
+			m->end = m->scratch->over ? MERGE_MEMORY : MERGE_BROKEN;
+			return false;
+		}
+		if (t.n == 0)
+			continue;
+		tied[i] = arena_zalloc(m->scratch, m->src[i].n);
+		if (!tied[i])
+			return no_memory(m);
+		for (uint32_t n = 0; n < t.n; n++)
+			tied[i][t.rows[n]] = 1;
+		any = true;
+	}
+	for (uint32_t i = 0; any && i < m->n_rows; i++)
+		if (tied[m->rows[i].src])
+			k->tied[i] = tied[m->rows[i].src][m->rows[i].row];
+	return true;
+}
+
+/* Rows of one time and owner, by the first one of them. */
+struct meetings {
+	uint8_t key[16];
+	uint32_t *slots, mask; /* row + 1 of a first one */
+	uint32_t *first;       /* by row */
+	uint8_t *apart;        /* by row of a first one: another one goes elsewhere */
+};
+
+static uint32_t *find_slot(
+	const struct merge *m, const struct meetings *t, const uint32_t *owners, uint32_t row)
+{
+	int64_t time = m->rows[row].time, key[] = {time, owners[row]};
+	uint64_t hash = hash_sip(t->key, key, sizeof(key)); /* clients choose times */
+
+	for (uint32_t at = (uint32_t)hash & t->mask;; at = (at + 1) & t->mask) {
+		uint32_t other = t->slots[at] - 1;
+
+		if (t->slots[at] == 0 ||
+			(m->rows[other].time == time && owners[other] == owners[row]))
+			return &t->slots[at];
+	}
+}
+
+/* Marks the events that have the time and the owner of one that goes to another segment. */
+static bool find_ties(struct merge *m, const uint32_t *owners, struct marks *k)
+{
+	struct meetings t = {.mask = 63};
+
+	if (!owners)
+		return true;
+	while (t.mask < m->n_rows * 2)
+		t.mask = t.mask * 2 + 1;
+	t.slots = arena_array(m->scratch, (size_t)t.mask + 1, sizeof(*t.slots));
+	t.first = arena_array(m->scratch, (size_t)m->n_rows + 1, sizeof(*t.first));
+	t.apart = arena_zalloc(m->scratch, (size_t)m->n_rows + 1);
+	if (!t.slots || !t.first || !t.apart)
+		return no_memory(m);
+	hash_random(t.key, sizeof(t.key));
+	for (uint32_t i = 0; i < m->n_rows; i++) {
+		uint32_t *slot;
+
+		if (owners[i] == 0)
+			continue;
+		slot = find_slot(m, &t, owners, i);
+		if (*slot == 0)
+			*slot = i + 1;
+		t.first[i] = *slot - 1;
+		t.apart[t.first[i]] |= k->group[i] != k->group[t.first[i]];
+	}
+	for (uint32_t i = 0; i < m->n_rows; i++)
+		k->tied[i] |= owners[i] != 0 && t.apart[t.first[i]];
+	return true;
+}
+
+static bool put_ties(struct merge *m, struct merge_group *g, const uint8_t *tied)
+{
+	static const struct evseg_part like = {.kind = PART_TIES, .key = {"", 0}};
+	uint32_t *rows = arena_alloc(m->scratch, (size_t)g->n * sizeof(*rows)), n = 0;
+	uint8_t *ids = arena_alloc(m->scratch, (size_t)g->n * 16);
+	struct buf raw;
+
+	if (!rows || !ids)
+		return no_memory(m);
+	for (uint32_t i = 0; i < g->n; i++) {
+		if (!tied[i])
+			continue;
+		memcpy(ids + (size_t)n * 16, m->rows[g->first + i].id, 16);
+		rows[n++] = i;
+	}
+	if (n == 0)
+		return true;
+	buf_init(&raw, m->scratch);
+	ties_encode(&raw, &(struct ties){rows, ids, n});
+	if (raw.over)
+		return no_memory(m);
+	return merge_add_part(m, g, &like, (struct str){raw.p, raw.n});
+}
+
+bool merge_ties(struct merge *m, struct merge_group *groups, uint32_t n)
+{
+	struct marks k;
+
+	arena_reset(m->scratch);
+	k.tied = arena_zalloc(m->scratch, (size_t)m->n_rows + 1);
+	k.group = arena_array(m->scratch, (size_t)m->n_rows + 1, sizeof(*k.group));
+	if (!k.tied || !k.group)
+		return no_memory(m);
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t r = 0; r < groups[i].n; r++)
+			k.group[groups[i].first + r] = i;
+	if (!carry(m, &k))
+		return false;
+	if (n > 1 && (!find_ties(m, m->distincts, &k) || !find_ties(m, m->sessions, &k)))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		struct arena_mark mark = arena_mark(m->scratch);
+
+		if (!put_ties(m, &groups[i], k.tied + groups[i].first))
+			return false;
+		arena_release(m->scratch, &mark);
+	}
+	return true;
+}
