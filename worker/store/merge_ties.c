@@ -49,55 +49,82 @@ static bool carry(struct merge *m, struct marks *k)
 
 /* Rows of one time and owner, by the first one of them. */
 struct meetings {
-	uint8_t key[16];
-	uint32_t *slots, mask; /* row + 1 of a first one */
-	uint32_t *first;       /* by row */
-	uint8_t *apart;        /* by row of a first one: another one goes elsewhere */
+	const struct merge *m;
+	const uint32_t *owners;
+	uint64_t key[3]; /* of the hash, because clients choose times */
+	uint64_t *slots; /* row + 1 of a first one, below the upper half of its hash */
+	uint32_t mask;
+	uint32_t *first; /* by row */
+	uint8_t *apart;  /* by row of a first one: another one goes elsewhere */
 };
 
-static uint32_t *find_slot(
-	const struct merge *m, const struct meetings *t, const uint32_t *owners, uint32_t row)
+static uint64_t hash_row(const struct meetings *t, uint32_t row)
 {
-	int64_t time = m->rows[row].time, key[] = {time, owners[row]};
-	uint64_t hash = hash_sip(t->key, key, sizeof(key)); /* clients choose times */
+	uint64_t h = (uint64_t)t->m->rows[row].time * t->key[0] ^ t->owners[row] * t->key[1];
 
-	for (uint32_t at = (uint32_t)hash & t->mask;; at = (at + 1) & t->mask) {
-		uint32_t other = t->slots[at] - 1;
+	return (h ^ h >> 32) * t->key[2];
+}
 
-		if (t->slots[at] == 0 ||
-			(m->rows[other].time == time && owners[other] == owners[row]))
+static uint64_t *find_slot(const struct meetings *t, uint32_t row, uint64_t hash)
+{
+	const struct merge_row *rows = t->m->rows;
+
+	for (uint32_t at = (uint32_t)(hash >> 20) & t->mask;; at = (at + 1) & t->mask) {
+		uint64_t slot = t->slots[at];
+		uint32_t other = (uint32_t)slot - 1;
+
+		if (slot == 0 || ((slot ^ hash) >> 32 == 0 && rows[other].time == rows[row].time &&
+					 t->owners[other] == t->owners[row]))
 			return &t->slots[at];
 	}
+}
+
+static bool meetings_init(struct meetings *t, struct merge *m, const uint32_t *owners)
+{
+	*t = (struct meetings){.m = m, .owners = owners, .mask = 63};
+	while (t->mask < m->n_rows + m->n_rows / 2)
+		t->mask = t->mask * 2 + 1;
+	t->slots = arena_array(m->scratch, (size_t)t->mask + 1, sizeof(*t->slots));
+	t->first = arena_array(m->scratch, (size_t)m->n_rows + 1, sizeof(*t->first));
+	t->apart = arena_zalloc(m->scratch, (size_t)m->n_rows + 1);
+	hash_random(t->key, sizeof(t->key));
+	for (int i = 0; i < 3; i++)
+		t->key[i] |= 1;
+	return (t->slots && t->first && t->apart) || no_memory(m);
 }
 
 /* Marks the events that have the time and the owner of one that goes to another segment. */
 static bool find_ties(struct merge *m, const uint32_t *owners, struct marks *k)
 {
-	struct meetings t = {.mask = 63};
+	enum { AHEAD = 12 };
+	uint64_t hashes[AHEAD] = {0};
+	struct arena_mark mark = arena_mark(m->scratch);
+	struct meetings t;
 
 	if (!owners)
 		return true;
-	while (t.mask < m->n_rows * 2)
-		t.mask = t.mask * 2 + 1;
-	t.slots = arena_array(m->scratch, (size_t)t.mask + 1, sizeof(*t.slots));
-	t.first = arena_array(m->scratch, (size_t)m->n_rows + 1, sizeof(*t.first));
-	t.apart = arena_zalloc(m->scratch, (size_t)m->n_rows + 1);
-	if (!t.slots || !t.first || !t.apart)
-		return no_memory(m);
-	hash_random(t.key, sizeof(t.key));
-	for (uint32_t i = 0; i < m->n_rows; i++) {
-		uint32_t *slot;
+	if (!meetings_init(&t, m, owners))
+		return false;
+	for (uint32_t i = 0; i < m->n_rows + AHEAD; i++) {
+		uint64_t hash = hashes[i % AHEAD], *slot;
+		uint32_t row = i - AHEAD;
 
-		if (owners[i] == 0)
+		if (i < m->n_rows) {
+			hashes[i % AHEAD] = hash_row(&t, i);
+			__builtin_prefetch(
+				&t.slots[(uint32_t)(hashes[i % AHEAD] >> 20) & t.mask], 1);
+		}
+		if (i < AHEAD || owners[row] == 0)
 			continue;
-		slot = find_slot(m, &t, owners, i);
+		slot = find_slot(&t, row, hash);
 		if (*slot == 0)
-			*slot = i + 1;
-		t.first[i] = *slot - 1;
-		t.apart[t.first[i]] |= k->group[i] != k->group[t.first[i]];
+			*slot = hash >> 32 << 32 | (row + 1);
+		t.first[row] = (uint32_t)*slot - 1;
+		t.apart[t.first[row]] |= k->group[row] != k->group[t.first[row]];
 	}
 	for (uint32_t i = 0; i < m->n_rows; i++)
 		k->tied[i] |= owners[i] != 0 && t.apart[t.first[i]];
+	arena_release(m->scratch, &mark);
 	return true;
 }
 

@@ -18,7 +18,8 @@ struct ties {
 	uint32_t n;
 };
 
-/* Those of a segment; none where it has no such part. False when malformed, or the arena is full. */
+/* Those of a segment; none where it has no such part. False when malformed, or the arena is full.
+ */
 bool ties_read(const struct evseg *s, struct arena *a, struct ties *out);
 /* Appends a body. */
 void ties_encode(struct buf *out, const struct ties *t);
