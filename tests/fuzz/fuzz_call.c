@@ -222,6 +222,12 @@ void scan_free(struct scan *s)
 	arena_free(&s->a);
 }
 
+/* Nothing here ends as SCAN_TEXTS. */
+void scan_again(struct scan *s)
+{
+	must(s->end != SCAN_TEXTS);
+}
+
 void scan_release(struct scan *s, struct arena *a)
 {
 	(void)s;

@@ -152,6 +152,10 @@ static void print_table(const struct explained *x, const char *kind)
 		"bytes", x->scan.bytes, stored, decoded);
 	printf("%-10s %12zu of %" PRIu64 " bytes\n", "memory", x->scan.peak,
 		(uint64_t)x->w.opt->insight_memory);
+	if (e->runs > 1)
+		printf("%-10s %12" PRIu64
+		       " times: too many persons are equal, so all ids were read\n",
+			"asked", e->runs);
 	print_columns(e);
 	print_stages(x);
 }
@@ -222,6 +226,7 @@ static int print_json(struct explained *x, const char *kind)
 		x->scan.bytes, stored, decoded);
 	buf_printf(&b, ",\"memory\":{\"peak\":%zu,\"budget\":%" PRIu64 "}", x->scan.peak,
 		(uint64_t)x->w.opt->insight_memory);
+	buf_printf(&b, ",\"runs\":%" PRIu64, e->runs);
 	put_columns(&b, e);
 	buf_z(&b, ",\"ms\":{");
 	for (int i = 0; i < SCAN_STAGES; i++)

@@ -24,6 +24,8 @@ bool explain_count(struct explain *e, struct db *db, int32_t project, const stru
 	e->inbox = (struct explain_level){.all = (uint64_t)row.inbox,
 		.by_time = (uint64_t)row.inbox_by_time,
 		.by_retention = (uint64_t)row.inbox_by_retention};
+	e->scanned = e->hidden = e->matched = 0;
+	e->runs++;
 	return true;
 }
 
@@ -104,7 +106,12 @@ void explain_segment(struct explain *e, const struct frame *f, const struct evse
 		e->hidden += seg->masked && seg->masked[i];
 		e->matched += frame_matches(f, i);
 	}
-	e->over |= !e->columns && !make_columns(e, &f->plan->need);
+	explain_parts(e, f->plan, seg);
+}
+
+void explain_parts(struct explain *e, const struct plan *plan, const struct evseg *seg)
+{
+	e->over |= !e->columns && !make_columns(e, &plan->need);
 	if (!e->over)
-		count_columns(e, &f->plan->need, seg);
+		count_columns(e, &plan->need, seg);
 }

@@ -23,6 +23,7 @@ struct explain {
 	struct arena *a;        /* set by the caller */
 	int64_t from_ms, to_ms; /* that the plan reads */
 	struct explain_level segments, inbox;
+	uint64_t runs; /* 2: it was asked again by texts; columns and bytes are of both */
 	uint64_t scanned, hidden /* of these: retention, erasure, doubles */, matched;
 	/* those that the plan wants, and at the end what came with rows of the inbox besides */
 	struct explain_column *columns;
@@ -34,5 +35,7 @@ struct explain {
 bool explain_count(struct explain *e, struct db *db, int32_t project, const struct plan *plan);
 /* One segment or row of the inbox. */
 void explain_segment(struct explain *e, const struct frame *f, const struct evseg *seg);
+/* Parts of one that were read later. */
+void explain_parts(struct explain *e, const struct plan *plan, const struct evseg *seg);
 
 #endif

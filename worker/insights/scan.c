@@ -19,7 +19,6 @@
 #include "worker/insights/watch.h"
 #include "worker/loop.h"
 #include "worker/offload.h"
-#include "worker/store/reader.h"
 #include "worker/worker.h"
 
 enum {
@@ -205,7 +204,7 @@ static bool begin(struct scan *s, struct db *db)
 static enum scan_end outcome(const struct scan *s, const struct reader *r, int n)
 {
 	if (n == 0)
-		return SCAN_OK;
+		return s->by_text ? SCAN_TEXTS : SCAN_OK;
 	if (r->error == READER_MEMORY)
 		return SCAN_MEMORY;
 	if (r->error == READER_BROKEN)
@@ -343,13 +342,20 @@ static bool stop_waiting(void *arg)
 static int read_segments(struct scan *s, struct reader *r)
 {
 	struct run *run = (struct run *)r;
-	uint64_t at = clock_mono_ns();
+	uint64_t at = clock_mono_ns(), before = s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD];
 
 	if (s->fold && fold_all(s, r) < 0)
 		return -1;
 	lap(s, STAGE_READ, &at);
 	/* all of it happened between rows */
-	s->ns[STAGE_READ] -= s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD];
+	s->ns[STAGE_READ] -= s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD] - before;
+	if (s->more && !s->more(s, r)) {
+		if (r->error == READER_OK)
+			kernel_failed(run);
+		return -1;
+	}
+	if (s->by_text)
+		return 0;
 	/* a kernel that cannot say so may have stopped halfway */
 	if (s->finish && (!s->finish(s) || run->unwanted)) {
 		kernel_failed(run);
@@ -421,15 +427,15 @@ static void run_scan(void *arg)
 	watch_end();
 	turn_end(&run.turn);
 	s->end = outcome(s, &run.reader, n);
-	s->bytes = run.reader.stream.bytes;
+	s->bytes += run.reader.stream.bytes;
 	s->segments = run.reader.n_segments;
 	s->events = run.reader.n_events;
 	db.deadline_ms = clock_mono_ms() + ROLLBACK_MS;
 	if (PQtransactionStatus(db_kept()) != PQTRANS_ACTIVE)
 		db_rollback(&db); /* nothing was written */
 	/* a connection to the primary was for this query only */
-	if (PQtransactionStatus(db_kept()) != PQTRANS_IDLE || s->bytes > RECYCLE_BYTES ||
-		s->url != s->home_url)
+	if (PQtransactionStatus(db_kept()) != PQTRANS_IDLE ||
+		run.reader.stream.bytes > RECYCLE_BYTES || s->url != s->home_url)
 		db_kept_end();
 	reader_free(&run.reader);
 	s->ended_ns = clock_mono_ns();
@@ -502,6 +508,15 @@ void scan_free(struct scan *s)
 	scan_release(s, &s->a);
 }
 
+void scan_again(struct scan *s)
+{
+	scan_release(s, &s->a);
+	s->by_text = false;
+	s->more = NULL;
+	s->settled_ms = INT64_MIN;
+	s->end = SCAN_OK;
+}
+
 bool scan_join(struct scan *s, uint64_t deadline_ms)
 {
 	uint64_t was = atomic_load(&s->until_ms), want = deadline_ms;
@@ -531,6 +546,8 @@ static int fail(struct call *c, enum scan_end end)
 	switch (end) {
 	case SCAN_OK:
 		return 0;
+	case SCAN_TEXTS:
+		return -1;
 	case SCAN_TIME:
 		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL,
 			"the query took longer than its time budget");
@@ -550,6 +567,7 @@ int scan_run(struct scan *s, struct call *c)
 {
 	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
 	struct q_wal_position_row row;
+	uint64_t bytes = s->bytes;
 	int refused = 0;
 
 	if (strcmp(s->url, s->primary_url) != 0) {
@@ -571,8 +589,8 @@ int scan_run(struct scan *s, struct call *c)
 	if (refused)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
 	if (c->w->seg) {
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_queries, 1);
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_bytes, s->bytes);
+		counter_add(c->w->seg, c->w->slot_no, CTR_insight_queries, s->end != SCAN_TEXTS);
+		counter_add(c->w->seg, c->w->slot_no, CTR_insight_bytes, s->bytes - bytes);
 	}
 	return fail(c, s->end);
 }

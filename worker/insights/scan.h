@@ -7,14 +7,16 @@
 
 #include "worker/call/call.h"
 #include "worker/insights/frame.h"
+#include "worker/store/reader.h"
 
 enum scan_end {
 	SCAN_OK,
 	SCAN_TIME, /* the budget or the call's deadline is over */
 	SCAN_GONE, /* the client went away */
 	SCAN_MEMORY,
-	SCAN_DB,    /* PostgreSQL cannot be asked now */
-	SCAN_BROKEN /* a bug, or stored bytes are damaged */
+	SCAN_DB,     /* PostgreSQL cannot be asked now */
+	SCAN_BROKEN, /* a bug, or stored bytes are damaged */
+	SCAN_TEXTS   /* more() wants people by text: no failure, and nothing was answered */
 };
 
 /* Where a query's time goes. */
@@ -54,12 +56,18 @@ struct scan {
 	 * arena's cap. */
 	bool (*missing)(struct scan *s, const int32_t **days, const int64_t **ids, uint32_t *n);
 	bool (*fill)(struct scan *s, const struct evseg *seg, struct arena *a);
+	/* Set: asked when all was folded; may read more in the same snapshot. Where digests will
+	 * not do it sets by_text: then the scan ends as SCAN_TEXTS, and whoever asked asks again
+	 * after scan_again(). False at the arena's cap, or with r->error. */
+	bool (*more)(struct scan *s, struct reader *r);
+	bool by_text;
 	/* Set: asked once at the end, still on the thread. False at the arena's cap. */
 	bool (*finish)(struct scan *s);
 	void *kernel;
 	struct arena a; /* of the query: plan, people, kernel, results */
 	struct people people;
-	/* what was read: bytes go to a counter, the rest is for tests and pugd explain */
+	/* what was read (bytes: of both times): bytes go to a counter, the rest is for tests and
+	 * pugd explain */
 	uint64_t bytes, segments, events;
 	uint64_t ns[SCAN_STAGES];
 	uint64_t ended_ns;       /* CLOCK_MONOTONIC when the thread was done */
@@ -85,6 +93,9 @@ struct scan {
 /* Sets up s->a with the query's memory; release with scan_free(). */
 void scan_init(struct scan *s, struct call *c);
 void scan_free(struct scan *s);
+/* After SCAN_TEXTS: forgets the plan, the kernel and people, so that it may run once more
+ * within the same budget. */
+void scan_again(struct scan *s);
 /* arena_free() for memory that a kernel had besides: what is much is freed on a thread. */
 void scan_release(struct scan *s, struct arena *a);
 /* For whoever arrived just now and wants to share the answer: true when the snapshot will be
@@ -94,7 +105,7 @@ bool scan_join(struct scan *s, uint64_t deadline_ms);
 /* Nobody waits for it any more. */
 void scan_stop(struct scan *s);
 /* Runs it on a thread while the call is parked, or here where there are none (commands).
- * 0, or -1 after call_fail(). */
+ * 0, or -1 after call_fail(), or for SCAN_TEXTS without. */
 int scan_run(struct scan *s, struct call *c);
 /* The failure of a query whose arena is full; returns -1. */
 int scan_no_memory(struct call *c);

@@ -38,13 +38,32 @@ int insight_run(struct call *c, struct scan *s, void *answer, bool made,
 	return scan_run(s, c);
 }
 
+/* One of `insights`. */
+static int ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
+	struct str zone, size_t kind, bool by_text, Insights__V1__QueryResponse *out)
+{
+	uint64_t start = clock_mono_ns();
+	struct plan plan;
+	const char *why;
+	int result;
+
+	if (compile_query(&plan, in, zone, &s->a, &why) < 0) {
+		if (!why)
+			return scan_no_memory(c);
+		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
+	}
+	plan.need.numbers &= !by_text;
+	s->plan = &plan;
+	s->ns[STAGE_COMPILE] += clock_mono_ns() - start;
+	result = insights[kind].run(c, s, out);
+	s->ns[STAGE_ANSWER] = clock_mono_ns() - s->ended_ns;
+	return result;
+}
+
 int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
 	struct str zone, Insights__V1__QueryResponse *out)
 {
 	size_t kind = 0, n = sizeof(insights) / sizeof(insights[0]);
-	uint64_t start = clock_mono_ns();
-	struct plan plan;
-	const char *why;
 	int result;
 
 	while (kind < n && (insights[kind].type != in->spec->insight_type ||
@@ -53,17 +72,11 @@ int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest
 	if (kind == n)
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
 			"spec.insight_type: insight_type is not known, or has no session metrics");
-
-	if (compile_query(&plan, in, zone, &s->a, &why) < 0) {
-		if (!why)
-			return scan_no_memory(c);
-		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
-	}
-	s->plan = &plan;
-	s->ns[STAGE_COMPILE] = clock_mono_ns() - start;
-	result = insights[kind].run(c, s, out);
-	s->ns[STAGE_ANSWER] = clock_mono_ns() - s->ended_ns;
-	return result;
+	result = ask(c, s, in, zone, kind, false, out);
+	if (result == 0 || s->end != SCAN_TEXTS)
+		return result;
+	scan_again(s);
+	return ask(c, s, in, zone, kind, true, out);
 }
 
 int rpc_insights_query(

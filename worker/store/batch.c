@@ -81,7 +81,7 @@ static bool load_distinct(
 bool batch_load(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a)
 {
-	*b = (struct batch){.n = s->n, .masked = s->masked};
+	*b = (struct batch){.id = s->id, .n = s->n, .masked = s->masked};
 	if (!load_times(b, s, a) || !load_kind(b, s, a))
 		return false;
 	if (need->distinct && !load_distinct(b, s, need, a))

@@ -37,6 +37,7 @@ struct batch_column {
 };
 
 struct batch {
+	int64_t id; /* of the segment, level 1; else 0 */
 	uint32_t n;
 	const uint8_t *masked; /* or NULL; 1 = skip the event */
 	const int64_t *times;
