@@ -270,3 +270,14 @@ SELECT x.no, x.id FROM (
   SELECT (u.no - 1)::int4 AS no, pugd.identity_of($1, u.id, false) AS id
   FROM unnest($2) WITH ORDINALITY u (id, no)
 ) x WHERE x.id IS NOT NULL;
+
+-- name: scan_profile_names :many
+-- lane: slow
+-- params: project int4, after text, bound text?
+-- columns: id text, name text
+-- unbounded: streamed; one row a live profile of the range
+-- What SegmentUsers calls profiles, those of a part of the order by bytes.
+SELECT x.id, x.name FROM (
+  SELECT p.id::text AS id, CASE p.external_id WHEN '' THEN p.id::text ELSE p.external_id END AS name
+  FROM pugd.profiles p WHERE p.project = $1 AND p.deleted_at IS NULL
+) x WHERE x.name COLLATE "C" > $2 AND ($3 IS NULL OR x.name COLLATE "C" < $3);

@@ -152,8 +152,8 @@ static bool verify(struct errand *e, bool *right)
 	*right = true;
 	for (uint32_t i = 0; i < e->persons && *right; i++) {
 		struct naming_person *who = e->v[i];
-		uint32_t person = who->name.n ? people_find(&e->scan->people, who->name)
-					      : PERSON_FULL;
+		uint32_t person =
+			who->name.n ? people_find(&e->scan->people, who->name) : PERSON_FULL;
 
 		if (who->name.n && person == PERSON_FULL)
 			return false;

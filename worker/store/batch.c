@@ -75,7 +75,7 @@ static bool load_distinct(
 		return false;
 	b->distinct.n_entries = worst;
 	b->numbered = true;
-	return true;
+	return !need->texts || load_column(&b->texts, s, PART_DISTINCT, NULL, a);
 }
 
 bool batch_load(

@@ -21,6 +21,7 @@ struct batch_need {
 	/* distinct_ids as numbers will do (numbers.h): who, not what they are called, and of
 	 * cookieless visitors not even that */
 	bool numbers;
+	bool texts; /* besides numbers what they are called, in a column of its own */
 	/* Of a time it is enough to know between which edges it lies, ascending, and whether it
 	 * is in the window: all events of a segment may then have one time (evseg.h). */
 	bool flat;
@@ -46,6 +47,7 @@ struct batch {
 	bool numbered; /* codes of distinct are numbers of the project, 0: cookieless; there
 			  are no entries, and n_entries is the greatest number */
 	struct batch_column kind, distinct, session;
+	struct batch_column texts; /* numbered, and need->texts: distinct_ids as they are */
 	const uint8_t *ids;
 	struct batch_column *props; /* need->n_props of them */
 };

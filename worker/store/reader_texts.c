@@ -66,7 +66,37 @@ int reader_profiles_of(struct reader *r, const struct str *ids, uint32_t n, stru
 		profiles[i] = STR("");
 	r->stream.row = profile_of_row;
 	r->stream.arg = &to;
-	return reader_done(r, q_scan_profiles_of(&r->stream.db,
-				      &(struct q_scan_profiles_of_args){r->project, {ids, (int)n}},
-				      &rows));
+	return reader_done(
+		r, q_scan_profiles_of(&r->stream.db,
+			   &(struct q_scan_profiles_of_args){r->project, {ids, (int)n}}, &rows));
+}
+
+struct taker {
+	bool (*take)(void *arg, struct str id, struct str name);
+	void *arg;
+};
+
+static enum stream_next name_row(struct db_stream *st, const struct query *q, const PGresult *res)
+{
+	struct reader *r = reader_of(st);
+	const struct taker *to = st->arg;
+	struct q_scan_profile_names_row row;
+
+	arena_reset(&r->scratch);
+	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK ||
+		!to->take(to->arg, row.id, row.name))
+		return reader_fail(r, READER_MEMORY);
+	return STREAM_MORE;
+}
+
+int reader_profile_names(struct reader *r, struct str after, struct str bound,
+	bool (*take)(void *arg, struct str id, struct str name), void *arg)
+{
+	struct taker to = {take, arg};
+	struct q_scan_profile_names_args args = {r->project, after, bound};
+	struct q_scan_profile_names_row *rows;
+
+	r->stream.row = name_row;
+	r->stream.arg = &to;
+	return reader_done(r, q_scan_profile_names(&r->stream.db, &args, &rows));
 }
