@@ -346,6 +346,18 @@ def test_numbers_of_nobody(_):
         seal()
 
 
+def test_numbers_of_others(_):
+    """A digest that is not the id's: nobody gets another's name, the texts say who it was."""
+    p = Project()
+    p.send([(f"u{i}", i % 3, 1) for i in range(9) for _ in range(i + 1)])
+    seal()
+    want = [("u8", 9), ("u7", 8), ("$others", 28)]
+    assert p.short(limit=2) == want and p.explain(limit=2)[0]["runs"] == 1
+    p.db.query("update pugd.number_block set digests = overlay(overlay(digests placing substr(digests, 1, 32) from 33) "
+               "placing substr(digests, 33, 32) from 1) where project = $1", p.num)
+    assert p.short(limit=2) == want and p.explain(limit=2)[0]["runs"] == 2
+
+
 # ---- random projects -------------------------------------------------------------------------
 
 class Maker(test_points.Maker):

@@ -2,6 +2,7 @@
 #include "worker/insights/naming.h"
 #include "shm/base/log.h"
 #include "worker/insights/explain.h"
+#include "worker/insights/watch.h"
 
 enum { OF_INBOX = UINT32_MAX }; /* naming_place.segment: row is the number of a text */
 
@@ -100,6 +101,12 @@ static enum stream_next take_texts(struct reader *r, const struct evseg *s, stru
 	struct column c;
 	uint32_t at = 0;
 
+	/* others have their turns at computing in between, too */
+	if (watch_over()) {
+		r->error = READER_DB;
+		r->stream.db.err.kind = DB_TIMEOUT;
+		return STREAM_FAIL;
+	}
 	while (at < e->n && e->ids[at] != s->id)
 		at++;
 	if (at == e->n || s->n_parts == 0 || !evseg_column(s, &s->parts[0], a, &c) || c.sparse)
