@@ -245,3 +245,39 @@ WHERE p.project = $1 AND p.deleted_at IS NULL AND v.j IS NOT NULL;
 -- Which traits exist (worker/insights/schema_traits.c).
 SELECT properties::json, update_time FROM pugd.profiles
 WHERE project = $1 AND deleted_at IS NULL;
+
+-- name: scan_texts :many
+-- lane: slow
+-- params: project int4, ids int8[], events int4[]
+-- columns: id int8, n int4, raw int4, crc int4, data bytea
+-- unbounded: streamed; as many as the caller names
+-- The distinct_ids of these segments, which have so many events.
+SELECT u.id, u.n, c.*
+FROM unnest($2, $3) u (id, n)
+CROSS JOIN LATERAL (
+  SELECT x.raw, x.crc, x.data FROM pugd.segment_column x
+  WHERE x.project = $1 AND x.segment = u.id AND x.part = 4 AND x.scope = 0 AND x.key = ''
+  OFFSET 0
+) c;
+
+-- name: scan_profiles_of :many
+-- lane: slow
+-- params: project int4, ids text[]
+-- columns: no int4, id text
+-- unbounded: streamed; as many as the caller names
+-- The live profiles of those ids that resolve to one (D60); no counts from 0.
+SELECT x.no, x.id FROM (
+  SELECT (u.no - 1)::int4 AS no, pugd.identity_of($1, u.id, false) AS id
+  FROM unnest($2) WITH ORDINALITY u (id, no)
+) x WHERE x.id IS NOT NULL;
+
+-- name: scan_profile_names :many
+-- lane: slow
+-- params: project int4, after text, bound text?
+-- columns: id text, name text
+-- unbounded: streamed; one row a live profile of the range
+-- What SegmentUsers calls profiles, those of a part of the order by bytes.
+SELECT x.id, x.name FROM (
+  SELECT p.id::text AS id, CASE p.external_id WHEN '' THEN p.id::text ELSE p.external_id END AS name
+  FROM pugd.profiles p WHERE p.project = $1 AND p.deleted_at IS NULL
+) x WHERE x.name COLLATE "C" > $2 AND ($3 IS NULL OR x.name COLLATE "C" < $3);

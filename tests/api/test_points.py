@@ -303,7 +303,10 @@ def test_memory_has_a_cap(variant):
         for spec in ({"insightType": "INSIGHT_TYPE_TOP_K", "topK": top("PROPERTY", property="p")},
                      {"insightType": "INSIGHT_TYPE_TOP_K", "topK": top("USER")}, sessions):
             assert query(spec) == "resource_exhausted", spec
-        assert ask(USERS, {"events": [{"event": {}}]}) == "resource_exhausted"
+        traits = {"filterGroups": [{"filters": [{"property": "none", "source": "PROPERTY_SOURCE_PROFILE",
+                                                 "operator": "FILTER_OPERATOR_IS_NOT_SET"}]}]}
+        assert ask(USERS, {"events": [{"event": {}}], **traits}) == "resource_exhausted"
+        assert ask(USERS, {"events": [{"event": {}}]}) == 200, "people are digests"
         assert query({"insightType": "INSIGHT_TYPE_TOP_K", "topK": top("EVENT_KIND")}) == 200
         assert query({**sessions, "session": {**sessions["session"], "scope": {"kind": "none"}}}) == 200
 

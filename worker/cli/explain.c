@@ -151,7 +151,8 @@ static void print_table(const struct explained *x, const char *kind)
 	printf("%-10s %12" PRIu64 " received, %" PRIu64 " of columns, %" PRIu64 " decoded\n",
 		"bytes", x->scan.bytes, stored, decoded);
 	printf("%-10s %12u%s\n", "runs", x->scan.runs,
-		x->scan.runs > 1 ? " (the order of some events needed ids)" : "");
+		x->scan.runs > 1 ? " (ids of events or texts of all distinct ids were needed)"
+				 : "");
 	printf("%-10s %12zu of %" PRIu64 " bytes\n", "memory", x->scan.peak,
 		(uint64_t)x->w.opt->insight_memory);
 	print_columns(e);

@@ -230,13 +230,13 @@ static const struct {
 	{TYPE(MAP), PLAN_TOP_K, false, false, compile_map},
 };
 
-/* Whether events may come without the texts of their distinct_ids: nothing asks what anybody is
- * called or for a trait, and no cookieless visitor is somebody. */
+/* Whether events may come without the texts of their distinct_ids: nothing asks what more than a
+ * few are called (naming.h) or for a trait, and no cookieless visitor is somebody. */
 static bool numbers_will_do(const struct plan *p)
 {
-	bool people = p->kind == PLAN_FUNNEL || p->kind == PLAN_RETENTION;
-	bool every = p->need.distinct && p->n_paths == 0 &&
-		     !(p->kind == PLAN_TOP_K && p->dimension == DIMENSION_USER);
+	bool people = p->kind == PLAN_FUNNEL || p->kind == PLAN_RETENTION ||
+		      (p->kind == PLAN_TOP_K && p->dimension == DIMENSION_USER);
+	bool every = p->need.distinct && p->n_paths == 0;
 
 	for (uint32_t i = 0; i < p->n_events; i++)
 		if (people || tally_needs_users(p->events[i].agg))

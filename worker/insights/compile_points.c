@@ -143,7 +143,11 @@ int compile_segment_users(struct plan *p, const Insights__V1__SegmentUsersReques
 	*why = too_big;
 	if (!plan_only_events(p))
 		return -1;
-	return compile_groups(p, in->filter_groups, in->n_filter_groups,
-		in->filter_groups_operator == COMMON__V1__LOGICAL_OPERATOR__LOGICAL_OPERATOR_OR,
-		why);
+	if (compile_groups(p, in->filter_groups, in->n_filter_groups,
+		    in->filter_groups_operator == COMMON__V1__LOGICAL_OPERATOR__LOGICAL_OPERATOR_OR,
+		    why) < 0)
+		return -1;
+	/* the texts are read in any case, but only few of them are looked at */
+	p->need.numbers = p->need.texts = p->n_paths == 0;
+	return 0;
 }

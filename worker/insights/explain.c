@@ -107,7 +107,12 @@ void explain_segment(struct explain *e, const struct frame *f, const struct evse
 		e->hidden += seg->masked && seg->masked[i];
 		e->matched += frame_matches(f, i);
 	}
-	e->over |= !e->columns && !make_columns(e, &f->plan->need);
+	explain_parts(e, f->plan, seg);
+}
+
+void explain_parts(struct explain *e, const struct plan *plan, const struct evseg *seg)
+{
+	e->over |= !e->columns && !make_columns(e, &plan->need);
 	if (!e->over)
-		count_columns(e, &f->plan->need, seg);
+		count_columns(e, &plan->need, seg);
 }

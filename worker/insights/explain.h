@@ -1,6 +1,6 @@
 /*
  * What a scan reads, counted in detail for pugd explain; the server's own queries do not. Where
- * a scan needs two runs (SCAN_TIES), segments and events are those of the second one, and
+ * a scan needs two runs (scan_again()), segments and events are those of the second one, and
  * bytes and columns those of both.
  */
 #ifndef INSIGHTS_EXPLAIN_H
@@ -36,5 +36,7 @@ struct explain {
 bool explain_count(struct explain *e, struct db *db, int32_t project, const struct plan *plan);
 /* One segment or row of the inbox. */
 void explain_segment(struct explain *e, const struct frame *f, const struct evseg *seg);
+/* Parts of one that were read later. */
+void explain_parts(struct explain *e, const struct plan *plan, const struct evseg *seg);
 
 #endif

@@ -1,39 +1,22 @@
-/*
- * See scan.h. The call's coroutine is parked meanwhile; a timer on the loop looks
- * whether the client is still there, because a thread cannot.
- */
-#include <errno.h>
+/* See scan.h: what a scan does on its thread. */
 #include <poll.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include "q.h"
 #include "shm/base/clock.h"
 #include "shm/base/list.h"
 #include "shm/base/log.h"
-#include "shm/options.h"
-#include "shm/segment.h"
 #include "worker/db/blocking.h"
 #include "worker/insights/explain.h"
-#include "worker/insights/scan.h"
+#include "worker/insights/scan_internal.h"
 #include "worker/insights/turn.h"
 #include "worker/insights/watch.h"
-#include "worker/loop.h"
-#include "worker/offload.h"
-#include "worker/store/reader.h"
-#include "worker/worker.h"
 
 enum {
-	LOOK_MS = 200,            /* how often the client's presence is checked */
 	RECYCLE_BYTES = 64 << 20, /* libpq's buffer never shrinks: connect anew after so much */
-	SEGMENT_SHARE = 4,        /* one segment's decoding may take a quarter of the memory */
 	REPLAY_MS = 1000, /* how long a standby may take to catch up, before the primary is asked */
 	REPLAY_STEP_MS = 5,
-	ROLLBACK_MS = 500,
-	FREE_HERE = 1 << 20 /* bytes whose release takes the loop no longer than 0.2 ms */
+	ROLLBACK_MS = 500
 };
-
-/* In until_ms: the snapshot is being taken. */
-#define SCAN_FIXED ((uint64_t)1 << 63)
 
 struct run {
 	struct reader reader;
@@ -205,7 +188,7 @@ static bool begin(struct scan *s, struct db *db)
 static enum scan_end outcome(const struct scan *s, const struct reader *r, int n)
 {
 	if (n == 0)
-		return SCAN_OK;
+		return s->by_text ? SCAN_TEXTS : SCAN_OK;
 	if (r->error == READER_MEMORY)
 		return !s->undecided ? SCAN_MEMORY : s->plan->need.ids ? SCAN_BROKEN : SCAN_TIES;
 	if (r->error == READER_BROKEN)
@@ -351,6 +334,13 @@ static int read_segments(struct scan *s, struct reader *r)
 	s->ns[STAGE_READ] -= s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD] - inside;
 	if (n < 0)
 		return -1;
+	if (s->more && !s->more(s, r)) {
+		if (r->error == READER_OK)
+			kernel_failed(run);
+		return -1;
+	}
+	if (s->by_text)
+		return 0;
 	/* a kernel that cannot say so may have stopped halfway */
 	if (s->finish && (!s->finish(s) || run->unwanted)) {
 		kernel_failed(run);
@@ -389,8 +379,7 @@ static int read_all(struct scan *s, struct run *run)
 	return read_segments(s, r);
 }
 
-/* On the thread. */
-static void run_scan(void *arg)
+void scan_thread(void *arg)
 {
 	struct scan *s = arg;
 	struct run run = {.scan = s};
@@ -430,165 +419,9 @@ static void run_scan(void *arg)
 	if (PQtransactionStatus(db_kept()) != PQTRANS_ACTIVE)
 		db_rollback(&db); /* nothing was written */
 	/* a connection to the primary was for this query only */
-	if (PQtransactionStatus(db_kept()) != PQTRANS_IDLE || s->bytes > RECYCLE_BYTES ||
-		s->url != s->home_url)
+	if (PQtransactionStatus(db_kept()) != PQTRANS_IDLE ||
+		run.reader.stream.bytes > RECYCLE_BYTES || s->url != s->home_url)
 		db_kept_end();
 	reader_free(&run.reader);
 	s->ended_ns = clock_mono_ns();
-}
-
-/* ---- on the loop ---- */
-
-struct look {
-	struct loop_timer timer;
-	struct scan *scan;
-	struct call *c;
-};
-
-static void look_after_client(struct loop_timer *t)
-{
-	struct look *look = (struct look *)t;
-
-	if (http_gone(look->c->rq))
-		scan_stop(look->scan);
-	else
-		loop_timer_set(look->c->w->loop, t, LOOK_MS);
-}
-
-void scan_init(struct scan *s, struct call *c)
-{
-	const struct options *o = c->w->opt;
-	uint64_t budget = (uint64_t)o->insight_timeout, left = call_time_left(c);
-	uint64_t now = clock_mono_ms();
-	size_t memory = (size_t)o->insight_memory;
-
-	*s = (struct scan){
-		.project = c->who.project, .offload = c->w->offload, .settled_ms = INT64_MIN};
-	s->seg = c->w->offload ? c->w->seg : NULL;
-	s->slot_no = c->w->slot_no;
-	s->turns = turns_of_host(o->insight_parallel);
-	s->home_url = s->url = o->analytics_url[0] ? o->analytics_url : o->database_url;
-	s->primary_url = o->ingest_url[0] ? o->ingest_url : o->database_url;
-	s->budget_ms = now + budget;
-	s->until_ms = s->deadline_ms = now + (left < budget ? left : budget);
-	s->segment_memory = memory / SEGMENT_SHARE;
-	arena_init(&s->a, memory - s->segment_memory);
-}
-
-static void free_away(void *arg)
-{
-	struct arena *a = arg;
-
-	arena_free(a);
-	free(a);
-}
-
-/* Giving 200 MB back to the kernel takes tens of milliseconds: not on the loop. */
-void scan_release(struct scan *s, struct arena *a)
-{
-	struct arena *away = a->held > FREE_HERE && s->offload ? malloc(sizeof(*away)) : NULL;
-
-	if (away) {
-		*away = *a;
-		arena_init(a, away->cap);
-		if (offload_give(s->offload, OFFLOAD_FREE, free_away, away))
-			return;
-		*a = *away;
-		free(away);
-	}
-	arena_free(a);
-}
-
-void scan_free(struct scan *s)
-{
-	scan_release(s, &s->a);
-}
-
-bool scan_join(struct scan *s, uint64_t deadline_ms)
-{
-	uint64_t was = atomic_load(&s->until_ms), want = deadline_ms;
-
-	if (want > s->budget_ms)
-		want = s->budget_ms;
-	do
-		if (was & SCAN_FIXED)
-			return false;
-	while (want > was && !atomic_compare_exchange_weak(&s->until_ms, &was, want));
-	return true;
-}
-
-void scan_again(struct scan *s)
-{
-	scan_release(s, &s->a);
-	s->people = (struct people){0};
-	s->kernel = NULL;
-	s->undecided = false;
-	s->settled_ms = INT64_MIN;
-	s->end = SCAN_OK;
-}
-
-void scan_stop(struct scan *s)
-{
-	atomic_store(&s->asked_to_stop, 1);
-}
-
-int scan_no_memory(struct call *c)
-{
-	return call_fail(
-		c, CODE_RESOURCE_EXHAUSTED, NULL, "the query needs more memory than it may use");
-}
-
-static int fail(struct call *c, enum scan_end end)
-{
-	switch (end) {
-	case SCAN_OK:
-		return 0;
-	case SCAN_TIES:
-		return -1;
-	case SCAN_TIME:
-		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL,
-			"the query took longer than its time budget");
-	case SCAN_GONE:
-		return call_fail(c, CODE_CANCELED, NULL, "the client went away");
-	case SCAN_MEMORY:
-		return scan_no_memory(c);
-	case SCAN_DB:
-		return call_fail(c, CODE_UNAVAILABLE, NULL, "the database cannot be reached now");
-	case SCAN_BROKEN:
-	default:
-		return call_fail(c, CODE_INTERNAL, NULL, "internal error");
-	}
-}
-
-int scan_run(struct scan *s, struct call *c)
-{
-	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
-	struct q_wal_position_row row;
-	uint64_t before = s->bytes;
-	int refused = 0;
-
-	if (strcmp(s->url, s->primary_url) != 0) {
-		/* whoever comes after this may know of later commits */
-		atomic_fetch_or(&s->until_ms, SCAN_FIXED);
-		if (q_wal_position(&c->db, &row) != 1)
-			return call_fail_db(c, &c->db);
-		s->position = row.position;
-	}
-	if (c->rq)
-		loop_timer_set(c->w->loop, &look.timer, LOOK_MS);
-	/* the deadline may still rise while it waits, so run_scan() looks at it */
-	if (c->w->offload)
-		refused = offload_run(c->w->offload, OFFLOAD_SCAN, 0, run_scan, s);
-	else
-		run_scan(s);
-	if (c->rq)
-		loop_timer_stop(c->w->loop, &look.timer);
-	if (refused)
-		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
-	if (c->w->seg) {
-		counter_add(c->w->seg, c->w->slot_no,
-			s->end == SCAN_TIES ? CTR_insight_ties : CTR_insight_queries, 1);
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_bytes, s->bytes - before);
-	}
-	return fail(c, s->end);
 }

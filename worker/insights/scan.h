@@ -7,13 +7,16 @@
 
 #include "worker/call/call.h"
 #include "worker/insights/frame.h"
+#include "worker/store/reader.h"
 
 enum scan_end {
 	SCAN_OK,
 	SCAN_TIME, /* the budget or the call's deadline is over */
 	SCAN_GONE, /* the client went away */
 	SCAN_MEMORY,
-	SCAN_TIES,  /* scan->undecided: ids are needed, see scan_again() */
+	/* no failures, and nothing was answered; see scan_again() */
+	SCAN_TIES,  /* scan->undecided: ids are needed */
+	SCAN_TEXTS, /* more() wants people by text */
 	SCAN_DB,    /* PostgreSQL cannot be asked now */
 	SCAN_BROKEN /* a bug, or stored bytes are damaged */
 };
@@ -55,6 +58,11 @@ struct scan {
 	 * arena's cap. */
 	bool (*missing)(struct scan *s, const int32_t **days, const int64_t **ids, uint32_t *n);
 	bool (*fill)(struct scan *s, const struct evseg *seg, struct arena *a);
+	/* Set: asked when all was folded; may read more in the same snapshot. Where digests will
+	 * not do it sets by_text: then the scan ends as SCAN_TEXTS, and whoever asked asks again
+	 * after scan_again(). False at the arena's cap, or with r->error. */
+	bool (*more)(struct scan *s, struct reader *r);
+	bool by_text;
 	/* Set: asked once at the end, still on the thread. False as fold(). */
 	bool (*finish)(struct scan *s);
 	void *kernel;
@@ -100,10 +108,10 @@ bool scan_join(struct scan *s, uint64_t deadline_ms);
 /* Nobody waits for it any more. */
 void scan_stop(struct scan *s);
 /* Runs it on a thread while the call is parked, or here where there are none (commands).
- * 0, or -1 after call_fail(), or with s->end == SCAN_TIES. */
+ * 0, or -1 after call_fail(), or for SCAN_TIES and SCAN_TEXTS without. */
 int scan_run(struct scan *s, struct call *c);
-/* After SCAN_TIES: forgets all that was read, and whatever is in s->a, so that another plan can
- * be run, within the same budget of time. */
+/* After SCAN_TIES or SCAN_TEXTS: forgets all that was read, and whatever is in s->a, so that
+ * another plan can be run, within the same budget of time. */
 void scan_again(struct scan *s);
 /* The failure of a query whose arena is full; returns -1. */
 int scan_no_memory(struct call *c);

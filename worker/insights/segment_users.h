@@ -8,6 +8,7 @@
 #define INSIGHTS_SEGMENT_USERS_H
 
 #include "worker/insights/frame.h"
+#include "worker/store/reader.h"
 
 struct segment_users;
 
@@ -22,6 +23,9 @@ struct segment_page {
 struct segment_users *segment_users_new(const struct plan *plan, struct str after, uint32_t want);
 /* False at the arena's cap. */
 bool segment_users_fold(struct segment_users *s, const struct frame *f);
+/* What profiles are called where people are digests: after the last frame, inside the snapshot.
+ * False at the arena's cap, or with r->error. */
+bool segment_users_name(struct segment_users *s, struct reader *r);
 void segment_users_finish(struct segment_users *s, struct segment_page *out);
 
 #endif

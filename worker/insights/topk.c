@@ -1,11 +1,14 @@
 /*
  * See topk.h. A row is found once per dictionary entry of a batch by the text of the
  * entry, or per event by its person; per event there is one lookup and one addition. $others
- * is folded again from the rows, so that it is right for every metric.
+ * is folded again from the rows, so that it is right for every metric. What a person is called
+ * matters to ties and to the answer, so of persons that are digests only those are named who are
+ * not worse than the last one that is kept.
  */
 #include "worker/insights/chunks.h"
 #include "worker/insights/country.h"
 #include "worker/insights/hits.h"
+#include "worker/insights/naming.h"
 #include "worker/insights/personset.h"
 #include "worker/insights/tally.h"
 #include "worker/insights/topk.h"
@@ -15,8 +18,14 @@
 /* One value. */
 struct row {
 	struct tally t;
-	uint32_t person;
+	struct naming_person who; /* of DIMENSION_USER; the rest of it where people are digests */
 	bool kept;
+};
+
+/* A person of whom only the number of events matters. */
+struct counted {
+	uint64_t events;
+	struct naming_place place;
 };
 
 struct topk {
@@ -25,11 +34,13 @@ struct topk {
 	struct intern texts;  /* by row, but of DIMENSION_USER */
 	struct chunks rows;   /* struct row */
 	struct chunks row_of; /* DIMENSION_USER: uint32_t row + 1, by person */
-	/* the same where only their number matters: uint64_t events, by person; rows at the end */
+	/* the same where only their number matters: struct counted, by person; rows at the end */
 	struct chunks counts;
 	uint32_t n_rows, n_counts;
 	struct tally rest;   /* of those of whom no row was made */
 	struct chunks users; /* struct personset, by row; for metrics of users */
+	struct naming naming;
+	bool made; /* rows of persons whose events were counted */
 };
 
 /* What an entry of the dictionary is: a row, or one of these. */
@@ -61,8 +72,9 @@ struct topk *topk_new(const struct plan *plan)
 	intern_init(&t->texts, plan->a);
 	chunks_init(&t->rows, plan->a, sizeof(struct row));
 	chunks_init(&t->row_of, plan->a, sizeof(uint32_t));
-	chunks_init(&t->counts, plan->a, sizeof(uint64_t));
+	chunks_init(&t->counts, plan->a, sizeof(struct counted));
 	chunks_init(&t->users, plan->a, sizeof(struct personset));
+	naming_init(&t->naming, plan->a);
 	return t;
 }
 
@@ -76,18 +88,35 @@ static uint32_t row_add(struct topk *t, uint32_t no, uint32_t person)
 	row = no < NO_ROW - 1 ? chunks_make(&t->rows, no) : NULL;
 	if (!row)
 		return 0;
-	row->person = person;
+	row->who.person = person;
 	t->n_rows = no + 1;
 	return no + 1;
 }
 
-static uint32_t row_of_person(struct topk *t, uint32_t person)
+static struct row *row_get(const struct topk *t, uint32_t no)
 {
+	return chunks_at(&t->rows, no);
+}
+
+/* What persons are called must be found out. */
+static bool is_nameless(const struct topk *t)
+{
+	return t->plan->dimension == DIMENSION_USER && t->people && t->people->by_digest;
+}
+
+/* Row + 1 of whose event the one at `at` is. */
+static uint32_t row_of_person(struct pass *p, uint32_t person, uint32_t at)
+{
+	struct topk *t = p->t;
 	uint32_t *known = chunks_make(&t->row_of, person);
 
-	if (known && *known == 0)
-		*known = row_add(t, t->n_rows, person);
-	return known ? *known : 0;
+	if (!known || *known)
+		return known ? *known : 0;
+	*known = row_add(t, t->n_rows, person);
+	if (*known && is_nameless(t) &&
+		!naming_note(&t->naming, p->f, at, &row_get(t, *known - 1)->who.place))
+		return 0;
+	return *known;
 }
 
 static uint32_t row_of_text(struct pass *p, uint32_t code)
@@ -129,7 +158,7 @@ static bool begin(struct pass *p)
 
 	p->hits = arena_alloc(p->f->a, sizeof(*p->hits));
 	p->persons = arena_alloc(p->f->a, HITS * sizeof(*p->persons));
-	if (!p->hits || !p->persons)
+	if (!p->hits || !p->persons || (is_nameless(p->t) && !naming_begin(&p->t->naming, p->f)))
 		return false;
 	p->class = KEY_PLAIN;
 	if (plan->dimension == DIMENSION_KIND) {
@@ -202,18 +231,22 @@ static bool add_counts(struct pass *p)
 	return true;
 }
 
-static bool count_persons(struct pass *p, uint32_t n)
+static bool count_persons(struct pass *p, const uint32_t *rows, uint32_t n)
 {
 	struct topk *t = p->t;
+	bool nameless = is_nameless(t);
 
 	for (uint32_t k = 0; k < n; k++) {
-		uint64_t *count = chunks_make(&t->counts, p->persons[k]);
+		struct counted *c = chunks_make(&t->counts, p->persons[k]);
 
-		if (!count)
+		if (!c)
 			return false;
 		if (k + AHEAD < n && p->persons[k + AHEAD] < t->n_counts)
 			chunks_fetch(&t->counts, p->persons[k + AHEAD]);
-		++*count;
+		if (nameless && c->events == 0 &&
+			!naming_note(&t->naming, p->f, rows[k], &c->place))
+			return false;
+		c->events++;
 		t->n_counts = p->persons[k] < t->n_counts ? t->n_counts : p->persons[k] + 1;
 	}
 	return true;
@@ -230,7 +263,7 @@ static bool add_hits(struct pass *p)
 	if (by_user || users)
 		hits_persons(p->f, rows, n, p->persons);
 	if (by_user && is_count(p->t))
-		return count_persons(p, n);
+		return count_persons(p, rows, n);
 	for (uint32_t k = 0; k < n && p->counts; k++)
 		p->counts[p->column->codes[rows[k]]]++;
 	if (p->counts)
@@ -238,7 +271,7 @@ static bool add_hits(struct pass *p)
 	if (!by_user && !p->numbers.codes)
 		return add_groups(p, rows, n);
 	for (uint32_t k = 0; k < n; k++) {
-		uint32_t row = by_user ? row_of_person(p->t, p->persons[k])
+		uint32_t row = by_user ? row_of_person(p, p->persons[k], rows[k])
 				       : row_of_code(p, p->column->codes[rows[k]]);
 
 		if (row == 0 || (row != NO_ROW && !add(p, row - 1, rows + k, p->persons + k, 1)))
@@ -263,14 +296,12 @@ bool topk_fold(struct topk *t, const struct frame *f)
 
 /* ---- the answer ---- */
 
-static struct row *row_get(const struct topk *t, uint32_t no)
-{
-	return chunks_at(&t->rows, no);
-}
-
 static struct str value_of(const struct topk *t, uint32_t no)
 {
-	return is_by_user(t) ? people_key(t->people, row_get(t, no)->person) : t->texts.strings[no];
+	if (is_nameless(t))
+		return row_get(t, no)->who.name;
+	return is_by_user(t) ? people_key(t->people, row_get(t, no)->who.person)
+			     : t->texts.strings[no];
 }
 
 /* A sum over nothing ranks after every number; on a map it is a zero like any (1.9, D78). */
@@ -280,17 +311,23 @@ static bool is_void(const struct topk *t, const struct tally *tally)
 	       tally->numbers == 0;
 }
 
-static bool is_before(const struct topk *t, uint32_t a, uint32_t b)
+/* Less than 0 when row a ranks before b whatever they are called, 0 when that decides. */
+static int by_number(const struct topk *t, uint32_t a, uint32_t b)
 {
 	const struct tally *x = &row_get(t, a)->t, *y = &row_get(t, b)->t;
 	double m = tally_value(x, t->plan->events[0].agg);
 	double n = tally_value(y, t->plan->events[0].agg);
 
 	if (is_void(t, x) != is_void(t, y))
-		return is_void(t, y);
-	if (m != n)
-		return m > n;
-	return str_cmp(value_of(t, a), value_of(t, b)) < 0;
+		return is_void(t, y) ? -1 : 1;
+	return m == n ? 0 : m > n ? -1 : 1;
+}
+
+static bool is_before(const struct topk *t, uint32_t a, uint32_t b)
+{
+	int order = by_number(t, a, b);
+
+	return order ? order < 0 : str_cmp(value_of(t, a), value_of(t, b)) < 0;
 }
 
 /* The first rows in order, by insertion: few are kept of very many. False when nobody waits
@@ -335,10 +372,13 @@ static bool fold_others(struct topk *t, struct tally *out)
 	return true;
 }
 
-static uint64_t count_of(const struct topk *t, uint32_t person)
+static struct counted counted_of(const struct topk *t, uint32_t person)
 {
-	return t->counts.v[person >> CHUNK_SHIFT] ? *(const uint64_t *)chunks_at(&t->counts, person)
-						  : 0;
+	static const struct counted none;
+
+	return t->counts.v[person >> CHUNK_SHIFT]
+		       ? *(const struct counted *)chunks_at(&t->counts, person)
+		       : none;
 }
 
 /* The least count that a kept row may have, found digit by digit from the highest on; 1 when
@@ -354,7 +394,7 @@ static uint64_t least_kept(const struct topk *t)
 
 		memset(persons, 0, DIGITS * sizeof(*persons));
 		for (uint32_t i = 0; i < t->n_counts; i++) {
-			uint64_t count = count_of(t, i);
+			uint64_t count = counted_of(t, i).events;
 
 			if (watch_due(i))
 				return 0;
@@ -369,26 +409,60 @@ static uint64_t least_kept(const struct topk *t)
 	return persons ? (found ? found : 1) : 0;
 }
 
-/* Rows of persons whose events were counted: of those who may be kept. False at the arena's
- * cap, or when nobody waits. */
+/* Rows of persons whose events were counted: of those who may be kept, once. More than can be
+ * named are not made. False at the arena's cap, or when nobody waits. */
 static bool make_rows(struct topk *t)
 {
-	uint64_t least = t->n_counts ? least_kept(t) : 1;
+	uint64_t least = t->n_counts && !t->made ? least_kept(t) : 1;
 
-	for (uint32_t person = 0; person < t->n_counts; person++) {
-		uint64_t count = count_of(t, person);
+	for (uint32_t person = 0; person < t->n_counts && !t->made; person++) {
+		struct counted c = counted_of(t, person);
 
 		if (watch_due(person))
 			return false;
-		if (count < least) {
-			t->rest.count += count;
+		if (c.events < least) {
+			t->rest.count += c.events;
 			continue;
 		}
+		if (is_nameless(t) && t->n_rows > NAMING_PERSONS)
+			break;
 		if (row_add(t, t->n_rows, person) == 0)
 			return false;
-		row_get(t, t->n_rows - 1)->t.count = count;
+		row_get(t, t->n_rows - 1)->t.count = c.events;
+		row_get(t, t->n_rows - 1)->who.place = c.place;
 	}
+	t->made = true;
 	return least > 0;
+}
+
+/* Who is not worse than the last of those that are kept, at most one more than can be named.
+ * False at the arena's cap, or when nobody waits. */
+static bool find_wanted(struct topk *t, struct naming_person **v, uint32_t *n)
+{
+	uint32_t most = t->plan->n_rows < t->n_rows ? t->plan->n_rows : t->n_rows, kept;
+	uint32_t *best = arena_array(t->plan->a, most + 1, sizeof(*best));
+
+	*n = 0;
+	if (!best || !select_rows(t, best, most, &kept))
+		return false;
+	for (uint32_t no = 0; kept && no < t->n_rows && *n <= NAMING_PERSONS; no++) {
+		if (watch_due(no))
+			return false;
+		if (by_number(t, no, best[kept - 1]) <= 0)
+			v[(*n)++] = &row_get(t, no)->who;
+	}
+	return true;
+}
+
+bool topk_name(struct topk *t, struct scan *s, struct reader *r)
+{
+	struct naming_person **v;
+	uint32_t n;
+
+	if (!is_nameless(t))
+		return true;
+	v = arena_array(t->plan->a, NAMING_PERSONS + 1, sizeof(struct naming_person *));
+	return v && make_rows(t) && find_wanted(t, v, &n) && naming_find(&t->naming, s, r, v, n);
 }
 
 bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
@@ -410,7 +484,7 @@ bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 
 		row->kept = true;
 		out[i] = (struct topk_row){
-			value_of(t, best[i]), tally_value(&row->t, agg), false, row->person};
+			value_of(t, best[i]), tally_value(&row->t, agg), false, row->who.person};
 	}
 	*rows = out;
 	*n = kept;

@@ -5,7 +5,7 @@
 #ifndef INSIGHTS_TOPK_H
 #define INSIGHTS_TOPK_H
 
-#include "worker/insights/frame.h"
+#include "worker/insights/scan.h"
 
 struct topk;
 
@@ -20,6 +20,9 @@ struct topk_row {
 struct topk *topk_new(const struct plan *plan);
 /* False at the arena's cap. */
 bool topk_fold(struct topk *t, const struct frame *f);
+/* Finds what the persons are called who may be kept, where they are known by digest: before
+ * topk_finish(), with s and r of scan's more(). */
+bool topk_name(struct topk *t, struct scan *s, struct reader *r);
 /* Rows in their order, in plan->a. False at the arena's cap. */
 bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n);
 

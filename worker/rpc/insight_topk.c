@@ -29,6 +29,13 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 	return topk_fold(run->kernel, f);
 }
 
+static bool more(struct scan *s, struct reader *r)
+{
+	struct run *run = s->kernel;
+
+	return topk_name(run->kernel, s, r);
+}
+
 static bool finish(struct scan *s)
 {
 	struct run *run = s->kernel;
@@ -115,6 +122,7 @@ int insight_top_k(struct call *c, struct scan *s, Insights__V1__QueryResponse *o
 	if (!result)
 		return -1;
 	insights__v1__top_kresult__init(result);
+	s->more = more;
 	if (insight_run(c, s, &run, run.kernel != NULL, fold, finish) < 0 ||
 		put_rows(c, s, &run, result) < 0)
 		return -1;

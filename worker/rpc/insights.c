@@ -39,7 +39,7 @@ int insight_run(struct call *c, struct scan *s, void *answer, bool made,
 	return scan_run(s, c);
 }
 
-/* ---- ids that only a few events ask for ---- */
+/* ---- what only a few questions need ---- */
 
 enum { TIES_MS = 600000 };
 
@@ -69,9 +69,14 @@ static void expect_ties(struct call *c, size_t kind)
 	t->until_ms = clock_mono_ms() + TIES_MS;
 }
 
-/* ids: of all events, where their order is asked for. */
+struct extra {
+	bool ids;   /* of all events, where their order is asked for */
+	bool texts; /* of distinct ids, where numbers would do */
+};
+
+/* One of `insights`. */
 static int ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
-	struct str zone, size_t kind, bool ids, Insights__V1__QueryResponse *out)
+	struct str zone, size_t kind, const struct extra *x, Insights__V1__QueryResponse *out)
 {
 	uint64_t start = clock_mono_ns();
 	struct plan plan;
@@ -83,7 +88,8 @@ static int ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest 
 			return scan_no_memory(c);
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
 	}
-	plan.need.ids |= plan.need.order && ids;
+	plan.need.ids |= plan.need.order && x->ids;
+	plan.need.numbers &= !x->texts;
 	s->plan = &plan;
 	s->ns[STAGE_COMPILE] += clock_mono_ns() - start;
 	result = insights[kind].run(c, s, out);
@@ -91,10 +97,21 @@ static int ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest 
 	return result;
 }
 
+/* Whether the scan ended because it was asked without something. */
+static bool needs_more(const struct scan *s, struct extra *x)
+{
+	bool ids = s->end == SCAN_TIES && !x->ids, texts = s->end == SCAN_TEXTS && !x->texts;
+
+	x->ids |= ids;
+	x->texts |= texts;
+	return ids || texts;
+}
+
 int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
 	struct str zone, Insights__V1__QueryResponse *out)
 {
 	size_t kind = 0, n = sizeof(insights) / sizeof(insights[0]);
+	struct extra x = {0};
 	int result;
 
 	while (kind < n && (insights[kind].type != in->spec->insight_type ||
@@ -103,12 +120,15 @@ int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest
 	if (kind == n)
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY",
 			"spec.insight_type: insight_type is not known, or has no session metrics");
-	result = ask(c, s, in, zone, kind, ties_expected(c, kind), out);
-	if (result == 0 || s->end != SCAN_TIES)
-		return result;
-	expect_ties(c, kind);
-	scan_again(s);
-	return ask(c, s, in, zone, kind, true, out);
+	x.ids = ties_expected(c, kind);
+	for (;;) {
+		result = ask(c, s, in, zone, kind, &x, out);
+		if (result == 0 || !needs_more(s, &x))
+			return result;
+		if (s->end == SCAN_TIES)
+			expect_ties(c, kind);
+		scan_again(s);
+	}
 }
 
 int rpc_insights_query(

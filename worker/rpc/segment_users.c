@@ -25,6 +25,13 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 	return segment_users_fold(run->kernel, f);
 }
 
+static bool more(struct scan *s, struct reader *r)
+{
+	struct run *run = s->kernel;
+
+	return segment_users_name(run->kernel, r);
+}
+
 static bool finish(struct scan *s)
 {
 	struct run *run = s->kernel;
@@ -73,6 +80,7 @@ static int compile_and_run(struct call *c, struct scan *s,
 	s->plan = &plan;
 	s->kernel = run;
 	s->fold = fold;
+	s->more = more;
 	s->finish = finish;
 	return scan_run(s, c) < 0 ? -1 : put_page(c, &run->page, out);
 }

@@ -75,7 +75,7 @@ static bool load_distinct(
 		return false;
 	b->distinct.n_entries = worst;
 	b->numbered = true;
-	return true;
+	return !need->texts || load_column(&b->texts, s, PART_DISTINCT, NULL, a);
 }
 
 static bool load_ties(struct batch *b, const struct evseg *s, struct arena *a)
@@ -113,7 +113,7 @@ bool batch_load(
 {
 	bool ids = need->ids || (need->order && s->id == 0);
 
-	*b = (struct batch){.n = s->n, .masked = s->masked, .ordered = s->id != 0};
+	*b = (struct batch){.id = s->id, .n = s->n, .masked = s->masked, .ordered = s->id != 0};
 	if (!load_times(b, s, a) || !load_kind(b, s, a))
 		return false;
 	if (need->distinct && !load_distinct(b, s, need, a))

@@ -26,6 +26,7 @@ struct batch_need {
 	/* distinct_ids as numbers will do (numbers.h): who, not what they are called, and of
 	 * cookieless visitors not even that */
 	bool numbers;
+	bool texts; /* besides numbers what they are called, in a column of its own */
 	/* Of a time it is enough to know between which edges it lies, ascending, and whether it
 	 * is in the window: all events of a segment may then have one time (evseg.h). */
 	bool flat;
@@ -42,6 +43,7 @@ struct batch_column {
 };
 
 struct batch {
+	int64_t id; /* of the segment, level 1; else 0 */
 	uint32_t n;
 	const uint8_t *masked; /* or NULL; 1 = skip the event */
 	const int64_t *times;
@@ -51,6 +53,7 @@ struct batch {
 	bool numbered; /* codes of distinct are numbers of the project, 0: cookieless; there
 			  are no entries, and n_entries is the greatest number */
 	struct batch_column kind, distinct, session;
+	struct batch_column texts;  /* numbered, and need->texts: distinct_ids as they are */
 	const uint8_t *ids;         /* or NULL */
 	struct ties ties;           /* where ids is NULL: of these rows there are ids */
 	const uint8_t *tied;        /* a bit a row; NULL: of none */

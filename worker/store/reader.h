@@ -75,5 +75,15 @@ int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms);
 int reader_scan_newest(struct reader *r, int64_t from_ms, int64_t to_ms);
 /* These segments of level 1 with all columns; their days since the epoch. */
 int reader_segments(struct reader *r, const int32_t *days, const int64_t *ids, uint32_t n);
+/* These segments of level 1 with their distinct_ids only; events: how many each has. */
+int reader_texts(struct reader *r, const int64_t *ids, const int32_t *events, uint32_t n);
+/* Which live profile each of n ids resolves to (D60): its id, copied into the stream's arena;
+ * empty: to none. */
+int reader_profiles_of(struct reader *r, const struct str *ids, uint32_t n, struct str *profiles);
+/* Gives those live profiles to take() whose name, which is their external_id or else their id,
+ * lies after one text and before another, by bytes; bound.p NULL: all after. take() gets what
+ * lives until it returns; false at an arena's cap, which ends the reading. */
+int reader_profile_names(struct reader *r, struct str after, struct str bound,
+	bool (*take)(void *arg, struct str id, struct str name), void *arg);
 
 #endif

@@ -36,7 +36,7 @@ bool reader_has_needed(const struct reader *r, const struct evseg *s)
 
 	return (s->flat || has(s, PART_TIME)) && (s->kind.n > 0 || has(s, PART_KIND)) &&
 	       (!distinct || has(s, PART_DISTINCT) ||
-		       (numbers_will_do(r) && has(s, PART_NUMBER))) &&
+		       (numbers_will_do(r) && !r->need->texts && has(s, PART_NUMBER))) &&
 	       (!r->need->ids || has(s, PART_ID));
 }
 
@@ -154,7 +154,7 @@ int reader_parts(struct reader *r, int64_t from_ms, int64_t to_ms)
 		.from_day = reader_day(from_ms),
 		.to_day = reader_day(to_ms),
 		.kinds = {r->kinds, (int)r->n_kinds},
-		.numbers = numbers_will_do(r),
+		.numbers = numbers_will_do(r) && !r->need->texts,
 		.flat = r->need->flat,
 		.edges = {r->need->edges, (int)r->need->n_edges}};
 	struct q_scan_segments_row *rows;
