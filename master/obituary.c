@@ -13,6 +13,7 @@
 #include "shm/base/arena.h"
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
+#include "shm/colcache.h"
 #include "shm/keycache.h"
 #include "shm/segment.h"
 
@@ -149,7 +150,8 @@ void obituary_write(struct master *m, struct child *c, const siginfo_t *si, enum
 		if (is_call_to_blame(c, si))
 			report_crumbs(seg, s);
 	}
-	repaired = keycache_repair(seg, c->slot_no);
+	repaired = keycache_repair(seg, c->slot_no) +
+		   colcache_repair(seg, c->slot_no, end != END_LEFT);
 	if (repaired > 0)
 		counter_add(seg, c->slot_no, CTR_repaired, (uint64_t)repaired);
 	atomic_store(&s->pid, 0);
