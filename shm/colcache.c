@@ -142,12 +142,12 @@ static struct cache_writer *writer_begin(struct colcache *c)
 	struct column_cache *cache = &c->seg->cache;
 
 	for (unsigned i = 0; i < CACHE_WRITERS; i++) {
-		struct cache_writer *w = &cache->writers[(i + (unsigned)c->slot_no) % CACHE_WRITERS];
+		struct cache_writer *w =
+			&cache->writers[(i + (unsigned)c->slot_no) % CACHE_WRITERS];
 		uint64_t owner = 0;
 
-		if (get(&w->owner) != 0 ||
-			!atomic_compare_exchange_strong(
-				&w->owner, &owner, (uint64_t)c->slot_no + 1))
+		if (get(&w->owner) != 0 || !atomic_compare_exchange_strong(
+						   &w->owner, &owner, (uint64_t)c->slot_no + 1))
 			continue;
 		/* Before the claim, and no later than what it will be. */
 		atomic_store(&w->from, look(&cache->head) + 1);
@@ -221,8 +221,8 @@ static struct cache_entry *way_choose(const struct colcache *c, struct colcache_
 
 	for (int i = 0; i < CACHE_WAYS; i++, way++) {
 		bool held = get(&way->word[CACHE_LOCK]) & 0xff;
-		uint64_t pos = get(&way->word[CACHE_EPOCH]) == c->epoch ? get(&way->word[CACHE_POS])
-									: 0;
+		uint64_t pos =
+			get(&way->word[CACHE_EPOCH]) == c->epoch ? get(&way->word[CACHE_POS]) : 0;
 
 		if (entry_is(way, key) && get(&way->word[CACHE_LOCK]) != 0)
 			return held ? NULL : way;
@@ -245,9 +245,8 @@ static bool publish(struct colcache *c, struct cache_writer *w, struct colcache_
 		return false;
 	lock = get(&e->word[CACHE_LOCK]);
 	atomic_store(&w->entry, (uint64_t)(e - c->seg->cache.entries) + 1);
-	if (lock & 0xff ||
-		!atomic_compare_exchange_strong(
-			&e->word[CACHE_LOCK], &lock, lock | ((uint64_t)c->slot_no + 1)))
+	if (lock & 0xff || !atomic_compare_exchange_strong(
+				   &e->word[CACHE_LOCK], &lock, lock | ((uint64_t)c->slot_no + 1)))
 		return false;
 	/* No word may become visible before the owner's number. */
 	atomic_thread_fence(memory_order_release);
@@ -256,8 +255,7 @@ static bool publish(struct colcache *c, struct cache_writer *w, struct colcache_
 	set(&e->word[CACHE_EPOCH], c->epoch);
 	set(&e->word[CACHE_POS], place.pos);
 	set(&e->word[CACHE_SIZE], place.size);
-	atomic_store_explicit(
-		&e->word[CACHE_LOCK], ((lock >> 8) + 1) << 8, memory_order_release);
+	atomic_store_explicit(&e->word[CACHE_LOCK], ((lock >> 8) + 1) << 8, memory_order_release);
 	return true;
 }
 
@@ -313,8 +311,7 @@ static void entry_wipe(struct cache_entry *e, int slot_no)
 		return;
 	for (unsigned i = CACHE_LOCK + 1; i < CACHE_WORDS; i++)
 		set(&e->word[i], 0);
-	atomic_store_explicit(
-		&e->word[CACHE_LOCK], ((lock >> 8) + 1) << 8, memory_order_release);
+	atomic_store_explicit(&e->word[CACHE_LOCK], ((lock >> 8) + 1) << 8, memory_order_release);
 }
 
 int colcache_repair(struct segment *seg, int slot_no, bool wild)

@@ -22,7 +22,7 @@ struct colcache {
 	uint64_t ring;  /* bytes; 0: there is no cache, and nothing below may be called */
 	uint64_t epoch; /* when the query began */
 	uint64_t put;   /* bytes put since the ring was full */
-	uint64_t hits, misses, bytes; /* counted by its owner */
+	uint64_t hits, misses, lost, bytes; /* counted by its owner */
 };
 
 /* tag: a colcache_hash() over whatever the column must agree in with what is asked for. */
@@ -40,8 +40,7 @@ void colcache_open(struct colcache *c, struct segment *seg, int slot_no, uint64_
 /* Under the segment's random key: who chooses names cannot choose which of them meet. */
 uint64_t colcache_hash(const struct colcache *c, const void *p, size_t n);
 /* False: not there. */
-bool colcache_find(
-	const struct colcache *c, struct colcache_key key, struct colcache_place *place);
+bool colcache_find(const struct colcache *c, struct colcache_key key, struct colcache_place *place);
 /* Whether it will still be there when so many bytes more were put. */
 bool colcache_stays(const struct colcache *c, struct colcache_place place, uint64_t more);
 /* Copies place.size bytes, rounded up to whole words of 8, to `out`, which is aligned. False:

@@ -375,6 +375,7 @@ static int read_all(struct scan *s, struct run *run)
 	r->need = p->lean && (p->kind != PLAN_LIST || s->missing) ? &p->need : NULL;
 	r->kinds = p->kinds;
 	r->n_kinds = p->n_kinds;
+	r->cache = s->cache.ring > 0 ? &s->cache : NULL;
 	return read_segments(s, r);
 }
 
@@ -449,6 +450,8 @@ void scan_init(struct scan *s, struct call *c)
 	s->primary_url = o->ingest_url[0] ? o->ingest_url : o->database_url;
 	s->budget_ms = now + budget;
 	s->until_ms = s->deadline_ms = now + (left < budget ? left : budget);
+	if (c->w->seg)
+		colcache_open(&s->cache, c->w->seg, c->w->slot_no, (uint64_t)o->insight_cache);
 	s->segment_memory = memory / SEGMENT_SHARE;
 	arena_init(&s->a, memory - s->segment_memory);
 }
@@ -526,6 +529,16 @@ static int fail(struct call *c, enum scan_end end)
 	}
 }
 
+static void count(const struct scan *s, struct segment *seg, int slot_no)
+{
+	counter_add(seg, slot_no, CTR_insight_queries, 1);
+	counter_add(seg, slot_no, CTR_insight_bytes, s->bytes);
+	counter_add(seg, slot_no, CTR_insight_cache_hits, s->cache.hits);
+	counter_add(seg, slot_no, CTR_insight_cache_misses, s->cache.misses);
+	counter_add(seg, slot_no, CTR_insight_cache_lost, s->cache.lost);
+	counter_add(seg, slot_no, CTR_insight_cache_bytes, s->cache.bytes);
+}
+
 int scan_run(struct scan *s, struct call *c)
 {
 	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
@@ -550,9 +563,7 @@ int scan_run(struct scan *s, struct call *c)
 		loop_timer_stop(c->w->loop, &look.timer);
 	if (refused)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
-	if (c->w->seg) {
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_queries, 1);
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_bytes, s->bytes);
-	}
+	if (c->w->seg)
+		count(s, c->w->seg, c->w->slot_no);
 	return fail(c, s->end);
 }
