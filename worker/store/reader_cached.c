@@ -19,13 +19,15 @@
 #include "worker/store/reader_internal.h"
 
 enum {
-	COLUMNS_MAX = 64,     /* that may be wanted: bits of a word */
-	HEADS_MAX = 65536,    /* segments of a query */
-	HEADS_SHARE = 32,     /* of the query's memory, they may take such a part */
-	PAIRS_MAX = 32768,    /* what one statement reads: columns, */
-	PAIRS_SHARE = 64,     /* of which the list may take such a part, */
+	COLUMNS_MAX = 64,        /* that may be wanted: bits of a word */
+	HEADS_MAX = 65536,       /* segments of a query */
+	HEADS_SHARE = 32,        /* of the query's memory, they may take such a part */
+	PAIRS_MAX = 32768,       /* what one statement reads: columns, */
+	PAIRS_SHARE = 64,        /* of which the list may take such a part, */
 	WINDOW_EVENTS = 2 << 20, /* and events */
-	GUESS_BYTES = 6,      /* of a column, an event */
+	GUESS_BYTES = 6,         /* of a column, an event */
+	ID_BYTES = 16,           /* of event ids or distinct_ids, an event */
+	ID_SHARE = 4,            /* of the cache, those of one query may take such a part */
 	LOST_MAX = 8
 };
 
@@ -187,15 +189,15 @@ static uint64_t window(struct reader *r, uint64_t more)
 	for (k = p->next; k < p->n; k++) {
 		struct head *h = &p->heads[k];
 
-		h->missing = k == p->whole || p->n_lost >= LOST_MAX ? h->wanted
-								    : missing(r, h, more);
+		h->missing =
+			k == p->whole || p->n_lost >= LOST_MAX ? h->wanted : missing(r, h, more);
 		if (k > p->next && h->missing &&
 			(events > WINDOW_EVENTS || p->n_pairs + COLUMNS_MAX > p->most_pairs))
 			break;
 		list_pairs(p, k);
 		events += h->missing ? (uint64_t)h->row.n : 0;
-		guess += (uint64_t)__builtin_popcountll(h->missing & p->kept) *
-			 (uint64_t)h->row.n * GUESS_BYTES;
+		guess += (uint64_t)__builtin_popcountll(h->missing & p->kept) * (uint64_t)h->row.n *
+			 GUESS_BYTES;
 	}
 	p->end = k;
 	return guess;
@@ -256,8 +258,7 @@ static bool keep(struct reader *r, const struct head *h)
 			colcache_put(r->cache, key_of(p, h, no), part->stored);
 	}
 	for (; absent; absent &= absent - 1)
-		colcache_put(
-			r->cache, key_of(p, h, (uint32_t)__builtin_ctzll(absent)), STR(""));
+		colcache_put(r->cache, key_of(p, h, (uint32_t)__builtin_ctzll(absent)), STR(""));
 	return true;
 }
 
@@ -395,8 +396,6 @@ static int step(struct reader *r)
 	return 0;
 }
 
-/* Ids and texts take as much as all other columns together, and save least: they do not
- * even need to be unpacked. */
 static void describe_columns(struct reader *r, struct reader_cached *p)
 {
 	for (uint32_t i = 0; i < (uint32_t)p->w.part.n; i++) {
@@ -405,11 +404,24 @@ static void describe_columns(struct reader *r, struct reader_cached *p)
 			colcache_hash(r->cache, p->w.key.v[i].p, p->w.key.v[i].n)};
 
 		p->tag[i] = hash_64(both, sizeof(both));
-		if (is[0] != PART_ID && is[0] != PART_DISTINCT)
-			p->kept |= bit(i);
 		if (is[0] == PART_PROP || is[0] == PART_SESSION)
 			p->optional |= bit(i);
 	}
+}
+
+/* Ids and texts take as much as all other columns together, which more questions ask for: of
+ * a large project they would throw these out. */
+static void choose_columns(struct reader *r, struct reader_cached *p)
+{
+	uint64_t events = 0;
+	bool ids;
+
+	for (uint32_t k = 0; k < p->n; k++)
+		events += (uint64_t)p->heads[k].row.n;
+	ids = events * ID_BYTES <= r->cache->ring / ID_SHARE;
+	for (uint32_t i = 0; i < (uint32_t)p->w.part.n; i++)
+		if (ids || (p->w.part.v[i] != PART_ID && p->w.part.v[i] != PART_DISTINCT))
+			p->kept |= bit(i);
 }
 
 static uint32_t share(const struct arena *a, size_t part, size_t size, size_t most)
@@ -454,6 +466,7 @@ int reader_cached(struct reader *r, int64_t from_ms, int64_t to_ms)
 		r->cached = NULL;
 		return reader_parts(r, from_ms, to_ms);
 	}
+	choose_columns(r, &p);
 	while (n >= 0 && p.next < p.n && !p.enough)
 		n = step(r);
 	r->cached = NULL;
