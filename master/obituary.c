@@ -13,6 +13,7 @@
 #include "shm/base/arena.h"
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
+#include "shm/colcache.h"
 #include "shm/keycache.h"
 #include "shm/turns.h"
 #include "shm/segment.h"
@@ -151,7 +152,8 @@ void obituary_write(struct master *m, struct child *c, const siginfo_t *si, enum
 			report_crumbs(seg, s);
 	}
 	turns_repair(seg, c->slot_no);
-	repaired = keycache_repair(seg, c->slot_no);
+	repaired = keycache_repair(seg, c->slot_no) +
+		   colcache_repair(seg, c->slot_no, end != END_LEFT);
 	if (repaired > 0)
 		counter_add(seg, c->slot_no, CTR_repaired, (uint64_t)repaired);
 	atomic_store(&s->pid, 0);

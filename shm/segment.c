@@ -36,7 +36,7 @@ static const uint64_t segment_shape[] = {
 	DENIED_SETS, QUARANTINE_ROWS, WORD_LOCK, WORD_DIGEST, WORD_EPOCH, WORD_EXPIRY, WORD_ENTRY,
 	AT(segment, head), AT(segment, slots), AT(segment, counters), AT(segment, keys),
 	AT(segment, denied), AT(segment, limits), AT(segment, quarantine), AT(segment, names),
-	AT(segment, stats), AT(segment, recent),
+	AT(segment, stats), AT(segment, recent), AT(segment, cache),
 	AT(segment_head, seed), AT(segment_head, key_epoch), AT(segment_head, feed_us),
 	AT(segment_head, feed_epoch), AT(segment_head, retired), AT(segment_head, counted),
 	AT(segment_head, tail_events), AT(segment_head, tail_oldest_us),
@@ -57,6 +57,10 @@ static const uint64_t segment_shape[] = {
 	AT(quarantine, until_ms), AT(quarantine, fingerprint), AT(quarantine, row),
 	AT(quarantine_cell, until_ms), AT(quarantine_cell, last_ms), AT(quarantine_cell, deaths),
 	AT(quarantine_cell, sentences),
+	AT(column_cache, head), AT(column_cache, ring), AT(column_cache, epoch),
+	AT(column_cache, writers), AT(column_cache, entries), AT(column_cache, bytes),
+	AT(cache_writer, owner), AT(cache_writer, from), AT(cache_writer, entry),
+	CACHE_WAYS, CACHE_SETS, CACHE_LOCK, CACHE_ID, CACHE_TAG, CACHE_EPOCH, CACHE_POS, CACHE_SIZE,
 };
 /* clang-format on */
 
@@ -92,6 +96,7 @@ static const struct segment_region directory[] = {
 	REGION(names),
 	REGION(stats),
 	REGION(recent),
+	REGION(cache),
 };
 static_assert(sizeof(directory) / sizeof(directory[0]) <= REGIONS, "room in the directory");
 
@@ -170,6 +175,8 @@ struct segment *segment_map(int fd)
 		errno = EPROTO;
 		return NULL;
 	}
+	/* What people did is no business of whoever reads a core dump, and too much for it. */
+	madvise(&seg->cache, sizeof(seg->cache), MADV_DONTDUMP);
 	return seg;
 }
 

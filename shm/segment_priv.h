@@ -39,6 +39,11 @@ enum {
 	KEY_WORDS = 32,
 	DENIED_WORDS = 8,
 	REGIONS = 11,
+	CACHE_WAYS = 8,
+	CACHE_SETS = 16384, /* 131072 columns */
+	CACHE_WRITERS = 64,
+	CACHE_RING_MAX = 1 << 30,
+	CACHE_ENTRY_WORDS = 8,
 };
 
 /* Words of a key-cache entry; a denied one ends before WORD_ENTRY. */
@@ -49,6 +54,9 @@ enum {
 	WORD_EXPIRY,
 	WORD_ENTRY
 };
+
+/* Words of an entry of the column cache. */
+enum { CACHE_LOCK, CACHE_ID, CACHE_TAG, CACHE_EPOCH, CACHE_POS, CACHE_SIZE, CACHE_WORDS };
 
 /* Where each array is: for people and tools that look at a dump. */
 struct segment_region {
@@ -127,6 +135,27 @@ struct name_cell {
 	char text[116];
 };
 
+struct cache_entry {
+	_Alignas(LINE) _Atomic uint64_t word[CACHE_ENTRY_WORDS];
+};
+
+/* Who is putting something into the column cache now. */
+struct cache_writer {
+	_Alignas(LINE) _Atomic uint64_t owner; /* slot + 1; 0: free */
+	_Atomic uint64_t from;  /* 1 + where in the ring it writes, or before that; 0: nowhere */
+	_Atomic uint64_t entry; /* 1 + which one it may have locked; 0: none */
+};
+
+/* Positions only grow; where one lies is its rest by `ring`. */
+struct column_cache {
+	_Alignas(LINES_PAIR) _Atomic uint64_t head; /* where the next bytes go */
+	_Alignas(LINES_PAIR) _Atomic uint64_t ring; /* bytes in use; 0: nobody has said yet */
+	_Atomic uint64_t epoch;                     /* what has another one is not believed */
+	_Alignas(LINES_PAIR) struct cache_writer writers[CACHE_WRITERS];
+	_Alignas(4096) struct cache_entry entries[CACHE_SETS * CACHE_WAYS];
+	_Atomic uint64_t bytes[CACHE_RING_MAX / 8];
+};
+
 struct segment {
 	_Alignas(4096) struct segment_head head;
 	struct turns turns; /* in the page of the head, which has room */
@@ -142,6 +171,7 @@ struct segment {
 	/* At the end what is large and mostly never touched. */
 	_Alignas(4096) struct stat_cell stats[SLOTS_MAX][METHODS_MAX];
 	_Alignas(4096) struct recent recent;
+	_Alignas(4096) struct column_cache cache;
 };
 
 #define PLACE(member, want) \
@@ -177,6 +207,10 @@ PLACE(names, 0x223040 + SEGMENT_PAD);
 PLACE(stats, 0x229000 + SEGMENT_PAD);
 PLACE(recent, 0x9a9000 + SEGMENT_PAD);
 static_assert(sizeof(struct recent) == 8 << 20, "size of the recent ids");
+PLACE(cache, 0x11a9000 + SEGMENT_PAD);
+static_assert(offsetof(struct column_cache, entries) == 0x2000, "place of the cache's entries");
+static_assert(offsetof(struct column_cache, bytes) == 0x802000, "place of the cache's bytes");
+static_assert((int)CACHE_WORDS <= (int)CACHE_ENTRY_WORDS, "an entry fits its line");
 #undef PLACE
 
 #endif

@@ -82,6 +82,46 @@ FROM (
   OFFSET 0
 ) c ON true;
 
+-- name: scan_heads :many
+-- lane: slow
+-- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, flat bool, edges int8[], most int8
+-- columns: id int8, place int8, floor_ms int8?, n int4, kind text, tmin int8, flat bool, columns int4, numbered bool
+-- columns: tmax int8, bytes int8, sealed_at timestamptz, home int8
+-- unbounded: as many as the caller says
+-- The same segments without their columns, for whoever may have these in memory. What is there
+-- must be of this segment: of this row of this server since its start, for a restore or
+-- another database may give the same id to others.
+SELECT id, place, CASE WHEN tmin < f.floor THEN f.floor END, n, kind, tmin,
+       $7 AND tmin >= $2 AND tmax < $3 AND (tmin < f.floor) IS NOT TRUE
+       AND width_bucket(tmin, $8) = width_bucket(tmax, $8),
+       columns, numbered, tmax, bytes, sealed_at, f.home
+FROM pugd.segment, (
+  SELECT pugd.retention_floor($1), hashtextextended(concat_ws(' ',
+           extract(epoch FROM pg_catalog.pg_postmaster_start_time()),
+           (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()),
+           'pugd.segment_column'::regclass::oid), 0)
+  OFFSET 0) f (floor, home)
+WHERE project = $1 AND day BETWEEN $4 AND $5 AND tmin < $3
+  AND tmax >= greatest($2, f.floor)
+  AND ($6 IS NULL OR kind = ANY ($6) OR kind = '' AND (kinds IS NULL OR kinds && $6))
+ORDER BY day, id LIMIT $9;
+
+-- name: scan_columns :many
+-- lane: slow
+-- params: project int4, segment int8[], no int4[], part int4[], scope int4[], key text[]
+-- columns: at int4, raw int4, crc int4, data bytea
+-- unbounded: streamed; as many as the caller names
+-- Columns of these segments, in the order of the list, each by its place in the lists of parts,
+-- scopes and keys. One that a segment does not have has no row. at: its place in the list.
+SELECT u.at::int4, c.raw, c.crc, c.data
+FROM unnest($2, $3) WITH ORDINALITY u (segment, no, at)
+CROSS JOIN LATERAL (
+  SELECT c.raw, c.crc, c.data FROM pugd.segment_column c
+  WHERE c.project = $1 AND c.segment = u.segment AND c.part = ($4::int4[])[u.no]::int2
+    AND c.scope = ($5::int4[])[u.no]::int2 AND c.key = ($6::text[])[u.no]
+  OFFSET 0
+) c;
+
 -- name: scan_segments_whole :many
 -- lane: slow
 -- params: project int4, from_ms int8, to_ms int8, from_day date, to_day date, kinds text[]?, high int8?

@@ -372,12 +372,19 @@ def test_damaged_columns(_):
         assert status == 500, change
         shop.db.query(back or change, shop.num)
         shop.check()
-    # what every event has, and a question needs, cannot be lost unnoticed
-    with rolled_back(shop, "delete from pugd.segment_column where project = $1 and part = 3"):
-        assert P.call(QUERY, {"spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION"},
-                              "timeRange": {"from": iso(int(time.time() - 9 * 86400) * 1000),
-                                            "to": iso(int(time.time() * 1000))},
-                              "granularity": "GRANULARITY_DAY"}, key=shop.key)[0] == 500
+    # what every event has, and a question needs, cannot be lost unnoticed, unless it is in memory
+    total, fresh = shop.total(), Shop(P, "fresh")
+    fresh.send(fresh.batch(rnd, 40, days=1))
+    seal()
+    for at in (fresh, shop):
+        with rolled_back(at, "delete from pugd.segment_column where project = $1 and part = 3"):
+            status, got, _ = P.call(QUERY, {"spec": {"insightType": "INSIGHT_TYPE_SEGMENTATION"},
+                                            "timeRange": {"from": iso(int(time.time() - 9 * 86400) * 1000),
+                                                          "to": iso(int(time.time() * 1000))},
+                                            "granularity": "GRANULARITY_DAY"}, key=at.key)
+            assert status == (500 if at is fresh else 200), (status, got)
+            assert at is fresh or int(got["segmentation"]["total"]) == total
+    fresh.check()
 
 
 def test_purge(_):

@@ -19,6 +19,7 @@
 
 #include "shm/base/clock.h"
 #include "shm/base/hash.h"
+#include "shm/colcache.h"
 #include "shm/ratelimit.h"
 #include "shm/segment_priv.h"
 
@@ -29,13 +30,15 @@ enum {
 	BURST = 100,      /* 0.1 s: the workers may all be off the CPU for a while */
 	PAUSE_US = 10000, /* between two kills, at most */
 	FEED_EVERY_US = 100000,
+	RING = 64 * 1024, /* of the column cache: overwritten all the time */
+	BODY_WORDS = RING / 8 / 8,
 };
 
 static const struct limit storm_limit = {RATE * 1000, BURST};
 
 /* Shared with the workers; survives them. */
 struct tally {
-	_Alignas(64) _Atomic uint64_t reads, hits, writes, torn, granted;
+	_Alignas(64) _Atomic uint64_t reads, hits, writes, torn, granted, columns;
 };
 
 struct storm {
@@ -97,6 +100,30 @@ static void worker_write(struct storm *s, int slot, struct tally *t, uint64_t ke
 	atomic_fetch_add_explicit(&t->writes, 1, memory_order_relaxed);
 }
 
+/* The words of a column are made from its number; its length, too, tells which put it was. */
+static void worker_columns(struct storm *s, int slot, struct tally *t, uint64_t nonce)
+{
+	uint64_t body[BODY_WORDS], n = nonce % 64, size = nonce >> 32 & (BODY_WORDS - 1);
+	struct colcache_key key;
+	struct colcache_place place;
+	struct colcache c;
+
+	colcache_open(&c, s->seg, slot, RING);
+	key = (struct colcache_key){n + 1, colcache_hash(&c, &n, sizeof(n))};
+	if (colcache_find(&c, key, &place) && place.size <= sizeof(body) &&
+		colcache_read(&c, place, body)) {
+		bool torn = false;
+
+		for (uint64_t i = 0; i < place.size / 8; i++)
+			torn |= body[i] != (n ^ place.size) * (2 * i + 1);
+		atomic_fetch_add_explicit(&t->columns, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&t->torn, torn, memory_order_relaxed);
+	}
+	for (uint64_t i = 0; i < size; i++)
+		body[i] = (n ^ size * 8) * (2 * i + 1);
+	colcache_put(&c, key, (struct str){(const char *)body, size * 8});
+}
+
 static _Noreturn void worker_run(struct storm *s, int slot)
 {
 	struct tally *t = &s->tally[slot];
@@ -112,6 +139,8 @@ static _Noreturn void worker_run(struct storm *s, int slot)
 			worker_read(s, t, key);
 		else
 			worker_write(s, slot, t, key, nonce);
+		if (n % 16 == 1)
+			worker_columns(s, slot, t, nonce);
 		if (n % 8 == 0 && ratelimit_take(s->seg, 1, storm_limit, 1, NULL))
 			atomic_fetch_add_explicit(&t->granted, 1, memory_order_relaxed);
 	}
@@ -138,6 +167,8 @@ static void worker_kill(struct storm *s, int slot)
 	waitpid(s->pid[slot], NULL, 0);
 	s->pid[slot] = 0;
 	s->repaired += (uint64_t)keycache_repair(s->seg, slot);
+	/* A killed process has written nowhere else, so now and then what it wrote is kept. */
+	s->repaired += (uint64_t)colcache_repair(s->seg, slot, s->kills % 4 == 0);
 	s->kills++;
 }
 
@@ -167,6 +198,10 @@ static uint64_t locked_entries(const struct segment *seg)
 		n += (atomic_load(&seg->keys[i].word[WORD_LOCK]) & 0xff) != 0;
 	for (size_t i = 0; i < DENIED_SETS * KEY_WAYS; i++)
 		n += (atomic_load(&seg->denied[i].word[WORD_LOCK]) & 0xff) != 0;
+	for (size_t i = 0; i < CACHE_SETS * CACHE_WAYS; i++)
+		n += (atomic_load(&seg->cache.entries[i].word[CACHE_LOCK]) & 0xff) != 0;
+	for (size_t i = 0; i < CACHE_WRITERS; i++)
+		n += atomic_load(&seg->cache.writers[i].owner) != 0;
 	return n;
 }
 
@@ -197,6 +232,7 @@ static struct tally storm_sum(const struct storm *s)
 		sum.writes += s->tally[i].writes;
 		sum.torn += s->tally[i].torn;
 		sum.granted += s->tally[i].granted;
+		sum.columns += s->tally[i].columns;
 	}
 	return sum;
 }
@@ -210,14 +246,14 @@ static int storm_report(struct storm *s, double seconds)
 	bool limit_ok = (double)sum.granted <= RATE * seconds * 1.01 + BURST &&
 			(double)sum.granted >= RATE * seconds * 0.99 - (double)s->kills * 0.01;
 	bool ok = sum.torn == 0 && s->stuck == 0 && unusable == 0 && s->repaired > 0 &&
-		  sum.hits > 0 && limit_ok;
+		  sum.hits > 0 && sum.columns > 0 && limit_ok;
 
-	printf("kills=%lu seconds=%.1f reads=%lu hits=%lu writes=%lu torn=%lu stuck=%lu "
+	printf("kills=%lu seconds=%.1f reads=%lu hits=%lu writes=%lu columns=%lu torn=%lu stuck=%lu "
 	       "repaired=%lu unusable=%lu granted/s=%.1f configured/s=%d burst=%d %s\n",
 		(unsigned long)s->kills, seconds, (unsigned long)sum.reads, (unsigned long)sum.hits,
-		(unsigned long)sum.writes, (unsigned long)sum.torn, (unsigned long)s->stuck,
-		(unsigned long)s->repaired, (unsigned long)unusable, rate, RATE, BURST,
-		ok ? "ok" : "FAILED");
+		(unsigned long)sum.writes, (unsigned long)sum.columns, (unsigned long)sum.torn,
+		(unsigned long)s->stuck, (unsigned long)s->repaired, (unsigned long)unusable, rate,
+		RATE, BURST, ok ? "ok" : "FAILED");
 	return ok ? 0 : 1;
 }
 

@@ -376,6 +376,7 @@ static int read_all(struct scan *s, struct run *run)
 	r->need = p->lean && (p->kind != PLAN_LIST || s->missing) ? &p->need : NULL;
 	r->kinds = p->kinds;
 	r->n_kinds = p->n_kinds;
+	r->cache = s->cache.ring > 0 ? &s->cache : NULL;
 	return read_segments(s, r);
 }
 

@@ -5,6 +5,7 @@
 #ifndef INSIGHTS_SCAN_H
 #define INSIGHTS_SCAN_H
 
+#include "shm/colcache.h"
 #include "worker/call/call.h"
 #include "worker/insights/frame.h"
 #include "worker/store/reader.h"
@@ -79,6 +80,7 @@ struct scan {
 	uint64_t ended_ns;       /* CLOCK_MONOTONIC when the thread was done */
 	size_t peak;             /* most bytes of memory held at a time */
 	struct explain *explain; /* counts more (explain.h); or NULL */
+	struct colcache cache;   /* counts what was in memory, if there is any */
 
 	/* below: scan.c's own */
 	struct offload *offload;

@@ -15,8 +15,8 @@
 #include "worker/worker.h"
 
 enum {
-	LOOK_MS = 200,       /* how often the client's presence is checked */
-	SEGMENT_SHARE = 4,   /* one segment's decoding may take a quarter of the memory */
+	LOOK_MS = 200,      /* how often the client's presence is checked */
+	SEGMENT_SHARE = 4,  /* one segment's decoding may take a quarter of the memory */
 	FREE_HERE = 1 << 20 /* bytes whose release takes the loop no longer than 0.2 ms */
 };
 
@@ -52,6 +52,8 @@ void scan_init(struct scan *s, struct call *c)
 	s->primary_url = o->ingest_url[0] ? o->ingest_url : o->database_url;
 	s->budget_ms = now + budget;
 	s->until_ms = s->deadline_ms = now + (left < budget ? left : budget);
+	if (c->w->seg)
+		colcache_open(&s->cache, c->w->seg, c->w->slot_no, (uint64_t)o->insight_cache);
 	s->segment_memory = memory / SEGMENT_SHARE;
 	arena_init(&s->a, memory - s->segment_memory);
 }
@@ -143,6 +145,19 @@ static int fail(struct call *c, enum scan_end end)
 	}
 }
 
+/* One run, which began when so many bytes had been read. */
+static void count(struct scan *s, struct segment *seg, int slot_no, uint64_t before)
+{
+	counter_add(seg, slot_no, CTR_insight_ties, s->end == SCAN_TIES);
+	counter_add(seg, slot_no, CTR_insight_queries, s->end != SCAN_TIES && s->end != SCAN_TEXTS);
+	counter_add(seg, slot_no, CTR_insight_bytes, s->bytes - before);
+	counter_add(seg, slot_no, CTR_insight_cache_hits, s->cache.hits);
+	counter_add(seg, slot_no, CTR_insight_cache_misses, s->cache.misses);
+	counter_add(seg, slot_no, CTR_insight_cache_lost, s->cache.lost);
+	counter_add(seg, slot_no, CTR_insight_cache_bytes, s->cache.bytes);
+	s->cache.hits = s->cache.misses = s->cache.lost = s->cache.bytes = 0;
+}
+
 int scan_run(struct scan *s, struct call *c)
 {
 	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
@@ -168,11 +183,7 @@ int scan_run(struct scan *s, struct call *c)
 		loop_timer_stop(c->w->loop, &look.timer);
 	if (refused)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
-	if (c->w->seg) {
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_ties, s->end == SCAN_TIES);
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_queries,
-			s->end != SCAN_TIES && s->end != SCAN_TEXTS);
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_bytes, s->bytes - before);
-	}
+	if (c->w->seg)
+		count(s, c->w->seg, c->w->slot_no, before);
 	return fail(c, s->end);
 }

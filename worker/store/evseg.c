@@ -120,7 +120,7 @@ bool evseg_of_parts(struct evseg *s, int64_t id, uint32_t n, const struct evseg_
 
 		if (p->kind < PART_ID || p->kind >= PART_KINDS || p->scope > SCOPE_CUSTOM ||
 			p->raw_n > EVSEG_PART_MAX || p->stored.n > p->raw_n ||
-			evseg_part_crc(p, id) != (uint32_t)crcs[i])
+			(crcs && evseg_part_crc(p, id) != (uint32_t)crcs[i]))
 			return false;
 	}
 	return true;

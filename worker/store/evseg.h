@@ -75,7 +75,8 @@ bool evseg_pack(struct evseg_part *part, struct str raw, struct arena *a, struct
 /* Level 1: CRC-32C over the segment's id, kind, scope, key, raw_n and the stored bytes. */
 uint32_t evseg_part_crc(const struct evseg_part *part, int64_t id);
 /* Level 1: a segment of n events; checks number, bounds and checksums (crcs[i] is that of
- * parts[i]). What parts refer to must outlive it. False when malformed. */
+ * parts[i]; NULL: whoever unpacked them has looked). What parts refer to must outlive it. False
+ * when malformed. */
 bool evseg_of_parts(struct evseg *s, int64_t id, uint32_t n, const struct evseg_part *parts,
 	uint32_t n_parts, const int32_t *crcs);
 /* NULL when the segment has no such part. scope and key matter for PART_PROP. */

@@ -229,7 +229,8 @@ static int scan_sealed(struct reader *r, int64_t from_ms, int64_t to_ms)
 	if (r->names && scan_names(r) < 0)
 		return -1;
 	if (r->need)
-		return reader_parts(r, from_ms, to_ms);
+		return r->cache ? reader_cached(r, from_ms, to_ms)
+				: reader_parts(r, from_ms, to_ms);
 	r->stream.row = all_columns;
 	return q_scan_segments_whole(&r->stream.db, &whole, &rows);
 }

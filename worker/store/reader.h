@@ -8,6 +8,7 @@
 #ifndef STORE_READER_H
 #define STORE_READER_H
 
+#include "shm/colcache.h"
 #include "worker/db/stream.h"
 #include "worker/store/batch.h"
 #include "worker/store/people.h"
@@ -35,6 +36,9 @@ struct reader {
 	const struct batch_need *need;
 	const struct str *kinds;
 	uint32_t n_kinds;
+	/* Level 1 of reader_scan() with `need` only: where unpacked columns are kept. NULL:
+	 * nowhere. */
+	struct colcache *cache;
 	/* Level 1 of reader_scan() only: told what is known of a segment (names.h) instead of its
 	 * columns being read; segments of which nothing is known, or of which some events are
 	 * hidden, come as usual. The window is all time; `need` and `kinds` are NULL. False: as
@@ -49,6 +53,7 @@ struct reader {
 	struct tombs tombs; /* who is being erased is not there (D27) */
 	struct arena scratch;
 	struct reader_parts *parts; /* of the segment that is being read */
+	struct reader_cached *cached;
 	enum reader_error error;
 	uint64_t n_segments, n_events;
 };

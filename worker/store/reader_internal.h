@@ -1,4 +1,4 @@
-/* What reader.c, reader_parts.c and reader_people.c share. */
+/* What reader.c and reader_*.c share. */
 #ifndef STORE_READER_INTERNAL_H
 #define STORE_READER_INTERNAL_H
 
@@ -34,8 +34,26 @@ struct hidden {
 bool reader_hide(struct reader *r, struct evseg *s, const struct hidden *h);
 /* To r->segment. */
 enum stream_next reader_give(struct reader *r, const struct evseg *s);
+
+/* What a sealed segment's row says of it. */
+struct reader_head {
+	int64_t id, place, tmin;
+	int64_t floor_ms; /* if has_floor: a retention that hides some of its events */
+	int32_t n, columns;
+	struct str kind;
+	bool has_floor, flat;
+};
+
+/* Gives a sealed segment with those columns of it that were read; what they refer to is in
+ * r->scratch. crc as for evseg_of_parts(). */
+enum stream_next reader_sealed(struct reader *r, const struct reader_head *h,
+	const struct evseg_part *parts, uint32_t n, const int32_t *crc);
+/* Numbers instead of distinct_ids: who is hidden is known by text. */
+bool reader_numbers(const struct reader *r);
 /* Level 1 of a window with the columns that r->need names. Negative with r->error or the
  * stream's. */
 int reader_parts(struct reader *r, int64_t from_ms, int64_t to_ms);
+/* The same, with r->cache. */
+int reader_cached(struct reader *r, int64_t from_ms, int64_t to_ms);
 
 #endif

@@ -24,8 +24,7 @@ static bool has(const struct evseg *s, enum part_kind kind)
 	return evseg_find(s, kind, SCOPE_AUTO, STR("")) != NULL;
 }
 
-/* Who is hidden is known by text. */
-static bool numbers_will_do(const struct reader *r)
+bool reader_numbers(const struct reader *r)
 {
 	return r->need->numbers && r->tombs.n == 0;
 }
@@ -36,7 +35,7 @@ bool reader_has_needed(const struct reader *r, const struct evseg *s)
 
 	return (s->flat || has(s, PART_TIME)) && (s->kind.n > 0 || has(s, PART_KIND)) &&
 	       (!distinct || has(s, PART_DISTINCT) ||
-		       (numbers_will_do(r) && !r->need->texts && has(s, PART_NUMBER))) &&
+		       (reader_numbers(r) && !r->need->texts && has(s, PART_NUMBER))) &&
 	       (!r->need->ids || has(s, PART_ID));
 }
 
@@ -58,7 +57,7 @@ bool reader_wanted(const struct reader *r, struct reader_wanted *out, struct are
 	part[n++] = PART_KIND;
 	if (need->distinct || r->tombs.n > 0)
 		part[n++] = PART_DISTINCT;
-	if (need->distinct && numbers_will_do(r))
+	if (need->distinct && reader_numbers(r))
 		part[n++] = PART_NUMBER;
 	if (need->session)
 		part[n++] = PART_SESSION;
@@ -75,24 +74,41 @@ bool reader_wanted(const struct reader *r, struct reader_wanted *out, struct are
 	return true;
 }
 
+enum stream_next reader_sealed(struct reader *r, const struct reader_head *h,
+	const struct evseg_part *parts, uint32_t n, const int32_t *crc)
+{
+	struct hidden hidden = {h->place, h->has_floor ? &h->floor_ms : NULL};
+	struct evseg s;
+
+	if (h->n < 0 || !evseg_of_parts(&s, h->id, (uint32_t)h->n, parts, n, crc))
+		return reader_broken(r, "segment");
+	s.kind = h->kind;
+	s.flat = h->flat;
+	s.flat_ms = h->tmin;
+	s.partial = n != (uint32_t)h->columns;
+	if (!reader_has_needed(r, &s) || !reader_hide(r, &s, &hidden))
+		return reader_broken(r, "segment");
+	return reader_give(r, &s);
+}
+
 /* All of the segment is there. */
 static enum stream_next close_segment(struct reader *r)
 {
 	struct reader_parts *p = r->parts;
 	const struct q_scan_segments_row *row = &p->head;
-	struct hidden h = {row->place, row->floor_ms_null ? NULL : &row->floor_ms};
-	struct evseg s;
 
 	p->open = false;
-	if (row->n < 0 || !evseg_of_parts(&s, row->id, (uint32_t)row->n, p->v, p->n, p->crc))
-		return reader_broken(r, "segment");
-	s.kind = row->kind;
-	s.flat = row->flat;
-	s.flat_ms = row->tmin;
-	s.partial = p->n != (uint32_t)row->columns;
-	if (!reader_has_needed(r, &s) || !reader_hide(r, &s, &h))
-		return reader_broken(r, "segment");
-	return reader_give(r, &s);
+	return reader_sealed(r,
+		&(struct reader_head){.id = row->id,
+			.place = row->place,
+			.tmin = row->tmin,
+			.floor_ms = row->floor_ms,
+			.n = row->n,
+			.columns = row->columns,
+			.kind = row->kind,
+			.has_floor = !row->floor_ms_null,
+			.flat = row->flat},
+		p->v, p->n, p->crc);
 }
 
 static bool add_part(struct reader_parts *p, const struct q_scan_segments_row *row)
@@ -154,7 +170,7 @@ int reader_parts(struct reader *r, int64_t from_ms, int64_t to_ms)
 		.from_day = reader_day(from_ms),
 		.to_day = reader_day(to_ms),
 		.kinds = {r->kinds, (int)r->n_kinds},
-		.numbers = numbers_will_do(r) && !r->need->texts,
+		.numbers = reader_numbers(r) && !r->need->texts,
 		.flat = r->need->flat,
 		.edges = {r->need->edges, (int)r->need->n_edges}};
 	struct q_scan_segments_row *rows;
