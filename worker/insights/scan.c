@@ -410,6 +410,7 @@ static void run_scan(void *arg)
 		return;
 	}
 	reader_init(&run.reader, db_kept(), s->project, &s->a, s->segment_memory, should_stop);
+	run.reader.people_cache = s->people_cache;
 	run.turn = (struct turn){.seg = s->seg,
 		.slot_no = s->slot_no,
 		.n = s->turns,
@@ -420,6 +421,7 @@ static void run_scan(void *arg)
 	n = read_all(s, &run);
 	watch_end();
 	turn_end(&run.turn);
+	s->people_origin = run.reader.people_origin;
 	s->end = outcome(s, &run.reader, n);
 	s->bytes = run.reader.stream.bytes;
 	s->segments = run.reader.n_segments;
@@ -470,6 +472,7 @@ void scan_init(struct scan *s, struct call *c)
 	s->budget_ms = now + budget;
 	s->until_ms = s->deadline_ms = now + (left < budget ? left : budget);
 	s->segment_memory = memory / SEGMENT_SHARE;
+	s->people_cache = (size_t)o->people_cache;
 	arena_init(&s->a, memory - s->segment_memory);
 }
 
@@ -546,6 +549,17 @@ static int fail(struct call *c, enum scan_end end)
 	}
 }
 
+static void count(const struct scan *s, struct worker *w)
+{
+	if (!w->seg)
+		return;
+	counter_add(w->seg, w->slot_no, CTR_insight_queries, 1);
+	counter_add(w->seg, w->slot_no, CTR_insight_bytes, s->bytes);
+	counter_add(w->seg, w->slot_no, CTR_people_kept, s->people_origin == PEOPLE_KEPT);
+	counter_add(w->seg, w->slot_no, CTR_people_changed, s->people_origin == PEOPLE_CHANGED);
+	counter_add(w->seg, w->slot_no, CTR_people_made, s->people_origin == PEOPLE_MADE);
+}
+
 int scan_run(struct scan *s, struct call *c)
 {
 	struct look look = {.timer = {.fire = look_after_client}, .scan = s, .c = c};
@@ -570,9 +584,6 @@ int scan_run(struct scan *s, struct call *c)
 		loop_timer_stop(c->w->loop, &look.timer);
 	if (refused)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "too many queries are waiting");
-	if (c->w->seg) {
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_queries, 1);
-		counter_add(c->w->seg, c->w->slot_no, CTR_insight_bytes, s->bytes);
-	}
+	count(s, c->w);
 	return fail(c, s->end);
 }

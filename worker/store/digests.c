@@ -65,6 +65,24 @@ bool digests_reserve(struct digests *t, uint32_t n)
 	return true;
 }
 
+bool digests_copy(struct digests *t, const struct digests *from)
+{
+	size_t slots = ((size_t)from->mask + 1) * sizeof(*from->slots);
+
+	if (from->cap == 0)
+		return true;
+	t->v = arena_alloc(t->a, from->cap * sizeof(*t->v));
+	t->slots = arena_alloc(t->a, slots);
+	if (!t->v || !t->slots)
+		return false;
+	memcpy(t->v, from->v, from->n * sizeof(*t->v));
+	memcpy(t->slots, from->slots, slots);
+	t->n = from->n;
+	t->cap = from->cap;
+	t->mask = from->mask;
+	return true;
+}
+
 /* Where there is room. */
 static uint32_t add(struct digests *t, uint64_t d)
 {

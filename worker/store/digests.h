@@ -22,6 +22,8 @@ struct digests {
 void digests_init(struct digests *t, struct arena *a);
 /* Never 0. */
 uint64_t digest_of(const uint8_t key[DIGEST_KEY_BYTES], struct str id);
+/* A copy into an empty table of another arena. False at that arena's cap. */
+bool digests_copy(struct digests *t, const struct digests *from);
 /* Room for n more, so that it need not grow. False at the arena's cap. */
 bool digests_reserve(struct digests *t, uint32_t n);
 /* Number of d, which is not 0. DIGESTS_FULL at the arena's cap. */
