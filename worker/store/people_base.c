@@ -65,8 +65,8 @@ static bool grow_to(struct people_base *b, uint32_t cap)
 	if (!alias)
 		return false;
 	b->alias = alias;
-	external = arena_grow(
-		&b->a, b->external, b->cap * sizeof(*external), cap * sizeof(*external));
+	external =
+		arena_grow(&b->a, b->external, b->cap * sizeof(*external), cap * sizeof(*external));
 	if (!external)
 		return false;
 	b->external = external;
@@ -76,13 +76,6 @@ static bool grow_to(struct people_base *b, uint32_t cap)
 	b->flags = flags;
 	b->cap = cap;
 	return true;
-}
-
-bool people_base_expect(struct people_base *b, uint64_t ids)
-{
-	if (ids > DIGESTS_FULL / 4 || ids <= b->cap)
-		return true;
-	return digests_reserve(&b->ids, (uint32_t)ids - b->ids.n) && grow_to(b, (uint32_t)ids);
 }
 
 /* Nothing is said of what was added to the ids. */
@@ -106,22 +99,34 @@ static bool add_all(struct people_base *b, const uint64_t *d, uint32_t n, uint32
 	return digests_add_all(&b->ids, d, n, no) && know_all(b);
 }
 
-static bool room_for_numbers(struct people_base *b, uint32_t n)
+static bool numbers_to(struct people_base *b, uint32_t cap)
 {
-	uint32_t cap = b->cap_numbers ? b->cap_numbers : 64;
-	uint32_t *more;
-
-	while (cap < n)
-		cap *= 2;
-	if (cap == b->cap_numbers)
-		return true;
-	more = arena_grow(
+	uint32_t *more = arena_grow(
 		&b->a, b->id_of, b->cap_numbers * sizeof(*more), (size_t)cap * sizeof(*more));
+
 	if (!more)
 		return false;
 	b->id_of = more;
 	b->cap_numbers = cap;
 	return true;
+}
+
+static bool room_for_numbers(struct people_base *b, uint32_t n)
+{
+	uint32_t cap = b->cap_numbers ? b->cap_numbers : 64;
+
+	while (cap < n)
+		cap *= 2;
+	return cap == b->cap_numbers || numbers_to(b, cap);
+}
+
+bool people_base_expect(struct people_base *b, uint64_t ids, uint32_t numbers)
+{
+	if (numbers > b->cap_numbers && !numbers_to(b, numbers))
+		return false;
+	if (ids > DIGESTS_FULL / 4 || ids <= b->cap)
+		return true;
+	return digests_reserve(&b->ids, (uint32_t)ids - b->ids.n) && grow_to(b, (uint32_t)ids);
 }
 
 /* The number is this id's. */
@@ -143,8 +148,7 @@ static bool number(struct people_base *b, uint32_t number, uint64_t digest, uint
 	return true;
 }
 
-bool people_base_numbers(
-	struct people_base *b, uint32_t first, const uint64_t *digests, uint32_t n)
+bool people_base_numbers(struct people_base *b, uint32_t first, const uint64_t *digests, uint32_t n)
 {
 	uint32_t no[AT_ONCE];
 
@@ -177,16 +181,15 @@ static bool note(struct people_base *b, uint32_t no)
 		return true;
 	if (b->n_was == b->cap_was) {
 		uint32_t cap = b->cap_was ? b->cap_was * 2 : 64;
-		struct people_fact *was = arena_grow(&b->a, b->was, b->cap_was * sizeof(*was),
-			(size_t)cap * sizeof(*was));
+		struct people_fact *was = arena_grow(
+			&b->a, b->was, b->cap_was * sizeof(*was), (size_t)cap * sizeof(*was));
 
 		if (!was)
 			return false;
 		b->was = was;
 		b->cap_was = cap;
 	}
-	b->was[b->n_was++] =
-		(struct people_fact){no, b->alias[no], b->external[no], b->flags[no]};
+	b->was[b->n_was++] = (struct people_fact){no, b->alias[no], b->external[no], b->flags[no]};
 	return true;
 }
 

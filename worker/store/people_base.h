@@ -43,8 +43,8 @@ struct people_base {
 	uint32_t *alias;    /* by id: the profile it is an alias of + 1, or 0 */
 	uint32_t *external; /* by id, of a live profile: its external_id + 1, or 0 */
 	uint8_t *flags;
-	uint32_t n, cap;       /* of these three */
-	uint32_t *id_of;       /* by number of sealed events - 1 */
+	uint32_t n, cap; /* of these three */
+	uint32_t *id_of; /* by number of sealed events - 1 */
 	uint32_t n_numbers, cap_numbers;
 	bool changing;           /* what comes now is a change */
 	struct people_fact *was; /* in the order in which it was changed */
@@ -67,8 +67,9 @@ void people_base_free(struct people_base *b);
 /* Takes over a description; its lists are copied. False at the cap. */
 bool people_base_describe(struct people_base *b, const struct people_state *s);
 
-/* Room for so many ids in all, which is only a guess. All of these: false at the cap. */
-bool people_base_expect(struct people_base *b, uint64_t ids);
+/* Room for so many ids in all, and numbers, which is only a guess. All of these: false at the
+ * cap. */
+bool people_base_expect(struct people_base *b, uint64_t ids, uint32_t numbers);
 /* The numbers from `first` on, at most the next one, are these ids'; 0: nobody's. */
 bool people_base_numbers(
 	struct people_base *b, uint32_t first, const uint64_t *digests, uint32_t n);

@@ -22,8 +22,7 @@ static bool same_project(const struct people_state *a, const struct people_state
 
 static struct people_base *find(const struct people_state *s)
 {
-	list_each(node, &bases)
-	{
+	list_each (node, &bases) {
 		struct people_base *b = list_item(node, struct people_base, in_cache);
 
 		if (same_project(&b->state, s))

@@ -106,16 +106,14 @@ static enum stream_next numbers_row(
 		memcpy(digests, row.digests.p, row.digests.n);
 	for (int i = 0; digests && i < row.n; i++)
 		digests[i] = le64toh(digests[i]);
-	if (digests &&
-		people_base_numbers(l->base, (uint32_t)row.first, digests, (uint32_t)row.n))
+	if (digests && people_base_numbers(l->base, (uint32_t)row.first, digests, (uint32_t)row.n))
 		return STREAM_MORE;
 	db_fail(&st->db.err, DB_MEMORY);
 	return STREAM_FAIL;
 }
 
 /* Those of the blocks that `old` has not got as they are now. */
-static int read_numbers(
-	struct people_load *l, struct db_stream *st, const struct people_state *old)
+static int read_numbers(struct people_load *l, struct db_stream *st, const struct people_state *old)
 {
 	const struct people_state *s = &l->pack.state;
 	int32_t *blocks = arena_array(&l->pack.a, (size_t)s->n_blocks + 1, sizeof(*blocks));
@@ -172,12 +170,11 @@ static int finish(struct people_load *l, struct db_stream *st)
 
 static int make(struct people_load *l, struct db_stream *st)
 {
-	const struct people_pack *p = &l->pack;
+	uint32_t numbers = l->numbers ? total(&l->pack.state) : 0;
 
 	l->origin = PEOPLE_MADE;
 	l->base = people_base_new(l->memory);
-	if (!l->base ||
-		!people_base_expect(l->base, (l->numbers ? total(&p->state) : 0) + p->n_profiles))
+	if (!l->base || !people_base_expect(l->base, numbers + l->pack.n_profiles, numbers))
 		return no_memory(st);
 	if (l->numbers && read_numbers(l, st, &(struct people_state){0}) < 0)
 		return -1;
