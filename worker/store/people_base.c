@@ -2,11 +2,12 @@
 #include "worker/store/people_base.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 /* Of an id. KEPT: what has changed says so, and what is gone came before it. */
 enum { LIVE = 1, KEPT = 2 };
 
-enum { AT_ONCE = 256, STALE_MIN = 4096 };
+enum { AT_ONCE = 256, STALE_MIN = 4096, ROOM_ALIGN = 16, HUGE_PAGE = 2 << 20 };
 
 struct people_base *people_base_new(size_t cap)
 {
@@ -32,10 +33,10 @@ void people_base_free(struct people_base *b)
 	arena_free(&a);
 }
 
-/* n items of size bytes, with room for `cap` of them. */
-static void *copied(struct arena *a, const void *v, size_t n, size_t cap, size_t size)
+/* n items of size bytes. */
+static void *copied(struct arena *a, const void *v, size_t n, size_t size)
 {
-	void *out = arena_alloc(a, cap * size);
+	void *out = arena_alloc(a, n * size);
 
 	if (out && n)
 		memcpy(out, v, n * size);
@@ -47,10 +48,10 @@ bool people_base_describe(struct people_base *b, const struct people_state *s)
 	size_t n = s->n_blocks;
 
 	b->state = *s;
-	b->state.server.p = copied(&b->a, s->server.p, s->server.n, s->server.n + 1, 1);
-	b->state.first = copied(&b->a, s->first, n, n + 1, sizeof(*s->first));
-	b->state.n = copied(&b->a, s->n, n, n + 1, sizeof(*s->n));
-	b->state.version = copied(&b->a, s->version, n, n + 1, sizeof(*s->version));
+	b->state.server.p = copied(&b->a, s->server.p, s->server.n, 1);
+	b->state.first = copied(&b->a, s->first, n, sizeof(*s->first));
+	b->state.n = copied(&b->a, s->n, n, sizeof(*s->n));
+	b->state.version = copied(&b->a, s->version, n, sizeof(*s->version));
 	return b->state.server.p && b->state.first && b->state.n && b->state.version;
 }
 
@@ -120,13 +121,66 @@ static bool room_for_numbers(struct people_base *b, uint32_t n)
 	return cap == b->cap_numbers || numbers_to(b, cap);
 }
 
-bool people_base_expect(struct people_base *b, uint64_t ids, uint32_t numbers)
+/* ---- room at once ---- */
+
+/* The kernel gives memory in pages: with large ones all the arrays take a third of the time. */
+static void ask_for_huge(void *p, size_t n)
 {
-	if (numbers > b->cap_numbers && !numbers_to(b, numbers))
+	uintptr_t from = ((uintptr_t)p + HUGE_PAGE - 1) & ~((uintptr_t)HUGE_PAGE - 1);
+	uintptr_t to = ((uintptr_t)p + n) & ~((uintptr_t)HUGE_PAGE - 1);
+
+	if (to > from)
+		(void)madvise((char *)p + (from - (uintptr_t)p), to - from, MADV_HUGEPAGE);
+}
+
+/* All arrays of an empty base in one piece, of which only the slots are touched, and not even
+ * these if they are to be copied. */
+static bool settle(struct people_base *b, uint32_t ids, uint32_t numbers, uint64_t n_slots)
+{
+	struct {
+		size_t n, size;
+		void *p;
+	} all[] = {{n_slots, sizeof(uint32_t), NULL}, {ids, sizeof(uint64_t), NULL},
+		{ids, sizeof(uint32_t), NULL}, {ids, sizeof(uint32_t), NULL}, {ids, 1, NULL},
+		{numbers, sizeof(uint32_t), NULL}, {ids, sizeof(uint32_t), NULL},
+		{(size_t)numbers + 1, sizeof(uint32_t), NULL}};
+	enum { ALL = sizeof(all) / sizeof(all[0]) };
+	size_t total = 0, at = 0;
+	char *room;
+
+	for (int i = 0; i < ALL; i++)
+		total += (all[i].n * all[i].size + ROOM_ALIGN - 1) & ~(size_t)(ROOM_ALIGN - 1);
+	room = arena_alloc(&b->a, total);
+	if (!room)
 		return false;
-	if (ids > DIGESTS_FULL / 4 || ids <= b->cap)
-		return true;
-	return digests_reserve(&b->ids, (uint32_t)ids - b->ids.n) && grow_to(b, (uint32_t)ids);
+	ask_for_huge(room, total);
+	for (int i = 0; i < ALL; i++) {
+		all[i].p = room + at;
+		at += (all[i].n * all[i].size + ROOM_ALIGN - 1) & ~(size_t)(ROOM_ALIGN - 1);
+	}
+	digests_settle(&b->ids, all[1].p, ids, all[0].p, n_slots);
+	b->alias = all[2].p;
+	b->external = all[3].p;
+	b->flags = all[4].p;
+	b->id_of = all[5].p;
+	b->person = all[6].p;
+	b->of_number = all[7].p;
+	b->cap = b->cap_person = ids;
+	b->cap_numbers = b->cap_of_number = numbers;
+	return true;
+}
+
+bool people_base_expect(struct people_base *b, uint32_t ids, uint32_t numbers)
+{
+	uint64_t n_slots;
+
+	/* what is looked up at once may all be new, as far as anybody knows before */
+	ids += ids / 16 + AT_ONCE;
+	n_slots = digests_slots(ids);
+	if (!settle(b, ids, numbers, n_slots))
+		return false;
+	memset(b->ids.slots, 0, n_slots * sizeof(*b->ids.slots));
+	return true;
 }
 
 /* The number is this id's. */
@@ -277,11 +331,20 @@ static void resolve(struct people_base *b)
 	}
 }
 
+/* Again if the guess was too small. */
+static bool room_for_answers(struct people_base *b)
+{
+	if (b->n > b->cap_person || !b->person)
+		b->person = arena_alloc(&b->a, ((size_t)b->n + 1) * sizeof(*b->person));
+	if (b->n_numbers > b->cap_of_number || !b->of_number)
+		b->of_number =
+			arena_alloc(&b->a, ((size_t)b->n_numbers + 1) * sizeof(*b->of_number));
+	return b->person && b->of_number;
+}
+
 bool people_base_ready(struct people_base *b)
 {
-	b->person = arena_alloc(&b->a, ((size_t)b->n + 1) * sizeof(*b->person));
-	b->of_number = arena_alloc(&b->a, ((size_t)b->n_numbers + 1) * sizeof(*b->of_number));
-	if (!b->person || !b->of_number)
+	if (!room_for_answers(b))
 		return false;
 	resolve(b);
 	b->of_number[0] = UINT32_MAX;
@@ -294,35 +357,37 @@ bool people_base_ready(struct people_base *b)
 
 /* ---- copies ---- */
 
-static bool copy_facts(struct people_base *to, const struct people_base *b)
+static void copy_facts(struct people_base *to, const struct people_base *b)
 {
-	/* changes are few: room for them at once */
-	uint32_t cap = b->n + b->n / 16 + 64, numbers = b->n_numbers + b->n_numbers / 16 + 64;
-
-	to->alias = copied(&to->a, b->alias, b->n, cap, sizeof(*b->alias));
-	to->external = copied(&to->a, b->external, b->n, cap, sizeof(*b->external));
-	to->flags = copied(&to->a, b->flags, b->n, cap, sizeof(*b->flags));
-	to->id_of = copied(&to->a, b->id_of, b->n_numbers, numbers, sizeof(*b->id_of));
-	if (!to->alias || !to->external || !to->flags || !to->id_of)
-		return false;
-	to->n = b->n;
-	to->cap = cap;
+	if (b->n == 0)
+		return;
+	memcpy(to->ids.slots, b->ids.slots, ((size_t)b->ids.mask + 1) * sizeof(*b->ids.slots));
+	memcpy(to->ids.v, b->ids.v, b->n * sizeof(*b->ids.v));
+	memcpy(to->alias, b->alias, b->n * sizeof(*b->alias));
+	memcpy(to->external, b->external, b->n * sizeof(*b->external));
+	memcpy(to->flags, b->flags, b->n);
+	memcpy(to->id_of, b->id_of, b->n_numbers * sizeof(*b->id_of));
+	to->ids.n = to->n = b->n;
 	to->n_numbers = b->n_numbers;
-	to->cap_numbers = numbers;
 	to->n_first = b->n_first;
-	return true;
 }
 
 struct people_base *people_base_copy(const struct people_base *b, size_t cap)
 {
 	struct people_base *to = people_base_new(cap);
+	uint64_t n_slots = b->n ? (uint64_t)b->ids.mask + 1 : 0;
+	/* changes are few: room for them at once, as far as there are slots */
+	uint64_t ids = (uint64_t)b->n + b->n / 16 + AT_ONCE;
+	uint32_t numbers = b->n_numbers + b->n_numbers / 16 + 64;
 
 	if (!to)
 		return NULL;
-	if (!digests_copy(&to->ids, &b->ids) || !copy_facts(to, b)) {
+	if (b->n &&
+		!settle(to, (uint32_t)(ids < n_slots / 2 ? ids : n_slots / 2), numbers, n_slots)) {
 		people_base_free(to);
 		return NULL;
 	}
+	copy_facts(to, b);
 	for (uint32_t i = b->n_was; i-- > 0;) {
 		const struct people_fact *was = &b->was[i];
 

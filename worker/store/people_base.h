@@ -53,6 +53,7 @@ struct people_base {
 	/* what the facts come to */
 	uint32_t *person;    /* by id */
 	uint32_t *of_number; /* by number of sealed events, [0] is nobody's */
+	uint32_t cap_person, cap_of_number;
 
 	/* people_cache.c's */
 	struct list in_cache;
@@ -67,9 +68,9 @@ void people_base_free(struct people_base *b);
 /* Takes over a description; its lists are copied. False at the cap. */
 bool people_base_describe(struct people_base *b, const struct people_state *s);
 
-/* Room for so many ids in all, and numbers, which is only a guess. All of these: false at the
- * cap. */
-bool people_base_expect(struct people_base *b, uint64_t ids, uint32_t numbers);
+/* Of an empty one: room for so many ids in all, and numbers, which is only a guess. All of
+ * these: false at the cap. */
+bool people_base_expect(struct people_base *b, uint32_t ids, uint32_t numbers);
 /* The numbers from `first` on, at most the next one, are these ids'; 0: nobody's. */
 bool people_base_numbers(
 	struct people_base *b, uint32_t first, const uint64_t *digests, uint32_t n);

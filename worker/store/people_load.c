@@ -12,7 +12,8 @@
 #include "worker/store/people_cache.h"
 
 enum {
-	KEEP_MIN = 1000 /* ids: less is made in no time */
+	KEEP_MIN = 1000, /* ids: less is made in no time */
+	IDS_MAX = 256 << 20
 };
 
 static struct people_load *load_of(struct people_pack *p)
@@ -171,10 +172,12 @@ static int finish(struct people_load *l, struct db_stream *st)
 static int make(struct people_load *l, struct db_stream *st)
 {
 	uint32_t numbers = l->numbers ? total(&l->pack.state) : 0;
+	uint64_t ids = numbers + l->pack.n_profiles;
 
 	l->origin = PEOPLE_MADE;
 	l->base = people_base_new(l->memory);
-	if (!l->base || !people_base_expect(l->base, numbers + l->pack.n_profiles, numbers))
+	if (!l->base ||
+		!people_base_expect(l->base, ids < IDS_MAX ? (uint32_t)ids : IDS_MAX, numbers))
 		return no_memory(st);
 	if (l->numbers && read_numbers(l, st, &(struct people_state){0}) < 0)
 		return -1;
