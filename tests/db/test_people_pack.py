@@ -6,6 +6,7 @@ copies are made, a query is told the same as a naive model finds in the tables.
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -420,6 +421,32 @@ def test_kept_while_others_write(variant):
                 t.join()
         assert not failures, failures
         assert origins.count(CHANGED) > 5 and MADE in origins and kept_at_once > 5, (kept_at_once, origins)
+
+
+def test_a_crash_makes_another_server(variant):
+    """Numbers and transactions that a crash has lost may come again: what was kept is not believed."""
+    with open(os.path.join(pug.TOP, "sql/query/people_pack.sql"), encoding="utf-8") as f:
+        query = f.read().split("-- name: people_now")[1].split("SELECT", 1)[1].split(";")[0]
+
+    def name(db):
+        return db.query("SELECT" + query, b.num, "1")[0][9]
+
+    with pg.Postgres() as server, Base(server, variant) as b:
+        before = name(b.db)
+        with pg.connect(b.url) as other:
+            assert name(other) == before and len(before.split()) == 3
+            victim = int(other.one("SELECT pg_backend_pid()"))
+            os.kill(victim, signal.SIGKILL)
+            end, after = time.monotonic() + 20, None
+            while after is None:
+                assert time.monotonic() < end
+                try:
+                    with pg.connect(b.url) as again:
+                        after = name(again)
+                except (pg.DbError, RuntimeError, OSError):
+                    time.sleep(0.1)
+        started, crashed = before.split()[1:], after.split()[1:]
+        assert started[0] == crashed[0] and float(started[1]) < float(crashed[1]), (before, after)
 
 
 def test_copies_while_others_write(variant):
