@@ -211,18 +211,6 @@ LEFT JOIN LATERAL (
 ) c ON true
 ORDER BY k.tmax DESC;
 
--- name: scan_numbers :many
--- lane: slow
--- params: project int4
--- columns: first int4, n int4, digests bytea, expected int8
--- unbounded: streamed; a row for some thousand ids
--- What sealed events call the project's distinct ids (worker/store/numbers.h). expected: about
--- so many ids there are with those of profiles.
-SELECT b.first, b.n, b.digests, (
-  SELECT (SELECT sum(n) FROM pugd.number_block WHERE project = $1)
-       + coalesce((SELECT profiles FROM pugd.people_state WHERE project = $1), 0))
-FROM pugd.number_block b WHERE b.project = $1 ORDER BY b.first;
-
 -- name: scan_profiles :many
 -- lane: slow
 -- params: project int4

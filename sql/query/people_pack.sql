@@ -6,16 +6,59 @@
 
 -- name: people_now :many
 -- lane: slow
--- params: project int4
--- columns: digest_key bytea, upto int8?, profiles int8, aliases int8
+-- params: project int4, seed int8
+-- columns: digest_key bytea, upto int8?, profiles int8, aliases int8, changes int8, hash int8, first int4[], n int4[], version int8[], server text, snapshot int8
 -- unbounded: one row, streamed like the rest
--- No upto: there is no copy, or none that is worth anything.
-SELECT p.digest_key, CASE WHEN NOT EXISTS (
-         SELECT FROM pugd.people_gone g
-         WHERE g.project = $1 AND g.changed > s.upto AND g.profile IS NULL) THEN s.upto END,
-       coalesce(s.profiles, 0), coalesce(s.aliases, 0)
-FROM pugd.projects p LEFT JOIN pugd.people_state s ON s.project = p.num
+-- What the snapshot sees, described so that equal descriptions mean equal people and numbers
+-- (worker/store/people_cache.h). No upto: there is no copy, or none that is worth anything.
+--
+-- Each change has a number that no other has, and what a row says does not change without a
+-- new one: so the set of the numbers since the copy tells whether anything has changed. Its
+-- hash has a seed that nobody knows. A block of numbers that is written anew has another xmin,
+-- whether it grew or lost somebody who was erased. After a crash, a failover or a restore
+-- numbers and transactions might come a second time: `server` is another one then (statistics
+-- are reset by a crash). The upper bound of `changed` is what lets the planner guess few.
+SELECT p.digest_key, u.upto, coalesce(s.profiles, 0), coalesce(s.aliases, 0), c.n, c.hash,
+       b.first, b.n, b.version,
+       concat_ws(' ', current_database(), extract(epoch FROM pg_postmaster_start_time()),
+                 extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())),
+       pg_snapshot_xmax(pg_current_snapshot())::text::int8
+FROM pugd.projects p
+LEFT JOIN pugd.people_state s ON s.project = p.num
+CROSS JOIN LATERAL (
+  SELECT CASE WHEN NOT EXISTS (
+    SELECT FROM pugd.people_gone g
+    WHERE g.project = $1 AND g.changed > s.upto AND g.profile IS NULL) THEN s.upto END
+  OFFSET 0
+) u (upto)
+CROSS JOIN LATERAL (
+  SELECT count(*), coalesce(bit_xor(hashint8extended(x.changed, $2)), 0) FROM (
+    SELECT o.changed FROM pugd.profiles o WHERE o.project = $1 AND o.changed > 0
+      AND o.changed > u.upto AND o.changed < 9223372036854775807
+    UNION ALL
+    SELECT a.changed FROM pugd.aliases a WHERE a.project = $1 AND a.changed > 0
+      AND a.changed > u.upto AND a.changed < 9223372036854775807
+    UNION ALL
+    SELECT g.changed FROM pugd.people_gone g WHERE g.project = $1
+      AND g.changed > u.upto AND g.changed < 9223372036854775807
+  ) x
+) c (n, hash)
+CROSS JOIN LATERAL (
+  SELECT coalesce(array_agg(x.first), '{}'), coalesce(array_agg(x.n), '{}'),
+         coalesce(array_agg(x.xmin::text::int8), '{}')
+  FROM (SELECT o.first, o.n, o.xmin FROM pugd.number_block o WHERE o.project = $1
+        ORDER BY o.first) x
+) b (first, n, version)
 WHERE p.num = $1;
+
+-- name: people_numbers :many
+-- lane: slow
+-- params: project int4, blocks int4[]
+-- columns: first int4, n int4, digests bytea
+-- unbounded: streamed; a row for some thousand ids
+-- What sealed events call the project's distinct ids (worker/store/numbers.h), in these blocks.
+SELECT b.first, b.n, b.digests FROM pugd.number_block b
+WHERE b.project = $1 AND b.first = ANY ($2) ORDER BY b.first;
 
 -- name: people_profiles :many
 -- lane: slow

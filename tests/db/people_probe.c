@@ -3,8 +3,11 @@
  * test_people_pack.py. A command a line:
  *
  *   begin / rollback    a snapshot, and its end
- *   read N / tables N   of project N, with the copy and without: "key HEX", then "p ID OF" and
- *                       "a ID OF" in the order in which they come
+ *   read N / tables N   of project N, with the copy and without: "key HEX", "p ID OF" of the
+ *                       live profiles and "a ID OF" of aliases
+ *   keep N              read, with what the process has kept of the last one and sealed
+ *                       numbers: in front "origin N" of enum people_origin, after the others
+ *                       "n NUMBER PERSON" as digests, and "w ID PERSON"
  *   cost N              read, without what comes
  *   pack N              makes the copy
  *
@@ -17,50 +20,67 @@
 #include "shm/base/list.h"
 #include "worker/db/blocking.h"
 #include "worker/store/packer.h"
-#include "worker/store/people_pack.h"
+#include "worker/store/people_load.h"
 
 struct probe {
-	struct people_pack pack;
+	uint64_t rows, bytes;
 	struct db_stream stream;
 	struct db db;
 	struct arena a;
 	bool quiet;
 };
 
-static bool print(
-	struct people_pack *p, char kind, const uint64_t *id, const uint64_t *of, uint32_t n)
+/* Ids, and what they come to. */
+static void print_persons(const struct people_base *b)
 {
-	if (list_item(p, struct probe, pack)->quiet)
-		return true;
-	for (uint32_t i = 0; i < n; i++)
-		printf("%c %" PRIu64 " %" PRIu64 "\n", kind, id[i], of[i]);
-	return true;
+	const uint64_t *id = b->ids.v;
+
+	for (uint32_t i = 0; i < b->n_numbers; i++)
+		printf("n %u %" PRIu64 "\n", i + 1, id[b->of_number[i + 1]]);
+	for (uint32_t no = 0; no < b->n; no++)
+		if (id[no])
+			printf("w %" PRIu64 " %" PRIu64 "\n", id[no], id[b->person[no]]);
 }
 
-static bool profiles(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n)
+static void print(const struct people_base *b)
 {
-	return print(p, 'p', id, of, n);
-}
+	const uint64_t *id = b->ids.v;
 
-static bool aliases(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n)
-{
-	return print(p, 'a', id, of, n);
-}
-
-static int read_people(struct probe *p, int32_t project, bool tables)
-{
-	int n;
-
-	p->pack = (struct people_pack){.profiles = profiles, .aliases = aliases, .cap = 64 << 20};
-	db_stream(&p->stream, p->db.impl, &p->a);
-	n = tables ? people_tables_read(&p->pack, &p->stream, project)
-		   : people_pack_read(&p->pack, &p->stream, project);
-	if (p->quiet)
-		return n;
 	printf("key ");
 	for (int i = 0; i < DIGEST_KEY_BYTES; i++)
-		printf("%02x", p->pack.key[i]);
+		printf("%02x", b->state.key[i]);
 	putchar('\n');
+	for (uint32_t no = 0; no < b->n; no++) {
+		uint32_t external = b->external[no];
+
+		if (people_base_live(b, no))
+			printf("p %" PRIu64 " %" PRIu64 "\n", id[no],
+				external ? id[external - 1] : 0);
+		if (b->alias[no])
+			printf("a %" PRIu64 " %" PRIu64 "\n", id[no], id[b->alias[no] - 1]);
+	}
+}
+
+static int read_people(struct probe *p, int32_t project, const char *word)
+{
+	bool keep = !strcmp(word, "keep");
+	struct people_load l = {.memory = 256 << 20,
+		.tables = !strcmp(word, "tables"),
+		.numbers = keep,
+		.cache = keep ? 64 << 20 : 0};
+	int n;
+
+	db_stream(&p->stream, p->db.impl, &p->a);
+	n = people_load(&l, &p->stream, project);
+	p->rows = l.pack.rows;
+	p->bytes = l.pack.bytes;
+	if (n == 0 && keep)
+		printf("origin %d\n", (int)l.origin);
+	if (n == 0 && !p->quiet)
+		print(l.base);
+	if (n == 0 && keep)
+		print_persons(l.base);
+	people_unload(&l);
 	return n;
 }
 
@@ -74,7 +94,7 @@ static int obey(struct probe *p, const char *word, int32_t project)
 	if (!strcmp(word, "pack"))
 		return (int)packer_pack(&k, project);
 	if (strcmp(word, "rollback"))
-		return read_people(p, project, !strcmp(word, "tables"));
+		return read_people(p, project, word);
 	db_rollback(&p->db);
 	return 0;
 }
@@ -98,8 +118,8 @@ int main(int argc, char **argv)
 		if (sscanf(line, "%31s %d", word, &project) < 1)
 			continue;
 		done = obey(&p, word, project);
-		printf("end %d %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", done, p.pack.rows,
-			p.pack.bytes, (clock_mono_ns() - start) / 1000);
+		printf("end %d %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", done, p.rows, p.bytes,
+			(clock_mono_ns() - start) / 1000);
 		fflush(stdout);
 		arena_reset(&p.a);
 	}

@@ -31,11 +31,16 @@ class Reading:
 
     def __init__(self, lines):
         self.profiles, self.aliases = [], []
-        self.key = b""
+        self.key, self.origin = b"", 0
+        self.numbers, self.who = {}, {}  # as the base has them: numbers and ids, and whose they are
         for line in lines:
             kind, *rest = line.split()
             if kind == "key":
                 self.key = bytes.fromhex(rest[0])
+            elif kind == "origin":
+                self.origin = int(rest[0])
+            elif kind in "nw":
+                (self.numbers if kind == "n" else self.who)[int(rest[0])] = int(rest[1])
             else:
                 (self.profiles if kind == "p" else self.aliases).append(tuple(map(int, rest)))
 
@@ -48,6 +53,10 @@ class Reading:
         out.update((a, p) for a, p in self.aliases if p in live)
         out.update((p, p) for p in live)
         return out
+
+    def others(self):
+        """{id: person} of those who are somebody else's."""
+        return {i: p for i, p in self.who.items() if i != p}
 
 
 class Probe:

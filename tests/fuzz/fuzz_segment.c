@@ -36,6 +36,7 @@ static void read_everything(const struct evseg *s, struct arena *a)
 		.people = true,
 		.events = &any,
 		.n_events = 1};
+	struct people_base *base;
 	struct people people;
 	struct batch batch;
 	struct frame frame;
@@ -58,11 +59,14 @@ static void read_everything(const struct evseg *s, struct arena *a)
 		}
 	plan.need.numbers = true;
 	people_init_digests(&people, a);
-	if (people_numbers(&people, (const uint64_t[]){1, 0, 3}, 3) && people_ready(&people) &&
-		batch_load(&batch, s, &plan.need, a) &&
-		frame_make(&frame, &plan, &batch, &people, a))
+	base = people_base_new(MEMORY);
+	must(base && people_base_numbers(base, 1, (const uint64_t[]){1, 0, 3}, 3) &&
+		people_base_ready(base));
+	people_use(&people, base);
+	if (batch_load(&batch, s, &plan.need, a) && frame_make(&frame, &plan, &batch, &people, a))
 		for (uint32_t i = 0; i < s->n && batch.numbered; i++)
 			must(frame_consented(&frame, i) == (batch.distinct.codes[i] != 0));
+	people_base_free(base);
 }
 
 static bool note(struct names_sink *sink, const struct name_seen *seen)

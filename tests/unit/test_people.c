@@ -125,6 +125,7 @@ enum { IDS = 60 };
 /* Random profiles and aliases among few ids, told by text and by digest. */
 struct both {
 	struct people text, digest;
+	struct people_base *base;
 	char ids[IDS][8];
 	uint64_t d[IDS];
 	uint64_t rng;
@@ -144,14 +145,16 @@ static void fill_both(struct both *b)
 
 	cr_assert(people_init(&b->text, &a, 0));
 	people_init_digests(&b->digest, &a);
-	memcpy(b->digest.key, key, sizeof(key));
+	b->base = people_base_new(1 << 20);
+	cr_assert_not_null(b->base);
+	memcpy(b->base->state.key, key, sizeof(key));
 	for (uint32_t i = 0; i < IDS; i++) {
 		snprintf(b->ids[i], sizeof(b->ids[i]), "id%u", i);
 		b->d[i] = digest_of(key, str_of(b->ids[i]));
 	}
 	/* the first n have numbers, but every seventh lost it */
 	for (uint32_t i = 0; i < n; i++)
-		cr_assert(people_numbers(&b->digest, &(uint64_t){i % 7 ? b->d[i] : 0}, 1));
+		cr_assert(people_base_numbers(b->base, i + 1, &(uint64_t){i % 7 ? b->d[i] : 0}, 1));
 	for (uint32_t i = 0; i < 20; i++) {
 		uint32_t who = draw(b, IDS), other = draw(b, IDS);
 		bool external = draw(b, 2) && !external_taken[other]++;
@@ -160,8 +163,8 @@ static void fill_both(struct both *b)
 			continue;
 		cr_assert(people_profile(
 			&b->text, str_of(b->ids[who]), external ? str_of(b->ids[other]) : STR("")));
-		cr_assert(people_profiles(
-			&b->digest, &b->d[who], &(uint64_t){external ? b->d[other] : 0}, 1));
+		cr_assert(people_base_profiles(
+			b->base, &b->d[who], &(uint64_t){external ? b->d[other] : 0}, 1));
 	}
 	for (uint32_t i = 0; i < 30; i++) {
 		uint32_t alias = draw(b, IDS), who = draw(b, IDS);
@@ -169,9 +172,10 @@ static void fill_both(struct both *b)
 		if (aliased[alias]++)
 			continue;
 		cr_assert(people_alias(&b->text, str_of(b->ids[alias]), str_of(b->ids[who])));
-		cr_assert(people_aliases(&b->digest, &b->d[alias], &b->d[who], 1));
+		cr_assert(people_base_aliases(b->base, &b->d[alias], &b->d[who], 1));
 	}
-	cr_assert(people_ready(&b->digest));
+	cr_assert(people_base_ready(b->base));
+	people_use(&b->digest, b->base);
 }
 
 static uint32_t by_digest(struct both *b, uint32_t i)
@@ -193,6 +197,7 @@ Test(people, digests_and_texts_give_the_same_persons)
 		for (uint32_t i = 0; i < b.digest.n_numbers; i++)
 			if (i % 7)
 				cr_assert_eq(b.digest.of_number[i + 1], by_digest(&b, i));
+		people_base_free(b.base);
 		arena_reset(&a);
 	}
 }

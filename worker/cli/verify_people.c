@@ -2,16 +2,12 @@
 #include "worker/cli/verify_people.h"
 
 #include "shm/base/hash.h"
-#include "shm/base/list.h"
-#include "worker/store/people_pack.h"
+#include "worker/store/people_load.h"
 
-enum { MEMORY_GB = 4 }; /* 24 bytes a profile */
+enum { MEMORY_GB = 4 }; /* about 30 bytes an id */
 
 /* What one reading comes to: live profiles, and aliases of such. */
 struct tally {
-	struct people_pack pack;
-	struct arena a;
-	struct digests live;
 	uint64_t n, sum;
 };
 
@@ -23,53 +19,46 @@ static void add(struct tally *t, uint64_t id, uint64_t of, uint64_t kind)
 	t->sum += hash_64(all, sizeof(all));
 }
 
-static bool on_profiles(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n)
+static void tally(struct tally *t, const struct people_base *b)
 {
-	struct tally *t = list_item(p, struct tally, pack);
+	const uint64_t *id = b->ids.v;
 
-	for (uint32_t i = 0; i < n; i++) {
-		add(t, id[i], of[i], 1);
-		if (digests_add(&t->live, id[i]) == DIGESTS_FULL)
-			return false;
+	*t = (struct tally){0};
+	for (uint32_t no = 0; no < b->n; no++) {
+		uint32_t external = b->external[no], of = b->alias[no];
+
+		if (people_base_live(b, no))
+			add(t, id[no], external ? id[external - 1] : 0, 1);
+		if (of && people_base_live(b, of - 1))
+			add(t, id[no], id[of - 1], 2);
 	}
-	return true;
 }
 
-static bool on_aliases(struct people_pack *p, const uint64_t *id, const uint64_t *of, uint32_t n)
+/* *upto: as in struct people_state. */
+static int count(struct tally *t, struct db_stream *st, int32_t project, bool tables, int64_t *upto)
 {
-	struct tally *t = list_item(p, struct tally, pack);
+	struct people_load l = {.memory = (size_t)MEMORY_GB << 30, .tables = tables};
+	int n = people_load(&l, st, project);
 
-	for (uint32_t i = 0; i < n; i++)
-		if (digests_find(&t->live, of[i]) != DIGESTS_FULL)
-			add(t, id[i], of[i], 2);
-	return true;
-}
-
-static int count(struct tally *t, struct db_stream *st, int32_t project,
-	int (*read)(struct people_pack *p, struct db_stream *st, int32_t project))
-{
-	int n;
-
-	*t = (struct tally){.pack = {.profiles = on_profiles,
-				    .aliases = on_aliases,
-				    .cap = (size_t)MEMORY_GB << 30}};
-	arena_init(&t->a, (size_t)MEMORY_GB << 30);
-	digests_init(&t->live, &t->a);
-	n = read(&t->pack, st, project);
-	arena_free(&t->a);
+	if (n == 0) {
+		tally(t, l.base);
+		*upto = l.base->state.upto;
+	}
+	people_unload(&l);
 	return n;
 }
 
 int verify_people(struct db_stream *st, int32_t project, bool *agree)
 {
 	struct tally copy, tables;
+	int64_t upto;
 
 	*agree = true;
-	if (count(&copy, st, project, people_pack_read) < 0)
+	if (count(&copy, st, project, false, &upto) < 0)
 		return -1;
-	if (copy.pack.upto < 0)
+	if (upto == PEOPLE_NO_COPY)
 		return 0;
-	if (count(&tables, st, project, people_tables_read) < 0)
+	if (count(&tables, st, project, true, &upto) < 0)
 		return -1;
 	*agree = copy.n == tables.n && copy.sum == tables.sum;
 	return 0;

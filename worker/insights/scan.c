@@ -401,6 +401,7 @@ void scan_thread(void *arg)
 		return;
 	}
 	reader_init(&run.reader, db_kept(), s->project, &s->a, s->segment_memory, should_stop);
+	run.reader.people_cache = s->people_cache;
 	run.turn = (struct turn){.seg = s->seg,
 		.slot_no = s->slot_no,
 		.n = s->turns,
@@ -411,6 +412,7 @@ void scan_thread(void *arg)
 	n = read_all(s, &run);
 	watch_end();
 	turn_end(&run.turn);
+	s->people_origin = run.reader.people_origin;
 	s->end = outcome(s, &run.reader, n);
 	s->bytes += run.reader.stream.bytes;
 	s->runs++;

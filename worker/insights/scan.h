@@ -8,6 +8,7 @@
 #include "shm/colcache.h"
 #include "worker/call/call.h"
 #include "worker/insights/frame.h"
+#include "worker/store/people_load.h"
 #include "worker/store/reader.h"
 
 enum scan_end {
@@ -94,6 +95,8 @@ struct scan {
 	_Atomic uint64_t until_ms;
 	uint64_t budget_ms; /* the latest that until_ms can be */
 	size_t segment_memory;
+	size_t people_cache;              /* as in people_load.h */
+	enum people_origin people_origin; /* how who is who became known */
 	_Atomic int asked_to_stop;
 	enum scan_end end;
 };

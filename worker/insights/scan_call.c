@@ -55,6 +55,7 @@ void scan_init(struct scan *s, struct call *c)
 	if (c->w->seg)
 		colcache_open(&s->cache, c->w->seg, c->w->slot_no, (uint64_t)o->insight_cache);
 	s->segment_memory = memory / SEGMENT_SHARE;
+	s->people_cache = (size_t)o->people_cache;
 	arena_init(&s->a, memory - s->segment_memory);
 }
 
@@ -155,6 +156,9 @@ static void count(struct scan *s, struct segment *seg, int slot_no, uint64_t bef
 	counter_add(seg, slot_no, CTR_insight_cache_misses, s->cache.misses);
 	counter_add(seg, slot_no, CTR_insight_cache_lost, s->cache.lost);
 	counter_add(seg, slot_no, CTR_insight_cache_bytes, s->cache.bytes);
+	counter_add(seg, slot_no, CTR_people_kept, s->people_origin == PEOPLE_KEPT);
+	counter_add(seg, slot_no, CTR_people_changed, s->people_origin == PEOPLE_CHANGED);
+	counter_add(seg, slot_no, CTR_people_made, s->people_origin == PEOPLE_MADE);
 	s->cache.hits = s->cache.misses = s->cache.lost = s->cache.bytes = 0;
 }
 

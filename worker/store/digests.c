@@ -8,7 +8,7 @@
 
 #include "shm/base/hash.h"
 
-enum { ROOM_MIN = 64, AHEAD = 16 };
+enum { ROOM_MIN = 64, AHEAD = 24, SOON = 12 };
 
 void digests_init(struct digests *t, struct arena *a)
 {
@@ -38,9 +38,27 @@ static void place(struct digests *t, uint32_t no)
 		t->slots[slot_of(t, t->v[no])] = no + 1;
 }
 
+uint64_t digests_slots(uint32_t cap)
+{
+	uint64_t n = (uint64_t)ROOM_MIN * 2;
+
+	while (n < (uint64_t)cap * 2)
+		n *= 2;
+	return n;
+}
+
+void digests_settle(struct digests *t, uint64_t *v, uint32_t cap, uint32_t *slots, uint64_t n_slots)
+{
+	t->v = v;
+	t->n = 0;
+	t->cap = cap;
+	t->slots = slots;
+	t->mask = (uint32_t)(n_slots - 1);
+}
+
 bool digests_reserve(struct digests *t, uint32_t n)
 {
-	uint64_t cap = t->cap ? t->cap : ROOM_MIN;
+	uint64_t cap = t->cap ? t->cap : ROOM_MIN, n_slots;
 	uint64_t *v;
 	uint32_t *slots;
 
@@ -54,12 +72,13 @@ bool digests_reserve(struct digests *t, uint32_t n)
 	if (!v)
 		return false;
 	t->v = v;
-	slots = arena_zalloc(t->a, cap * 2 * sizeof(*slots));
+	n_slots = digests_slots((uint32_t)cap);
+	slots = arena_zalloc(t->a, n_slots * sizeof(*slots));
 	if (!slots)
 		return false;
 	t->slots = slots;
 	t->cap = (uint32_t)cap;
-	t->mask = (uint32_t)cap * 2 - 1;
+	t->mask = (uint32_t)(n_slots - 1);
 	for (uint32_t no = 0; no < t->n; no++)
 		place(t, no);
 	return true;
@@ -82,10 +101,18 @@ uint32_t digests_add(struct digests *t, uint64_t d)
 	return digests_reserve(t, 1) ? add(t, d) : DIGESTS_FULL;
 }
 
+/* First the slot, then the digest that it names. */
 static void fetch(const struct digests *t, const uint64_t *d, uint32_t i, uint32_t n)
 {
+	uint32_t no;
+
 	if (i + AHEAD < n)
 		__builtin_prefetch(&t->slots[(uint32_t)d[i + AHEAD] & t->mask], 1);
+	if (i + SOON >= n)
+		return;
+	no = t->slots[(uint32_t)d[i + SOON] & t->mask];
+	if (no)
+		__builtin_prefetch(&t->v[no - 1]);
 }
 
 bool digests_add_all(struct digests *t, const uint64_t *d, uint32_t n, uint32_t *no)

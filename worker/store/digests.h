@@ -22,6 +22,12 @@ struct digests {
 void digests_init(struct digests *t, struct arena *a);
 /* Never 0. */
 uint64_t digest_of(const uint8_t key[DIGEST_KEY_BYTES], struct str id);
+/* Slots of a table with room for `cap`. */
+uint64_t digests_slots(uint32_t cap);
+/* An empty table in memory of the caller's, v for `cap` digests and as many slots as that
+ * takes, or more, all 0. */
+void digests_settle(
+	struct digests *t, uint64_t *v, uint32_t cap, uint32_t *slots, uint64_t n_slots);
 /* Room for n more, so that it need not grow. False at the arena's cap. */
 bool digests_reserve(struct digests *t, uint32_t n);
 /* Number of d, which is not 0. DIGESTS_FULL at the arena's cap. */

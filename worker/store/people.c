@@ -15,11 +15,19 @@ bool people_init(struct people *p, struct arena *a, uint32_t n_paths)
 void people_init_digests(struct people *p, struct arena *a)
 {
 	*p = (struct people){.a = a, .by_digest = true};
-	digests_init(&p->digests, a);
+	digests_init(&p->others, a);
 }
 
-static bool grow_to(struct people *p, uint32_t cap)
+void people_use(struct people *p, const struct people_base *base)
 {
+	p->base = base;
+	p->of_number = base->of_number;
+	p->n_numbers = base->n_numbers;
+}
+
+static bool grow(struct people *p)
+{
+	uint32_t cap = p->cap ? p->cap * 2 : 64;
 	uint32_t *person =
 		arena_grow(p->a, p->person, p->cap * sizeof(*person), cap * sizeof(*person));
 	uint32_t *external;
@@ -32,19 +40,13 @@ static bool grow_to(struct people *p, uint32_t cap)
 	if (!rank)
 		return false;
 	p->rank = rank;
-	external = p->by_digest ? NULL
-				: arena_grow(p->a, p->external, p->cap * sizeof(*external),
-					  cap * sizeof(*external));
-	if (!external && !p->by_digest)
+	external =
+		arena_grow(p->a, p->external, p->cap * sizeof(*external), cap * sizeof(*external));
+	if (!external)
 		return false;
 	p->external = external;
 	p->cap = cap;
 	return true;
-}
-
-static bool grow(struct people *p)
-{
-	return grow_to(p, p->cap ? p->cap * 2 : 64);
 }
 
 /* A number that was just given out: a new id is its own person. */
@@ -56,16 +58,14 @@ static uint32_t known(struct people *p, uint32_t no)
 		return INTERN_FULL;
 	p->person[no] = no;
 	p->rank[no] = RANK_ITSELF;
-	if (p->external)
-		p->external[no] = 0;
+	p->external[no] = 0;
 	p->n = no + 1;
 	return no;
 }
 
 static uint32_t id_number(struct people *p, struct str id)
 {
-	return known(p, p->by_digest ? digests_add(&p->digests, digest_of(p->key, id))
-				     : intern_add(&p->ids, id));
+	return known(p, intern_add(&p->ids, id));
 }
 
 static bool claim(struct people *p, struct str id, uint32_t person, enum people_rank rank)
@@ -160,28 +160,45 @@ bool people_trait(struct people *p, struct str person, uint32_t path, const stru
 	return true;
 }
 
-uint32_t people_find(struct people *p, struct str id)
-{
-	uint32_t no = id_number(p, id);
+/* ---- asking ---- */
 
-	return no == INTERN_FULL ? PERSON_FULL : p->person[no];
+/* Who is not in the base is of their own. */
+static bool find_digests(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons)
+{
+	const struct people_base *b = p->base;
+	uint64_t digests[INTERN_BATCH] = {0};
+
+	for (uint32_t i = 0; i < n; i++)
+		digests[i] = digest_of(b->state.key, ids[i]);
+	digests_find_all(&b->ids, digests, n, persons);
+	for (uint32_t i = 0; i < n; i++) {
+		if (persons[i] != DIGESTS_FULL) {
+			persons[i] = b->person[persons[i]];
+			continue;
+		}
+		persons[i] = digests_add(&p->others, digests[i]);
+		if (persons[i] == DIGESTS_FULL)
+			return false;
+		persons[i] += b->n;
+	}
+	return true;
 }
 
-/* Numbers of ids. */
-static bool add_all(struct people *p, const struct str *ids, uint32_t n, uint32_t *no)
+uint32_t people_find(struct people *p, struct str id)
 {
-	uint64_t digests[INTERN_BATCH];
+	uint32_t no;
 
-	if (!p->by_digest)
-		return intern_add_all(&p->ids, ids, n, no);
-	for (uint32_t i = 0; i < n; i++)
-		digests[i] = digest_of(p->key, ids[i]);
-	return digests_add_all(&p->digests, digests, n, no);
+	if (p->by_digest)
+		return find_digests(p, &id, 1, &no) ? no : PERSON_FULL;
+	no = id_number(p, id);
+	return no == INTERN_FULL ? PERSON_FULL : p->person[no];
 }
 
 bool people_find_all(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons)
 {
-	if (!add_all(p, ids, n, persons))
+	if (p->by_digest)
+		return find_digests(p, ids, n, persons);
+	if (!intern_add_all(&p->ids, ids, n, persons))
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t no = known(p, persons[i]);
@@ -213,97 +230,4 @@ const struct value *people_get_trait(const struct people *p, uint32_t person, ui
 		return NULL;
 	v = &p->traits[path][person];
 	return v->type == VALUE_NONE ? NULL : v;
-}
-
-bool people_expect(struct people *p, uint64_t ids)
-{
-	if (ids > DIGESTS_FULL / 4 || ids <= p->cap)
-		return true;
-	return digests_reserve(&p->digests, (uint32_t)ids - p->digests.n) &&
-	       grow_to(p, (uint32_t)ids);
-}
-
-/* What was added to the digests is somebody of its own. */
-static bool know_all(struct people *p)
-{
-	if (p->digests.n > p->cap && !grow_to(p, p->digests.cap))
-		return false;
-	for (uint32_t no = p->n; no < p->digests.n; no++) {
-		p->person[no] = no;
-		p->rank[no] = RANK_ITSELF;
-	}
-	p->n = p->digests.n;
-	return true;
-}
-
-bool people_numbers(struct people *p, const uint64_t *digests, uint32_t n)
-{
-	if (!digests_append(&p->digests, digests, n) || !know_all(p))
-		return false;
-	p->n_numbers = p->n;
-	return true;
-}
-
-enum { AT_ONCE = 256 };
-
-static bool add_digests(struct people *p, const uint64_t *d, uint32_t n, uint32_t *no)
-{
-	return digests_add_all(&p->digests, d, n, no) && know_all(p);
-}
-
-/* A number's person is another's, unless something better was said before. */
-static void own(struct people *p, uint32_t no, uint32_t person, enum people_rank rank)
-{
-	if (p->rank[no] >= rank)
-		return;
-	p->person[no] = person;
-	p->rank[no] = (uint8_t)rank;
-}
-
-bool people_profiles(struct people *p, const uint64_t *ids, const uint64_t *externals, uint32_t n)
-{
-	for (uint32_t at = 0, k; at < n; at += k) {
-		uint32_t who[AT_ONCE], external[AT_ONCE];
-
-		k = n - at < AT_ONCE ? n - at : (uint32_t)AT_ONCE;
-		if (!add_digests(p, ids + at, k, who) ||
-			!add_digests(p, externals + at, k, external))
-			return false;
-		for (uint32_t i = 0; i < k; i++) {
-			own(p, who[i], who[i], RANK_PROFILE);
-			if (external[i] != DIGESTS_FULL)
-				own(p, external[i], who[i], RANK_EXTERNAL);
-		}
-	}
-	return true;
-}
-
-bool people_aliases(struct people *p, const uint64_t *aliases, const uint64_t *profiles, uint32_t n)
-{
-	for (uint32_t at = 0, k; at < n; at += k) {
-		uint32_t alias[AT_ONCE], who[AT_ONCE];
-
-		k = n - at < AT_ONCE ? n - at : (uint32_t)AT_ONCE;
-		if (!add_digests(p, aliases + at, k, alias))
-			return false;
-		digests_find_all(&p->digests, profiles + at, k, who);
-		for (uint32_t i = 0; i < k; i++)
-			/* one whose profile is not live means nothing */
-			if (who[i] != DIGESTS_FULL && p->rank[who[i]] == RANK_PROFILE)
-				own(p, alias[i], who[i], RANK_ALIAS);
-	}
-	return true;
-}
-
-bool people_ready(struct people *p)
-{
-	uint32_t *of = arena_array(p->a, (size_t)p->n_numbers + 1, sizeof(*of));
-
-	if (!of)
-		return false;
-	of[0] = PERSON_FULL;
-	if (p->n_numbers)
-		memcpy(of + 1, p->person, p->n_numbers * sizeof(*of));
-	p->of_number = of;
-	return true;
 }

@@ -5,15 +5,16 @@
  * first, then the aliases, then ask.
  *
  * Ids are known by their text, or, where a query does not ask what anybody is called, by
- * their digest, the first ones by the number that sealed events have for them (numbers.h):
- * then whole segments are counted without a look-up. Both ways give the same persons.
+ * their digest, those of sealed events by the number that these have for them (numbers.h):
+ * then whole segments are counted without a look-up. Both ways give the same persons. By
+ * digest everybody is in a base (people_base.h), which others may use at the same time; ids that
+ * are not in there are somebody of their own, and noted here.
  */
 #ifndef STORE_PEOPLE_H
 #define STORE_PEOPLE_H
 
-#include "worker/store/digests.h"
-#include "worker/store/digests.h"
 #include "worker/store/intern.h"
+#include "worker/store/people_base.h"
 #include "worker/store/value.h"
 
 enum { PERSON_FULL = INTERN_FULL };
@@ -23,11 +24,13 @@ enum people_rank { RANK_ITSELF, RANK_EXTERNAL, RANK_ALIAS, RANK_PROFILE };
 struct people {
 	struct arena *a;
 	bool by_digest;
-	struct intern ids;             /* by text */
-	struct digests digests;        /* by digest */
-	uint8_t key[DIGEST_KEY_BYTES]; /* of the project's digests */
-	uint32_t *of_number;           /* by number of sealed events, [0] is nobody's */
+	/* by digest */
+	const struct people_base *base;
+	struct digests others;     /* ids that are not in the base; persons after its own */
+	const uint32_t *of_number; /* by number of sealed events, [0] is nobody's */
 	uint32_t n_numbers;
+	/* by text */
+	struct intern ids;
 	uint32_t *person;   /* by number of the id */
 	uint8_t *rank;      /* enum people_rank: why */
 	uint32_t *external; /* by number of a profile: number of its external_id + 1, or 0 */
@@ -40,22 +43,13 @@ struct people {
 };
 
 bool people_init(struct people *p, struct arena *a, uint32_t n_paths);
-/* By digest: without traits, keys, dates and external ids. The caller sets p->key before the
- * first text. */
+/* By digest: without traits, keys, dates and external ids. Nobody is asked for before
+ * people_use(). */
 void people_init_digests(struct people *p, struct arena *a);
-/* Room for so many ids in all, which is only a guess. False at the arena's cap. */
-bool people_expect(struct people *p, uint64_t ids);
-/* The next n numbers are these ids'; all of them come before everything else. False at the
- * arena's cap. */
-bool people_numbers(struct people *p, const uint64_t *digests, uint32_t n);
-/* By digest: n live profiles and their external_ids (0: none), n aliases and the ids of their
- * profiles. False at the arena's cap. */
-bool people_profiles(struct people *p, const uint64_t *ids, const uint64_t *externals, uint32_t n);
-bool people_aliases(
-	struct people *p, const uint64_t *aliases, const uint64_t *profiles, uint32_t n);
-/* After the last profile and alias: makes of_number. False at the arena's cap. */
-bool people_ready(struct people *p);
-/* A live profile; external_id may be empty. False at the arena's cap. */
+/* The base, which is ready, and outlives *p. */
+void people_use(struct people *p, const struct people_base *base);
+
+/* By text: a live profile; external_id may be empty. False at the arena's cap. */
 bool people_profile(struct people *p, struct str id, struct str external_id);
 /* alias names a profile; one that is not live is ignored. False at the arena's cap. */
 bool people_alias(struct people *p, struct str alias, struct str profile);

@@ -11,8 +11,7 @@
 enum {
 	ROW_MEMORY = 20 << 20, /* a page of ids of 512 bytes is half of that */
 	OWN_MEMORY = 2 << 20,
-	XID = 20, /* bytes of a profile's id */
-	NO_COPY = -1
+	XID = 20 /* bytes of a profile's id */
 };
 
 static enum stream_next fail(struct people_pack *p, enum db_kind kind)
@@ -27,7 +26,7 @@ static bool take(struct people_pack *p, const struct query *q, const PGresult *r
 	enum db_kind kind;
 
 	arena_reset(&p->row);
-	p->n = p->n_page = 0;
+	p->n = p->n_dead = p->n_page = 0;
 	kind = codec_row(q, res, 0, row, &p->row);
 	if (kind != DB_OK)
 		fail(p, kind);
@@ -37,7 +36,7 @@ static bool take(struct people_pack *p, const struct query *q, const PGresult *r
 /* ---- pages of tables ---- */
 
 /* n ids one after another, of which `bytes` says how long each is; without, XID. */
-struct list {
+struct texts {
 	struct str text;
 	const int32_t *bytes;
 	int n;
@@ -46,7 +45,7 @@ struct list {
 /* Digests of them, 0 of an empty one or where `bytes` is negative. False when the lengths do
  * not fit. *last: the last id. */
 static bool digest_all(
-	const struct people_pack *p, const struct list *in, uint64_t *out, struct str *last)
+	const struct people_pack *p, const struct texts *in, uint64_t *out, struct str *last)
 {
 	size_t at = 0;
 
@@ -56,7 +55,7 @@ static bool digest_all(
 		if (n > in->text.n - at)
 			return false;
 		*last = (struct str){in->text.p + at, n};
-		out[i] = n ? digest_of(p->key, *last) : 0;
+		out[i] = n ? digest_of(p->state.key, *last) : 0;
 		at += n;
 	}
 	return at == in->text.n;
@@ -64,7 +63,7 @@ static bool digest_all(
 
 /* A page into the arrays; `key` goes to id. */
 static enum stream_next take_page(
-	struct people_pack *p, const struct list *key, const struct list *value)
+	struct people_pack *p, const struct texts *key, const struct texts *value)
 {
 	struct str last = STR("");
 
@@ -77,18 +76,19 @@ static enum stream_next take_page(
 	return STREAM_MORE;
 }
 
-/* Of a page that is in the arrays: these have changed, and only those that are something yet
- * stay, which is what a length that is not negative says. */
-static enum stream_next note_changes(struct people_pack *p, const int32_t *bytes)
+/* Of a page that is in the arrays: only those that are something yet stay, which is what a
+ * length that is not negative says. */
+static enum stream_next part_dead(struct people_pack *p, const int32_t *bytes)
 {
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < p->n; i++) {
-		if (digests_add(&p->changed, p->id[i]) == DIGESTS_FULL)
-			return fail(p, DB_MEMORY);
+		if (bytes[i] < 0) {
+			p->dead[p->n_dead++] = p->id[i];
+			continue;
+		}
 		p->id[n] = p->id[i];
-		p->of[n] = p->of[i];
-		n += bytes[i] >= 0;
+		p->of[n++] = p->of[i];
 	}
 	p->n = n;
 	return STREAM_MORE;
@@ -102,8 +102,8 @@ static enum stream_next profiles_row(
 
 	if (!take(p, q, res, &row))
 		return STREAM_FAIL;
-	return take_page(p, &(struct list){row.profile, NULL, row.n.n},
-		&(struct list){row.other, row.n.v, row.n.n});
+	return take_page(p, &(struct texts){row.profile, NULL, row.n.n},
+		&(struct texts){row.other, row.n.v, row.n.n});
 }
 
 static enum stream_next aliases_row(
@@ -114,8 +114,8 @@ static enum stream_next aliases_row(
 
 	if (!take(p, q, res, &row))
 		return STREAM_FAIL;
-	return take_page(p, &(struct list){row.other, row.n.v, row.n.n},
-		&(struct list){row.profile, NULL, row.n.n});
+	return take_page(p, &(struct texts){row.other, row.n.v, row.n.n},
+		&(struct texts){row.profile, NULL, row.n.n});
 }
 
 static enum stream_next changed_profiles_row(
@@ -125,11 +125,11 @@ static enum stream_next changed_profiles_row(
 	struct q_people_profile_changes_row row;
 
 	if (!take(p, q, res, &row) ||
-		take_page(p, &(struct list){row.profile, NULL, row.n.n},
-			&(struct list){row.other, row.n.v, row.n.n}) != STREAM_MORE)
+		take_page(p, &(struct texts){row.profile, NULL, row.n.n},
+			&(struct texts){row.other, row.n.v, row.n.n}) != STREAM_MORE)
 		return STREAM_FAIL;
 	p->last = row.last;
-	return note_changes(p, row.n.v);
+	return part_dead(p, row.n.v);
 }
 
 static enum stream_next changed_aliases_row(
@@ -139,16 +139,16 @@ static enum stream_next changed_aliases_row(
 	struct q_people_alias_changes_row row;
 
 	if (!take(p, q, res, &row) ||
-		take_page(p, &(struct list){row.other, row.n.v, row.n.n},
-			&(struct list){row.profile, NULL, row.n.n}) != STREAM_MORE)
+		take_page(p, &(struct texts){row.other, row.n.v, row.n.n},
+			&(struct texts){row.profile, NULL, row.n.n}) != STREAM_MORE)
 		return STREAM_FAIL;
 	p->last = row.last;
-	return note_changes(p, row.n.v);
+	return STREAM_MORE;
 }
 
 static int ask_profiles(struct people_pack *p)
 {
-	struct q_people_profiles_args args = {p->project, p->after, PEOPLE_PACK_BATCH};
+	struct q_people_profiles_args args = {p->state.project, p->after, PEOPLE_PACK_BATCH};
 	struct q_people_profiles_row *rows;
 
 	p->stream->row = profiles_row;
@@ -157,7 +157,7 @@ static int ask_profiles(struct people_pack *p)
 
 static int ask_aliases(struct people_pack *p)
 {
-	struct q_people_aliases_args args = {p->project, p->after, PEOPLE_PACK_BATCH};
+	struct q_people_aliases_args args = {p->state.project, p->after, PEOPLE_PACK_BATCH};
 	struct q_people_aliases_row *rows;
 
 	p->stream->row = aliases_row;
@@ -166,7 +166,7 @@ static int ask_aliases(struct people_pack *p)
 
 static int ask_changed_profiles(struct people_pack *p)
 {
-	struct q_people_profile_changes_args args = {p->project, p->last, PEOPLE_PACK_BATCH};
+	struct q_people_profile_changes_args args = {p->state.project, p->last, PEOPLE_PACK_BATCH};
 	struct q_people_profile_changes_row *rows;
 
 	p->stream->row = changed_profiles_row;
@@ -175,7 +175,7 @@ static int ask_changed_profiles(struct people_pack *p)
 
 static int ask_changed_aliases(struct people_pack *p)
 {
-	struct q_people_alias_changes_args args = {p->project, p->last, PEOPLE_PACK_BATCH};
+	struct q_people_alias_changes_args args = {p->state.project, p->last, PEOPLE_PACK_BATCH};
 	struct q_people_alias_changes_row *rows;
 
 	p->stream->row = changed_aliases_row;
@@ -184,7 +184,8 @@ static int ask_changed_aliases(struct people_pack *p)
 
 static int give(struct people_pack *p)
 {
-	if (p->n && !p->give(p, p->id, p->of, p->n))
+	if ((p->n_dead && !p->gone(p, p->dead, p->n_dead)) ||
+		(p->n && !p->give(p, p->id, p->of, p->n)))
 		return db_fail(&p->stream->db.err, DB_MEMORY);
 	return 0;
 }
@@ -192,7 +193,7 @@ static int give(struct people_pack *p)
 static int all_pages(struct people_pack *p, int (*ask)(struct people_pack *p))
 {
 	p->after = STR("");
-	p->last = p->upto;
+	p->last = p->state.upto;
 	do
 		if (ask(p) < 0 || give(p) < 0)
 			return -1;
@@ -211,22 +212,6 @@ static void load(uint64_t *out, const uint8_t *v, uint32_t n)
 			 (uint64_t)v[7] << 56;
 }
 
-/* Leaves what has not changed since. */
-static void leave_out(struct people_pack *p)
-{
-	uint32_t n = 0;
-
-	if (p->changed.n == 0)
-		return;
-	digests_find_all(&p->changed, p->id, p->n, p->no);
-	for (uint32_t i = 0; i < p->n; i++) {
-		p->id[n] = p->id[i];
-		p->of[n] = p->of[i];
-		n += p->no[i] == DIGESTS_FULL;
-	}
-	p->n = n;
-}
-
 static enum stream_next packed_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct people_pack *p = st->arg;
@@ -242,7 +227,6 @@ static enum stream_next packed_row(struct db_stream *st, const struct query *q, 
 	p->n = (uint32_t)row.n;
 	load(p->id, v, p->n);
 	load(p->of, v + (size_t)p->n * 8, p->n);
-	leave_out(p);
 	return give(p) < 0 ? STREAM_FAIL : STREAM_MORE;
 }
 
@@ -252,83 +236,104 @@ static int read_packed(struct people_pack *p, bool alias)
 
 	p->stream->row = packed_row;
 	return q_people_packed(
-		&p->stream->db, &(struct q_people_packed_args){p->project, alias}, &rows);
+		&p->stream->db, &(struct q_people_packed_args){p->state.project, alias}, &rows);
 }
 
 /* ---- all of it ---- */
 
+/* What the row points to lasts. */
 static enum stream_next now_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct people_pack *p = st->arg;
+	struct people_state *s = &p->state;
 	struct q_people_now_row row;
+	enum db_kind kind = codec_row(q, res, 0, &row, &p->a);
 
-	if (!take(p, q, res, &row))
-		return STREAM_FAIL;
-	if (row.digest_key.n != sizeof(p->key))
+	if (kind != DB_OK)
+		return fail(p, kind);
+	if (row.digest_key.n != sizeof(s->key) || row.first.n != row.n.n ||
+		row.first.n != row.version.n)
 		return fail(p, DB_BUG);
-	memcpy(p->key, row.digest_key.p, sizeof(p->key));
-	p->upto = row.upto_null ? NO_COPY : row.upto;
+	memcpy(s->key, row.digest_key.p, sizeof(s->key));
+	s->server = row.server;
+	s->upto = row.upto_null ? PEOPLE_NO_COPY : row.upto;
+	s->changes = row.changes;
+	s->hash = row.hash;
+	s->first = row.first.v;
+	s->n = row.n.v;
+	s->version = row.version.v;
+	s->n_blocks = (uint32_t)row.first.n;
+	s->snapshot = row.snapshot;
 	p->n_profiles = (uint64_t)row.profiles;
 	p->n_aliases = (uint64_t)row.aliases;
 	return STREAM_MORE;
 }
 
-static int begin(struct people_pack *p, struct db_stream *st, int32_t project)
+int people_pack_begin(struct people_pack *p, struct db_stream *st, int32_t project, int64_t seed)
 {
 	struct q_people_now_row *rows;
 
 	p->stream = st;
-	p->project = project;
-	p->upto = NO_COPY;
+	p->state = (struct people_state){.project = project, .upto = PEOPLE_NO_COPY};
 	p->rows = p->bytes = 0;
 	arena_init(&p->a, OWN_MEMORY);
 	arena_init(&p->row, ROW_MEMORY);
-	arena_init(&p->set, p->cap);
-	p->id = arena_array(&p->a, PEOPLE_PACK_BATCH, sizeof(*p->id));
-	p->of = arena_array(&p->a, PEOPLE_PACK_BATCH, sizeof(*p->of));
-	p->no = arena_array(&p->a, PEOPLE_PACK_BATCH, sizeof(*p->no));
-	if (!p->id || !p->of || !p->no)
-		return db_fail(&st->db.err, DB_MEMORY);
 	st->arg = p;
 	st->row = now_row;
-	return q_people_now(&st->db, &(struct q_people_now_args){project}, &rows);
+	return q_people_now(&st->db, &(struct q_people_now_args){project, seed}, &rows);
 }
 
-static int end(struct people_pack *p, int n)
+void people_pack_end(struct people_pack *p)
 {
 	arena_free(&p->a);
 	arena_free(&p->row);
-	arena_free(&p->set);
-	return n < 0 ? -1 : 0;
 }
 
-/* Of one kind: what changed, then what did not. */
-static int read_kind(struct people_pack *p, bool alias)
+/* Room for a page, once something is to be read. */
+static int prepare(struct people_pack *p)
 {
-	p->give = alias ? p->aliases : p->profiles;
-	arena_free(&p->set);
-	digests_init(&p->changed, &p->set);
-	if (p->upto == NO_COPY)
-		return all_pages(p, alias ? ask_aliases : ask_profiles);
-	if (all_pages(p, alias ? ask_changed_aliases : ask_changed_profiles) < 0)
+	p->stream->arg = p;
+	if (p->id)
+		return 0;
+	p->id = arena_alloc(&p->a, PEOPLE_PACK_BATCH * sizeof(*p->id));
+	p->of = arena_alloc(&p->a, PEOPLE_PACK_BATCH * sizeof(*p->of));
+	p->dead = arena_alloc(&p->a, PEOPLE_PACK_BATCH * sizeof(*p->dead));
+	return p->id && p->of && p->dead ? 0 : db_fail(&p->stream->db.err, DB_MEMORY);
+}
+
+int people_pack_copied(struct people_pack *p)
+{
+	if (p->state.upto == PEOPLE_NO_COPY)
+		return 0;
+	if (prepare(p) < 0)
 		return -1;
-	return read_packed(p, alias);
+	p->give = p->profiles;
+	if (read_packed(p, false) < 0)
+		return -1;
+	p->give = p->aliases;
+	return read_packed(p, true) < 0 ? -1 : 0;
 }
 
-int people_pack_read(struct people_pack *p, struct db_stream *st, int32_t project)
+int people_pack_changed(struct people_pack *p)
 {
-	if (begin(p, st, project) < 0 || read_kind(p, false) < 0)
-		return end(p, -1);
-	return end(p, read_kind(p, true));
+	bool tables = p->state.upto == PEOPLE_NO_COPY;
+
+	if (prepare(p) < 0)
+		return -1;
+	p->give = p->profiles;
+	if (all_pages(p, tables ? ask_profiles : ask_changed_profiles) < 0)
+		return -1;
+	p->give = p->aliases;
+	return all_pages(p, tables ? ask_aliases : ask_changed_aliases);
 }
 
 int people_tables_read(struct people_pack *p, struct db_stream *st, int32_t project)
 {
-	if (begin(p, st, project) < 0)
-		return end(p, -1);
-	p->upto = NO_COPY;
-	p->n_profiles = p->n_aliases = 0;
-	if (read_kind(p, false) < 0)
-		return end(p, -1);
-	return end(p, read_kind(p, true));
+	int n = people_pack_begin(p, st, project, 0);
+
+	p->state.upto = PEOPLE_NO_COPY;
+	if (n >= 0)
+		n = people_pack_changed(p);
+	people_pack_end(p);
+	return n < 0 ? -1 : 0;
 }

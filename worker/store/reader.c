@@ -7,6 +7,7 @@
 #include "shm/base/log.h"
 #include "worker/db/codec.h"
 #include "worker/db/sqlstate.h"
+#include "worker/store/people_cache.h"
 #include "worker/store/reader_internal.h"
 #include "worker/store/sealed.h"
 
@@ -32,6 +33,9 @@ void reader_init(struct reader *r, PGconn *conn, int32_t project, struct arena *
 
 void reader_free(struct reader *r)
 {
+	if (r->shared)
+		people_cache_release(r->shared);
+	r->shared = NULL;
 	arena_free(&r->scratch);
 }
 

@@ -12,7 +12,7 @@
 #include "worker/db/stream.h"
 #include "worker/store/batch.h"
 #include "worker/store/people.h"
-#include "worker/store/people_pack.h"
+#include "worker/store/people_load.h"
 #include "worker/store/tombs.h"
 
 enum reader_error {
@@ -26,8 +26,11 @@ struct reader {
 	struct db_stream stream;
 	int32_t project;
 	struct people *people;
-	bool everybody; /* who is being erased is there, too */
-	bool dates;     /* reader_people() notes when profiles were made */
+	size_t people_cache; /* by digest: people_load.h */
+	enum people_origin people_origin;
+	struct people_base *shared; /* that the cache has, too, or NULL */
+	bool everybody;             /* who is being erased is there, too */
+	bool dates;                 /* reader_people() notes when profiles were made */
 	/* Per segment: MORE, ENOUGH, or FAIL after setting reader->error. `a` is
 	 * emptied after each. */
 	enum stream_next (*segment)(struct reader *r, const struct evseg *s, struct arena *a);

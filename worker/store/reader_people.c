@@ -1,9 +1,6 @@
 /*
  * Who is who, read by text or by digest; see reader.h.
  */
-#include <endian.h>
-#include <string.h>
-
 #include "proto/number.h"
 #include "q.h"
 #include "worker/db/codec.h"
@@ -90,67 +87,33 @@ static enum stream_next properties_row(
 
 /* ---- by digest ---- */
 
-enum { PACK_MEMORY = 64 << 20 };
-
-static enum stream_next numbers_row(
-	struct db_stream *st, const struct query *q, const PGresult *res)
+/* One that is this query's alone lives as long as everything else of it. */
+static bool keep(struct reader *r, struct people_load *l)
 {
-	struct reader *r = reader_of(st);
-	struct q_scan_numbers_row row;
-	uint64_t *digests;
-
-	arena_reset(&r->scratch);
-	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
-		return reader_fail(r, READER_MEMORY);
-	if (r->people->n_numbers == 0 && !people_expect(r->people, (uint64_t)row.expected))
-		return reader_fail(r, READER_MEMORY);
-	if (row.first < 1 || (uint32_t)row.first != r->people->n_numbers + 1 || row.n < 1 ||
-		row.digests.n != (size_t)row.n * sizeof(*digests))
-		return reader_broken(r, "numbers");
-	digests = arena_array(&r->scratch, (size_t)row.n, sizeof(*digests));
-	if (!digests)
-		return reader_fail(r, READER_MEMORY);
-	for (int i = 0; i < row.n; i++)
-		memcpy(&digests[i], row.digests.p + 8 * (size_t)i, 8);
-	for (int i = 0; i < row.n; i++)
-		digests[i] = le64toh(digests[i]);
-	if (!people_numbers(r->people, digests, (uint32_t)row.n))
-		return reader_fail(r, READER_MEMORY);
-	return STREAM_MORE;
-}
-
-struct packed {
-	struct people_pack pack;
-	struct people *people;
-};
-
-static bool take_profiles(
-	struct people_pack *p, const uint64_t *ids, const uint64_t *externals, uint32_t n)
-{
-	return people_profiles(((struct packed *)p)->people, ids, externals, n);
-}
-
-static bool take_aliases(
-	struct people_pack *p, const uint64_t *aliases, const uint64_t *profiles, uint32_t n)
-{
-	return people_aliases(((struct packed *)p)->people, aliases, profiles, n);
+	if (l->shared)
+		r->shared = l->base;
+	else if (!arena_adopt(r->stream.db.arena, &l->base->a))
+		return false;
+	people_use(r->people, l->base);
+	return true;
 }
 
 static int people_by_digest(struct reader *r)
 {
-	struct packed p = {
-		.pack = {.profiles = take_profiles, .aliases = take_aliases, .cap = PACK_MEMORY},
-		.people = r->people};
-	struct q_scan_numbers_row *rows;
+	const struct arena *a = r->stream.db.arena;
+	struct people_load l = {
+		.memory = a->cap - a->held, .cache = r->people_cache, .numbers = true};
 
-	r->stream.row = numbers_row;
-	if (q_scan_numbers(&r->stream.db, &(struct q_scan_numbers_args){r->project}, &rows) < 0)
+	if (people_load(&l, &r->stream, r->project) < 0) {
+		people_unload(&l);
+		if (l.broken)
+			return reader_broken(r, "numbers") == STREAM_MORE ? 0 : -1;
 		return reader_done(r, -1);
-	if (people_pack_read(&p.pack, &r->stream, r->project) < 0)
-		return reader_done(r, -1);
-	memcpy(r->people->key, p.pack.key, sizeof(r->people->key));
-	if (people_ready(r->people))
+	}
+	r->people_origin = l.origin;
+	if (keep(r, &l))
 		return reader_done(r, 0);
+	people_unload(&l);
 	r->error = READER_MEMORY;
 	return -1;
 }
