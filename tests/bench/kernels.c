@@ -120,6 +120,7 @@ static bool fold_segmentation(struct run *r, const struct frame *f)
 
 static bool finish_segmentation(struct run *r)
 {
+	segmentation_finish(r->kernel);
 	mix_double(r, segmentation_total(r->kernel));
 	return true;
 }

@@ -107,6 +107,58 @@ Test(sets, many_persons_count_once)
 	}
 }
 
+/* With marks, between what is added one by one and in sets of every size; ids 2k - 1 and 2k
+ * are of one person. */
+Test(sets, marked_persons_count_once)
+{
+	enum { ALL = 70000 };
+	static uint8_t is_in[ALL + 1], is_known[ALL + 1];
+	static uint32_t person_of[ALL];
+	struct marks m = {0};
+	uint64_t rng = 3;
+
+	for (uint32_t i = 0; i < ALL; i++)
+		person_of[i] = i / 2;
+	for (uint32_t round = 0; round < 300; round++) {
+		uint32_t universe = round % 3 == 0 ? 100 : round % 3 == 1 ? 5000 : ALL;
+		uint32_t most = round % 5 == 0 ? 9 : 1000, n = 0, persons = 0;
+		struct personset s = {0}, copy = {0};
+
+		memset(is_in, 0, sizeof(is_in));
+		memset(is_known, 0, sizeof(is_known));
+		cr_assert(marks_reserve(&m, &a, universe));
+		for (uint32_t turn = 0; turn < round / 10; turn++) {
+			uint32_t some[1000], want = (uint32_t)(next(&rng) % most);
+
+			for (uint32_t i = 0; i < want; i++) {
+				uint32_t id = some[i] = 1 + (uint32_t)(next(&rng) % (universe - 1));
+
+				n += !is_in[id];
+				is_in[id] = 1;
+				persons += !is_known[person_of[id - 1]];
+				is_known[person_of[id - 1]] = 1;
+			}
+			if (round % 7 == 6 && turn % 4 == 3)
+				for (uint32_t i = 0; i < want; i++)
+					cr_assert_geq(personset_add(&s, &a, some[i]), 0);
+			else
+				cr_assert(personset_add_marked(&s, &a, &m, some, want));
+			cr_assert_eq(s.n, n);
+		}
+		cr_assert_eq(personset_count(&s, &m, person_of), persons);
+		cr_assert(round % 2 ? personset_join(&copy, &a, &s)
+				    : personset_join_marked(&copy, &a, &m, &s));
+		cr_assert_eq(copy.n, n);
+		for (uint32_t who = 0; who < universe; who += 1 + universe / 500)
+			cr_assert_eq(personset_has(&s, who), is_in[who]);
+		for (uint32_t i = 0; i < m.words; i++)
+			cr_assert_eq(m.bits[i], 0);
+		for (uint32_t at = 0, who; personset_next(&s, &at, &who); n--)
+			cr_assert(is_in[who]);
+		cr_assert_eq(n, 0);
+	}
+}
+
 Test(sets, joined_persons_are_a_union)
 {
 	uint64_t rng = 11;

@@ -52,42 +52,136 @@ void hits_persons(const struct frame *f, const uint32_t *rows, uint32_t n, uint3
 		persons[k] = f->persons[codes[rows[k]]];
 }
 
-struct groups *groups_new(const struct frame *f, const struct batch_column *column)
+/* Where the ids are not 0. */
+static void with_ids(uint8_t *out, const uint8_t *match, const uint32_t *codes, uint32_t n)
 {
-	struct groups *g = arena_alloc(f->a, sizeof(*g));
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = match[i] & (codes[i] != 0);
+}
 
-	if (!g)
-		return NULL;
-	g->column = column;
-	g->place = arena_array(f->a, (size_t)column->n_entries + 1, sizeof(*g->place));
-	return g->place ? g : NULL;
+static void with_consent(uint8_t *out, const struct frame *f, const uint8_t *match)
+{
+	for (uint32_t i = 0; i < f->batch->n; i++)
+		out[i] = match[i] & frame_consented(f, i);
+}
+
+static uint32_t sum(const uint8_t *match, uint32_t n)
+{
+	uint32_t all = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		all += match[i];
+	return all;
+}
+
+bool hits_pick(struct picked *p, const struct frame *f, const uint8_t *match, bool consented)
+{
+	uint32_t n = f->batch->n;
+	uint8_t *out;
+
+	*p = (struct picked){.f = f, .match = match};
+	if (consented) {
+		out = arena_alloc(f->a, n);
+		if (!out)
+			return false;
+		if (f->cookieless)
+			with_consent(out, f, match);
+		else
+			with_ids(out, match, f->batch->distinct.codes, n);
+		p->match = out;
+	}
+	p->every = !memchr(p->match, 0, n);
+	p->n = p->every ? n : sum(p->match, n);
+	return true;
+}
+
+/* Bytes may be anybody's: what the loops need is not read through pointers. */
+static void pick(uint32_t *out, const uint32_t *column, const uint8_t *match, uint32_t rows)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < rows; i++) {
+		out[n] = column[i];
+		n += match[i];
+	}
+}
+
+static void pick_rows(uint32_t *out, const uint8_t *match, uint32_t rows)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < rows; i++) {
+		out[n] = i;
+		n += match[i];
+	}
+}
+
+const uint32_t *hits_column(const struct picked *p, const uint32_t *column)
+{
+	uint32_t rows = p->f->batch->n;
+	uint32_t *out;
+
+	if (p->every && column)
+		return column;
+	out = arena_alloc(p->f->a, ((size_t)p->n + 1) * sizeof(*out));
+	if (out && column)
+		pick(out, column, p->match, rows);
+	else if (out)
+		pick_rows(out, p->match, rows);
+	return out;
+}
+
+const uint32_t *hits_ids(const struct picked *p)
+{
+	const struct frame *f = p->f;
+	const uint32_t *codes = hits_column(p, f->batch->distinct.codes);
+	uint32_t *out;
+
+	if (!codes || f->batch->numbered)
+		return codes;
+	out = arena_alloc(f->a, ((size_t)p->n + 1) * sizeof(*out));
+	for (uint32_t i = 0; out && i < p->n; i++)
+		out[i] = f->persons[codes[i]] + 1;
+	return out;
+}
+
+uint32_t hits_ids_end(const struct frame *f)
+{
+	return (f->people->n > f->people->n_numbers ? f->people->n : f->people->n_numbers) + 1;
+}
+
+bool groups_init(struct groups *g, uint32_t n_codes, uint32_t n, struct arena *a)
+{
+	uint32_t most = n_codes < n ? n_codes + 1 : n;
+
+	*g = (struct groups){.place = arena_array(a, (size_t)n_codes + 1, sizeof(*g->place)),
+		/* one more is written than there are */
+		.v = arena_alloc(a, ((size_t)most + 1) * sizeof(*g->v)),
+		.values = arena_alloc(a, ((size_t)n + 1) * sizeof(*g->values))};
+	return g->place && g->v && g->values;
 }
 
 /* A sort by counting that looks at no code that is not there. */
-void groups_make(struct groups *g, const uint32_t *rows, uint32_t n, const uint32_t *persons)
+void groups_make(struct groups *g, const uint32_t *codes, uint32_t n, const uint32_t *values)
 {
-	const uint32_t *codes = g->column->codes;
-	uint32_t at = 0;
+	struct group *v = g->v;
+	uint32_t *place = g->place, at = 0, found = 0;
 
-	g->n = 0;
 	for (uint32_t k = 0; k < n; k++) {
-		uint32_t code = codes[rows[k]];
-
-		g->v[g->n].row = rows[k];
-		g->v[g->n].code = code;
-		g->n += g->place[code]++ == 0;
+		v[found].first = k;
+		v[found].code = codes[k];
+		found += place[codes[k]]++ == 0;
 	}
-	for (uint32_t i = 0; i < g->n; i++) {
-		struct hits_group *group = &g->v[i];
-
-		group->n = g->place[group->code];
-		group->at = g->place[group->code] = at;
-		at += group->n;
+	for (uint32_t i = 0; i < found; i++) {
+		v[i].n = place[v[i].code];
+		v[i].at = place[v[i].code] = at;
+		at += v[i].n;
 	}
-	for (uint32_t k = 0; k < n && persons; k++)
-		g->persons[g->place[codes[rows[k]]]++] = persons[k];
-	for (uint32_t i = 0; i < g->n; i++)
-		g->place[g->v[i].code] = 0;
+	for (uint32_t k = 0; k < n && values; k++)
+		g->values[place[codes[k]]++] = values[k];
+	for (uint32_t i = 0; i < found; i++)
+		place[v[i].code] = 0;
+	g->n = found;
 }
 
 /* Bytes may be anybody's: what the loop needs is not read through pointers. */
