@@ -9,7 +9,7 @@
  */
 #include "worker/insights/personset.h"
 
-enum { SLOTS_MIN = 8, WORDS_MIN = 16, WORD = 64, LIST_TIMES = 4 };
+enum { SLOTS_MIN = 8, WORDS_MIN = 16, WORD = 64, LIST_TIMES = 8 };
 
 static uint32_t slot_of(const struct personset *s, uint32_t person)
 {
@@ -282,11 +282,12 @@ bool personset_add_marked(
 		return true;
 	if ((s->listed || s->size == 0) && s->n / LIST_TIMES <= n)
 		return add_listed(s, a, m, persons, n);
-	if (s->dense && s->size > m->end / WORD) {
-		s->n += set_bits(s->bits, persons, n);
-		return true;
-	}
-	return personset_add_all(s, a, persons, n);
+	if (!s->dense)
+		return personset_add_all(s, a, persons, n);
+	if (m->end / WORD >= s->size && !widen(s, a, m->end))
+		return false;
+	s->n += set_bits(s->bits, persons, n);
+	return true;
 }
 
 /* Counts who is not marked yet. */
