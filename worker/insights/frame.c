@@ -135,17 +135,28 @@ static bool add_groups(const struct frame *f, uint8_t *base)
 	return true;
 }
 
-/* base &= the column holds exactly this. */
+/* base &= the column has this code, which 0 is not. */
 static void only(
-	const struct frame *f, const struct batch_column *c, struct str value, uint8_t *base)
+	const struct frame *f, const struct batch_column *c, uint32_t wanted, uint8_t *base)
 {
-	uint32_t wanted = 0;
-
-	for (uint32_t i = 0; i < c->n_entries; i++)
-		if (str_eq(c->entries[i].s, value))
-			wanted = i + 1;
 	for (uint32_t i = 0; i < f->batch->n; i++)
 		base[i] &= wanted != 0 && c->codes[i] == wanted;
+}
+
+static uint32_t session_code(const struct batch_column *c, struct str session)
+{
+	for (uint32_t code = 1; code <= c->n_entries; code++)
+		if (memcmp(batch_uuid(c, code), session.p, BATCH_UUID) == 0)
+			return code;
+	return 0;
+}
+
+static uint32_t text_code(const struct batch_column *c, struct str text)
+{
+	for (uint32_t code = 1; code <= c->n_entries; code++)
+		if (str_eq(c->entries[code - 1].s, text))
+			return code;
+	return 0;
 }
 
 static bool only_ids(const struct frame *f, uint8_t *base)
@@ -177,9 +188,9 @@ static bool make_base(struct frame *f)
 		base[i] &= !b->masked[i];
 	f->base = base;
 	if (f->plan->session.p)
-		only(f, &b->session, f->plan->session, base);
+		only(f, &b->session, session_code(&b->session, f->plan->session), base);
 	if (f->plan->only_kind.p)
-		only(f, &b->kind, f->plan->only_kind, base);
+		only(f, &b->kind, text_code(&b->kind, f->plan->only_kind), base);
 	if (f->plan->ids && !only_ids(f, base))
 		return false;
 	return add_groups(f, base);

@@ -13,9 +13,11 @@ static bool load_column(struct batch_column *out, const struct evseg *s, enum pa
 	struct column c = {0};
 	uint32_t *codes;
 
-	if (part && !evseg_column(s, part, a, &c))
+	if (part && kind == PART_SESSION && !evseg_uuids(s, part, a, &c))
 		return false;
-	*out = (struct batch_column){c.codes, c.entries, c.n_entries};
+	if (part && kind != PART_SESSION && !evseg_column(s, part, a, &c))
+		return false;
+	*out = (struct batch_column){c.codes, c.entries, c.uuids, c.n_entries};
 	if (part && !c.sparse)
 		return true;
 	codes = arena_array(a, s->n, sizeof(*codes));
@@ -38,7 +40,7 @@ static bool one_kind(struct batch *b, const struct evseg *s, struct arena *a)
 	*entry = (struct value){.type = VALUE_STR, .s = s->kind};
 	for (uint32_t i = 0; i < s->n; i++)
 		codes[i] = 1;
-	b->kind = (struct batch_column){codes, entry, 1};
+	b->kind = (struct batch_column){.codes = codes, .entries = entry, .n_entries = 1};
 	b->one_kind = true;
 	return true;
 }

@@ -15,6 +15,8 @@ struct prop_ref {
 	enum key_class class;
 };
 
+enum { BATCH_UUID = 16 };
+
 /* Which columns to load; times and kinds always are. */
 struct batch_need {
 	bool distinct, session, ids;
@@ -33,6 +35,7 @@ struct batch_need {
 struct batch_column {
 	const uint32_t *codes;       /* n of them; 0 = missing */
 	const struct value *entries; /* code k is entries[k - 1] */
+	const char *uuids;           /* of sessions, which have no entries: batch_uuid() */
 	uint32_t n_entries;
 };
 
@@ -49,6 +52,11 @@ struct batch {
 	struct batch_column *props; /* need->n_props of them */
 };
 
+/* The 16 bytes of a session's code, which is not 0. */
+static inline const char *batch_uuid(const struct batch_column *c, uint32_t code)
+{
+	return c->uuids + (size_t)(code - 1) * COLUMN_UUID;
+}
 /* False when the segment is malformed or the arena is full. */
 bool batch_load(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a);
