@@ -121,14 +121,42 @@ const uint32_t *hits_column(const struct picked *p, const uint32_t *column)
 	uint32_t rows = p->f->batch->n;
 	uint32_t *out;
 
-	if (p->every && column)
+	if (p->every)
 		return column;
 	out = arena_alloc(p->f->a, ((size_t)p->n + 1) * sizeof(*out));
-	if (out && column)
+	if (out)
 		pick(out, column, p->match, rows);
-	else if (out)
-		pick_rows(out, p->match, rows);
 	return out;
+}
+
+bool hits_rows(struct picked *p)
+{
+	uint32_t *rows;
+
+	if (p->every)
+		return true;
+	rows = arena_alloc(p->f->a, ((size_t)p->n + 1) * sizeof(*rows));
+	if (rows)
+		pick_rows(rows, p->match, p->f->batch->n);
+	p->rows = rows;
+	return rows != NULL;
+}
+
+uint32_t hits_in_bucket(const struct picked *p, const struct buckets *b, struct buckets_near *near,
+	uint32_t at, uint32_t *bucket)
+{
+	const int64_t *times = p->f->batch->times;
+	int64_t from, to;
+	uint32_t k = at + 1;
+
+	*bucket = buckets_find_near(b, near, times[hits_row(p, at)]);
+	if (p->f->batch->flat)
+		return p->n - at;
+	from = near->from;
+	to = near->to;
+	while (k < p->n && times[hits_row(p, k)] >= from && times[hits_row(p, k)] < to)
+		k++;
+	return k - at;
 }
 
 const uint32_t *hits_ids(const struct picked *p)

@@ -16,6 +16,7 @@ struct picked {
 	const uint8_t *match; /* 0 or 1 */
 	uint32_t n;
 	bool every;
+	const uint32_t *rows; /* hits_rows(); NULL: every */
 };
 
 /* Picked rows with the same code: the place of one of them among these, and their values, from
@@ -54,8 +55,17 @@ void hits_persons(const struct frame *f, const uint32_t *rows, uint32_t n, uint3
 /* Picks the rows of a vector; consented: of those whose events may count for what counts
  * people. False when the frame's arena is full. */
 bool hits_pick(struct picked *p, const struct frame *f, const uint8_t *match, bool consented);
-/* A column, or with NULL the rows themselves, at what was picked. NULL when the frame's arena is
- * full. */
+/* Makes rows. False when the frame's arena is full. */
+bool hits_rows(struct picked *p);
+static inline uint32_t hits_row(const struct picked *p, uint32_t k)
+{
+	return p->rows ? p->rows[k] : k;
+}
+/* With rows: how many of what was picked, from `at` on, lie in the bucket of the first, which is
+ * set; near as in buckets_find_near(). */
+uint32_t hits_in_bucket(const struct picked *p, const struct buckets *b, struct buckets_near *near,
+	uint32_t at, uint32_t *bucket);
+/* A column at what was picked. NULL when the frame's arena is full. */
 const uint32_t *hits_column(const struct picked *p, const uint32_t *column);
 /* Whose events were picked, as ids: from 1 on, below hits_ids_end(), and of the person
  * people->person[id - 1]. Those of sealed events need no looking up, so sets are of ids until

@@ -223,17 +223,16 @@ static bool fold_events(
 {
 	struct session **at = find_sessions(s, f, wanted, no);
 	const int64_t *times = f->batch->times;
-	const uint32_t *codes, *rows;
+	const uint32_t *codes;
 	struct picked p;
 
 	if (!at || !hits_pick(&p, f, f->match[0], false))
 		return false;
 	codes = hits_column(&p, f->batch->session.codes);
-	rows = p.every ? NULL : hits_column(&p, NULL);
-	if (!codes || (!p.every && !rows))
+	if (!codes || !hits_rows(&p))
 		return false;
 	for (uint32_t k = 0; k < p.n; k++) {
-		int64_t ms = times[rows ? rows[k] : k];
+		int64_t ms = times[hits_row(&p, k)];
 
 		extend(s, at[codes[k]], ms, ms, 1);
 	}

@@ -250,7 +250,7 @@ static bool add_hits(struct pass *p)
 static bool add_column(struct pass *p)
 {
 	const struct plan_event *ev = &p->t->plan->events[0];
-	const uint32_t *codes, *rows;
+	const uint32_t *codes;
 	struct picked picked;
 
 	if (!hits_pick(&picked, p->f, p->f->match[0], ev->consented))
@@ -266,16 +266,17 @@ static bool add_column(struct pass *p)
 		return add_counts(p);
 	if (tally_needs_users(ev->agg))
 		return add_groups(p, &picked, codes);
-	rows = hits_column(&picked, NULL);
-	for (uint32_t k = 0; rows && k < picked.n; k++) {
+	if (!hits_rows(&picked))
+		return false;
+	for (uint32_t k = 0; k < picked.n; k++) {
 		uint32_t row = row_of_code(p, codes[k]);
 
 		if (row == 0)
 			return false;
 		if (row != NO_ROW)
-			add(p, row - 1, rows[k]);
+			add(p, row - 1, hits_row(&picked, k));
 	}
-	return rows != NULL;
+	return true;
 }
 
 bool topk_fold(struct topk *t, const struct frame *f)

@@ -25,8 +25,8 @@ struct pass {
 	struct numbers numbers;
 	struct buckets_near near;
 	struct picked picked;
-	const uint32_t *rows, *codes, *ids; /* what of these is looked at; of what was picked */
-	bool one_kind;                      /* all events have the same */
+	const uint32_t *codes, *ids; /* of what was picked, where they are looked at */
+	bool one_kind;               /* all events have the same */
 	/* lines that were found before: by code where all depends on one column, or KNOWN of
 	 * them */
 	const struct batch_column *by;
@@ -217,11 +217,6 @@ static bool are_grouped(const struct pass *p)
 	return p->by && p->ev->number == PLAN_NONE && !are_alike(p);
 }
 
-static uint32_t row_at(const struct pass *p, uint32_t k)
-{
-	return p->rows ? p->rows[k] : k;
-}
-
 static const uint32_t *ids_at(const struct pass *p, uint32_t k)
 {
 	return p->ids ? p->ids + k : NULL;
@@ -233,34 +228,18 @@ static bool add_run(struct pass *p, uint32_t at, uint32_t n, uint32_t bucket)
 	struct groups *g = &p->groups;
 
 	if (are_alike(p))
-		return add_events(p, row_at(p, at), ids_at(p, at), n, bucket);
+		return add_events(p, hits_row(&p->picked, at), ids_at(p, at), n, bucket);
 	for (uint32_t k = at; k < at + n && !are_grouped(p); k++)
-		if (!add_events(p, row_at(p, k), ids_at(p, k), 1, bucket))
+		if (!add_events(p, hits_row(&p->picked, k), ids_at(p, k), 1, bucket))
 			return false;
 	if (!are_grouped(p))
 		return true;
 	groups_make(g, p->codes + at, n, ids_at(p, at));
 	for (uint32_t i = 0; i < g->n; i++)
-		if (!add_events(p, row_at(p, at + g->v[i].first), g->values + g->v[i].at, g->v[i].n,
-			    bucket))
+		if (!add_events(p, hits_row(&p->picked, at + g->v[i].first), g->values + g->v[i].at,
+			    g->v[i].n, bucket))
 			return false;
 	return true;
-}
-
-/* How many of the events picked, from `at` on, lie in the bucket of the first, which is set. */
-static uint32_t in_bucket(struct pass *p, uint32_t at, uint32_t *bucket)
-{
-	const int64_t *times = p->f->batch->times;
-	struct buckets_near near;
-	uint32_t k = at + 1;
-
-	*bucket = buckets_find_near(&p->t->plan->buckets, &p->near, times[row_at(p, at)]);
-	near = p->near;
-	if (p->f->batch->flat)
-		return p->picked.n - at;
-	while (k < p->picked.n && times[row_at(p, k)] >= near.from && times[row_at(p, k)] < near.to)
-		k++;
-	return k - at;
 }
 
 /* Buckets with events that match, whether or not they count. */
@@ -270,11 +249,10 @@ static bool note_buckets(struct pass *p)
 
 	if (!hits_pick(&p->picked, p->f, p->f->match[p->event], false))
 		return false;
-	p->rows = p->picked.every ? NULL : hits_column(&p->picked, NULL);
-	if (!p->rows && !p->picked.every)
+	if (!hits_rows(&p->picked))
 		return false;
 	for (uint32_t at = 0; at < p->picked.n;) {
-		at += in_bucket(p, at, &bucket);
+		at += hits_in_bucket(&p->picked, &p->t->plan->buckets, &p->near, at, &bucket);
 		p->t->exists[bucket] = 1;
 	}
 	return true;
@@ -290,10 +268,9 @@ static bool pick(struct pass *p)
 		return false;
 	if (p->picked.n == 0)
 		return true;
-	p->rows = p->picked.every ? NULL : hits_column(&p->picked, NULL);
 	p->codes = are_grouped(p) ? hits_column(&p->picked, p->by->codes) : NULL;
 	p->ids = users ? hits_ids(&p->picked) : NULL;
-	if ((!p->picked.every && !p->rows) || (are_grouped(p) && !p->codes) || (users && !p->ids))
+	if (!hits_rows(&p->picked) || (are_grouped(p) && !p->codes) || (users && !p->ids))
 		return false;
 	if (are_grouped(p) && !groups_init(&p->groups, p->by->n_entries, p->picked.n, p->f->a))
 		return false;
@@ -318,7 +295,7 @@ static bool fold_event(struct pass *p)
 	for (uint32_t at = 0, n; at < p->picked.n; at += n) {
 		uint32_t bucket;
 
-		n = in_bucket(p, at, &bucket);
+		n = hits_in_bucket(&p->picked, &plan->buckets, &p->near, at, &bucket);
 		if (!add_run(p, at, n, bucket))
 			return false;
 	}
