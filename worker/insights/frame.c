@@ -89,6 +89,27 @@ static uint8_t *pass_table(
 	return pass;
 }
 
+/* Whether a filter asks no more than that there is a value. */
+static bool needs_any(const uint8_t *pass, const struct batch_column *c)
+{
+	return !pass[0] && c->n_entries > 0 && !memchr(pass + 1, 0, c->n_entries);
+}
+
+static void need_any(uint8_t *out, const uint32_t *codes, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		out[i] &= codes[i] != 0;
+}
+
+static void add_filter(
+	uint8_t *out, const uint32_t *codes, const uint8_t *pass, uint32_t n, bool any)
+{
+	for (uint32_t i = 0; i < n && any; i++)
+		out[i] |= pass[codes[i]];
+	for (uint32_t i = 0; i < n && !any; i++)
+		out[i] &= pass[codes[i]];
+}
+
 /* out &= group, or with `out` NULL a fresh vector. */
 static uint8_t *group_vector(const struct frame *f, const struct plan_group *g)
 {
@@ -104,10 +125,10 @@ static uint8_t *group_vector(const struct frame *f, const struct plan_group *g)
 
 		if (!pass)
 			return NULL;
-		for (uint32_t i = 0; i < n && g->any; i++)
-			out[i] |= pass[c->codes[i]];
-		for (uint32_t i = 0; i < n && !g->any; i++)
-			out[i] &= pass[c->codes[i]];
+		if (g->any || !needs_any(pass, c))
+			add_filter(out, c->codes, pass, n, g->any);
+		else
+			need_any(out, c->codes, n);
 	}
 	return out;
 }
@@ -173,6 +194,17 @@ static bool only_ids(const struct frame *f, uint8_t *base)
 	return true;
 }
 
+/* One comparison each, as of how long after the begin. */
+static void in_window(uint8_t *base, const int64_t *times, uint32_t n, const struct plan *plan)
+{
+	uint64_t from = (uint64_t)plan->from_ms, length = (uint64_t)plan->to_ms - from;
+
+	if (plan->to_ms <= plan->from_ms)
+		length = 0;
+	for (uint32_t i = 0; i < n; i++)
+		base[i] = (uint64_t)times[i] - from < length;
+}
+
 static bool make_base(struct frame *f)
 {
 	const struct batch *b = f->batch;
@@ -182,8 +214,8 @@ static bool make_base(struct frame *f)
 		return false;
 	if (b->flat)
 		memset(base, b->times[0] >= f->plan->from_ms && b->times[0] < f->plan->to_ms, b->n);
-	for (uint32_t i = 0; i < b->n && !b->flat; i++)
-		base[i] = b->times[i] >= f->plan->from_ms && b->times[i] < f->plan->to_ms;
+	else
+		in_window(base, b->times, b->n, f->plan);
 	for (uint32_t i = 0; i < b->n && b->masked; i++)
 		base[i] &= !b->masked[i];
 	f->base = base;

@@ -149,7 +149,7 @@ uint32_t hits_in_bucket(const struct picked *p, const struct buckets *b, struct 
 	int64_t from, to;
 	uint32_t k = at + 1;
 
-	*bucket = buckets_find_near(b, near, times[hits_row(p, at)]);
+	*bucket = buckets_find_near(b, near, times[p->f->batch->flat ? 0 : hits_row(p, at)]);
 	if (p->f->batch->flat)
 		return p->n - at;
 	from = near->from;

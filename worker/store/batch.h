@@ -43,7 +43,7 @@ struct batch {
 	uint32_t n;
 	const uint8_t *masked; /* or NULL; 1 = skip the event */
 	const int64_t *times;
-	bool flat;     /* all times are the first one's */
+	bool flat;     /* all times are the first one's, the only one that is there */
 	bool one_kind; /* all codes of kind are 1 */
 	bool numbered; /* codes of distinct are numbers of the project, 0: cookieless; there
 			  are no entries, and n_entries is the greatest number */
