@@ -1,5 +1,6 @@
 /* What kernels count with: pairs and UUIDs as numbers, sets of persons. */
 #include <criterion/criterion.h>
+#include "worker/insights/hits.h"
 #include "worker/insights/pairs.h"
 #include "worker/insights/personset.h"
 #include "worker/insights/uuids.h"
@@ -156,6 +157,43 @@ Test(sets, marked_persons_count_once)
 		for (uint32_t at = 0, who; personset_next(&s, &at, &who); n--)
 			cr_assert(is_in[who]);
 		cr_assert_eq(n, 0);
+	}
+}
+
+/* Few and many codes, few and many values: sorted by lanes, or by the codes that there are. */
+Test(sets, groups_hold_the_values_of_their_codes)
+{
+	static const uint32_t all_codes[] = {0, 3, 60, 4000}, all_n[] = {0, 1, 7, 100, 5000};
+	uint64_t rng = 9;
+
+	for (uint32_t i = 0; i < 20; i++) {
+		uint32_t n_codes = all_codes[i % 4], n = all_n[i / 4], sum = 0;
+		uint32_t codes[5000], values[5000];
+		static uint8_t is_seen[4001];
+		struct groups g;
+
+		cr_assert(groups_init(&g, n_codes, n, &a));
+		for (uint32_t turn = 0; turn < 3; turn++) { /* of the same memory */
+			memset(is_seen, 0, sizeof(is_seen));
+			for (uint32_t k = 0; k < n; k++) {
+				codes[k] = (uint32_t)(next(&rng) % (n_codes + 1));
+				values[k] = k * 4001 + codes[k];
+			}
+			sum = 0;
+			groups_make(&g, codes, n, turn == 1 ? NULL : values);
+			for (uint32_t k = 0; k < g.n; k++) {
+				cr_assert(!is_seen[g.v[k].code]);
+				is_seen[g.v[k].code] = 1;
+				cr_assert_eq(g.v[k].at, sum);
+				cr_assert_gt(g.v[k].n, 0);
+				for (uint32_t at = sum; turn != 1 && at < sum + g.v[k].n; at++)
+					cr_assert_eq(g.values[at] % 4001, g.v[k].code);
+				sum += g.v[k].n;
+			}
+			cr_assert_eq(sum, n);
+			for (uint32_t k = 0; k < n; k++)
+				cr_assert(is_seen[codes[k]]);
+		}
 	}
 }
 

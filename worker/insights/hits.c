@@ -180,36 +180,93 @@ uint32_t hits_ids_end(const struct frame *f)
 
 bool groups_init(struct groups *g, uint32_t n_codes, uint32_t n, struct arena *a)
 {
-	uint32_t most = n_codes < n ? n_codes + 1 : n;
+	size_t codes = (size_t)n_codes + 1, most = codes < n ? codes : n;
 
-	*g = (struct groups){.place = arena_array(a, (size_t)n_codes + 1, sizeof(*g->place)),
+	*g = (struct groups){.n_codes = n_codes,
+		.place = arena_array(a, LANES * codes, sizeof(*g->place)),
 		/* one more is written than there are */
-		.v = arena_alloc(a, ((size_t)most + 1) * sizeof(*g->v)),
+		.v = arena_alloc(a, (most + 1) * sizeof(*g->v)),
 		.values = arena_alloc(a, ((size_t)n + 1) * sizeof(*g->values))};
 	return g->place && g->v && g->values;
 }
 
-/* A sort by counting that looks at no code that is not there. */
-void groups_make(struct groups *g, const uint32_t *codes, uint32_t n, const uint32_t *values)
+/* Counts the codes that there are, in order of appearance. */
+static uint32_t count_few(struct groups *g, const uint32_t *codes, uint32_t n)
 {
-	struct group *v = g->v;
-	uint32_t *place = g->place, at = 0, found = 0;
+	uint32_t found = 0;
 
 	for (uint32_t k = 0; k < n; k++) {
-		v[found].first = k;
-		v[found].code = codes[k];
-		found += place[codes[k]]++ == 0;
+		g->v[found].code = codes[k];
+		found += g->place[codes[k]]++ == 0;
 	}
-	for (uint32_t i = 0; i < found; i++) {
-		v[i].n = place[v[i].code];
-		v[i].at = place[v[i].code] = at;
-		at += v[i].n;
+	return found;
+}
+
+/* All codes, in lanes: the next row need not wait for the count of the one before, which is
+ * often of the same code. */
+static void count_many(uint32_t *place, size_t lane, const uint32_t *codes, uint32_t n)
+{
+	uint32_t k = 0;
+
+	for (; k + LANES <= n; k += LANES)
+		for (uint32_t i = 0; i < LANES; i++)
+			place[i * lane + codes[k + i]]++;
+	for (; k < n; k++)
+		place[codes[k]]++;
+}
+
+static void spread_many(uint32_t *values, uint32_t *place, size_t lane, const uint32_t *codes,
+	const uint32_t *from, uint32_t n)
+{
+	uint32_t k = 0;
+
+	for (; k + LANES <= n; k += LANES)
+		for (uint32_t i = 0; i < LANES; i++)
+			values[place[i * lane + codes[k + i]]++] = from[k + i];
+	for (; k < n; k++)
+		values[place[codes[k]]++] = from[k];
+}
+
+/* Where the values of a code begin in each of the lanes; the code's group, if it has any. */
+static void begin_group(struct groups *g, uint32_t code, uint32_t lanes, uint32_t *at)
+{
+	struct group *v = &g->v[g->n];
+	size_t lane = (size_t)g->n_codes + 1;
+
+	*v = (struct group){.code = code, .at = *at};
+	for (uint32_t i = 0; i < lanes; i++) {
+		uint32_t n = g->place[i * lane + code];
+
+		g->place[i * lane + code] = *at;
+		*at += n;
 	}
+	v->n = *at - v->at;
+	g->n += v->n > 0;
+}
+
+/* A sort by counting. Where there are many codes for few rows it looks at none that is not
+ * there. */
+void groups_make(struct groups *g, const uint32_t *codes, uint32_t n, const uint32_t *values)
+{
+	size_t lane = (size_t)g->n_codes + 1;
+	uint32_t at = 0;
+
+	g->n = 0;
+	if (lane * LANES <= n) {
+		count_many(g->place, lane, codes, n);
+		for (uint32_t code = 0; code <= g->n_codes; code++)
+			begin_group(g, code, LANES, &at);
+		if (values)
+			spread_many(g->values, g->place, lane, codes, values, n);
+		memset(g->place, 0, LANES * lane * sizeof(*g->place));
+		return;
+	}
+	for (uint32_t found = count_few(g, codes, n); g->n < found;)
+		begin_group(g, g->v[g->n].code, 1, &at);
 	for (uint32_t k = 0; k < n && values; k++)
-		g->values[place[codes[k]]++] = values[k];
-	for (uint32_t i = 0; i < found; i++)
-		place[v[i].code] = 0;
-	g->n = found;
+		g->values[g->place[codes[k]]++] = values[k];
+	for (uint32_t i = 0; i < g->n; i++)
+		g->place[g->v[i].code] = 0;
 }
 
 /* Bytes may be anybody's: what the loop needs is not read through pointers. */

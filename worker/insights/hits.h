@@ -19,14 +19,16 @@ struct picked {
 	const uint32_t *rows; /* hits_rows(); NULL: every */
 };
 
-/* Picked rows with the same code: the place of one of them among these, and their values, from
- * groups->values[at] on. */
+/* Picked rows with the same code: how many, and their values, from groups->values[at] on. */
 struct group {
-	uint32_t first, code, n, at;
+	uint32_t code, n, at;
 };
 
+enum { LANES = 4 };
+
 struct groups {
-	uint32_t *place; /* by code; zeros in between */
+	uint32_t n_codes; /* and one more: 0 */
+	uint32_t *place;  /* by lane and code; zeros in between */
 	uint32_t n;
 	struct group *v;
 	uint32_t *values;

@@ -163,47 +163,66 @@ static uint32_t line_of_key(struct pass *p, const uint32_t *key)
 	return known->line;
 }
 
+/* That of events with a code of the column that all depends on: a kind, or a value of events of
+ * one kind. */
+static uint32_t line_of_code(struct pass *p, uint32_t code)
+{
+	const struct batch_column *kind = &p->f->batch->kind;
+	uint32_t *known = &p->line_by_code[code], key[2] = {0};
+
+	if (*known != INTERN_FULL)
+		return *known;
+	key[0] = p->kind_no[p->by == kind ? code : kind->codes[0]];
+	if (p->by != kind)
+		key[1] = p->text_no[0][code];
+	*known = find_line(p, key);
+	return *known;
+}
+
 /* The line of one event. */
 static uint32_t line_of(struct pass *p, uint32_t row)
 {
 	const struct plan *plan = p->t->plan;
 	uint32_t key[1 + PLAN_BREAKDOWNS_MAX];
-	uint32_t *known = p->by ? &p->line_by_code[p->by->codes[row]] : NULL;
 
-	if (known && *known != INTERN_FULL)
-		return *known;
+	if (p->by)
+		return line_of_code(p, p->by->codes[row]);
 	key[0] = p->kind_no[p->f->batch->kind.codes[row]];
 	for (uint32_t k = 0; k < plan->n_breakdowns; k++)
 		key[1 + k] = p->text_no[k][p->f->batch->props[plan->breakdowns[k]].codes[row]];
-	if (!known)
-		return line_of_key(p, key);
-	*known = find_line(p, key);
-	return *known;
+	return line_of_key(p, key);
 }
 
-/* The event at row, and events like it: n in all, of one line and bucket, with these ids. */
-static bool add_events(
-	struct pass *p, uint32_t row, const uint32_t *ids, uint32_t n, uint32_t bucket)
+/* n events of one line and bucket, with these ids. NULL at the arena's cap. */
+static struct tally *add_events(
+	struct pass *p, uint32_t line, const uint32_t *ids, uint32_t n, uint32_t bucket)
 {
 	struct trends *t = p->t;
-	uint32_t line = line_of(p, row), cell;
+	struct personset *users;
 	struct tally *tally;
+	uint32_t cell;
 
 	cell = line == INTERN_FULL ? line : cell_add(t, line, bucket);
 	if (cell == INTERN_FULL)
-		return false;
+		return NULL;
 	tally = &t->cells[cell].t;
 	tally->count += n;
-	if (tally_needs_users(p->ev->agg)) {
-		struct personset *users = chunks_make(&t->users, cell);
+	if (!tally_needs_users(p->ev->agg))
+		return tally;
+	users = chunks_make(&t->users, cell);
+	if (!users || !(n == 1 ? personset_add(users, t->plan->a, *ids) >= 0
+			       : personset_add_marked(users, t->plan->a, &t->marks, ids, n)))
+		return NULL;
+	return tally;
+}
 
-		return users &&
-		       (n == 1 ? personset_add(users, t->plan->a, *ids) >= 0
-			       : personset_add_marked(users, t->plan->a, &t->marks, ids, n));
-	}
-	if (p->ev->number != PLAN_NONE && p->numbers.has[p->numbers.codes[row]])
+static bool add_event(struct pass *p, uint32_t row, const uint32_t *id, uint32_t bucket)
+{
+	struct tally *tally = add_events(p, line_of(p, row), id, 1, bucket);
+
+	if (tally && p->ev->number != PLAN_NONE && p->numbers.has[p->numbers.codes[row]])
 		tally_number(tally, p->numbers.v[p->numbers.codes[row]]);
-	return true;
+	return tally != NULL;
 }
 
 /* Without values of a column all are of the first one. */
@@ -228,16 +247,17 @@ static bool add_run(struct pass *p, uint32_t at, uint32_t n, uint32_t bucket)
 	struct groups *g = &p->groups;
 
 	if (are_alike(p))
-		return add_events(p, hits_row(&p->picked, at), ids_at(p, at), n, bucket);
+		return add_events(p, line_of(p, hits_row(&p->picked, at)), ids_at(p, at), n,
+			       bucket) != NULL;
 	for (uint32_t k = at; k < at + n && !are_grouped(p); k++)
-		if (!add_events(p, hits_row(&p->picked, k), ids_at(p, k), 1, bucket))
+		if (!add_event(p, hits_row(&p->picked, k), ids_at(p, k), bucket))
 			return false;
 	if (!are_grouped(p))
 		return true;
 	groups_make(g, p->codes + at, n, ids_at(p, at));
 	for (uint32_t i = 0; i < g->n; i++)
-		if (!add_events(p, hits_row(&p->picked, at + g->v[i].first), g->values + g->v[i].at,
-			    g->v[i].n, bucket))
+		if (!add_events(p, line_of_code(p, g->v[i].code), g->values + g->v[i].at, g->v[i].n,
+			    bucket))
 			return false;
 	return true;
 }
