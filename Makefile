@@ -110,7 +110,7 @@ $(foreach v,$(VARIANTS),$(eval $(call variant,$(v))))
 FLAGS_worker/coro.c := -U_FORTIFY_SOURCE
 
 # Loops over all events of a query: at -O2 gcc 12 vectorises only those of a known length.
-LOOPS := $(wildcard worker/insights/*.c) $(addprefix worker/store/,batch.c column.c evseg.c)
+LOOPS := $(wildcard worker/insights/*.c) $(addprefix worker/store/,batch.c column.c evseg.c numbers.c)
 $(foreach f,$(LOOPS),$(eval FLAGS_$(f) := -O3))
 
 build/pugd: build/release/pugd

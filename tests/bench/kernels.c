@@ -30,174 +30,15 @@
 #include "worker/insights/sessions.h"
 #include "worker/insights/topk.h"
 #include "worker/insights/trends.h"
-#include "worker/store/encode.h"
+#include "worker/store/evseg.h"
+#include "tests/bench/kernel_events.h"
 #include "tests/bench/questions.h"
-
-enum { DAYS = 90, DAY_MS = 86400000, KINDS = 8, PATHS = 60, PER_PERSON = 50, PER_SESSION = 5 };
-
-static const int64_t begin_ms = 1735689600000; /* 2025-01-01 */
-static const char *const kinds[KINDS] = {"page_view", "click", "search", "view_item", "add_to_cart",
-	"checkout", "purchase", "refund"};
-static const unsigned shares[KINDS] = {35, 20, 15, 10, 8, 6, 4, 2};
-static const char *const countries[] = {"DE", "FR", "US", "GB", "JP", "BR", "IN", "SE"};
-
-static void die(const char *what, const char *detail)
-{
-	fprintf(stderr, "kernels: %s: %s\n", what, detail);
-	exit(1);
-}
 
 static void *need(void *p)
 {
 	if (!p)
-		die("memory", "exhausted");
+		events_die("memory", "exhausted");
 	return p;
-}
-
-/* ---- the events ---- */
-
-struct one {
-	int64_t ms;
-	uint32_t person, session, tie; /* tie: random end of the id */
-	uint8_t kind, path, country;
-};
-
-static uint64_t next(uint64_t *rng)
-{
-	uint64_t z = (*rng += 0x9e3779b97f4a7c15u); /* splitmix64 */
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-static uint8_t draw_kind(uint64_t *rng)
-{
-	unsigned at = (unsigned)(next(rng) % 100);
-	uint8_t k = 0;
-
-	for (; at >= shares[k]; k++)
-		at -= shares[k];
-	return k;
-}
-
-static int by_segment(const void *x, const void *y)
-{
-	const struct one *a = x, *b = y;
-	int64_t day_a = a->ms / DAY_MS, day_b = b->ms / DAY_MS;
-
-	if (day_a != day_b)
-		return day_a < day_b ? -1 : 1;
-	if (a->kind != b->kind)
-		return a->kind < b->kind ? -1 : 1;
-	return a->ms < b->ms ? -1 : a->ms > b->ms;
-}
-
-/* Sessions of some events each; few persons do much, many do little. */
-static struct one *draw(uint32_t n)
-{
-	struct one *all = need(calloc(n, sizeof(*all)));
-	uint64_t rng = 1, persons = n / PER_PERSON + 1;
-	struct one at = {0};
-
-	for (uint32_t i = 0; i < n; i++) {
-		if (i == 0 || next(&rng) % PER_SESSION == 0) {
-			uint64_t a = next(&rng) % persons, b = next(&rng) % persons;
-
-			at.person = (uint32_t)(a < b ? a : b);
-			at.ms = begin_ms + (int64_t)(next(&rng) % ((uint64_t)DAYS * DAY_MS));
-			at.session++;
-			at.country = (uint8_t)(at.person % 8);
-		}
-		at.ms += (int64_t)(next(&rng) % 60000);
-		if (at.ms >= begin_ms + (int64_t)DAYS * DAY_MS)
-			at.ms = begin_ms;
-		at.kind = draw_kind(&rng);
-		at.path = (uint8_t)(next(&rng) % PATHS);
-		at.tie = (uint32_t)next(&rng);
-		all[i] = at;
-	}
-	qsort(all, n, sizeof(*all), by_segment);
-	return all;
-}
-
-static void put_uuid(uint8_t id[16], uint64_t high, uint64_t low)
-{
-	for (int i = 0; i < 8; i++) {
-		id[i] = (uint8_t)(high >> (56 - 8 * i));
-		id[8 + i] = (uint8_t)(low >> (56 - 8 * i));
-	}
-}
-
-static void fill(struct event *ev, const struct one *o, struct prop *props, char text[64])
-{
-	uint64_t seed = o->session;
-
-	*ev = (struct event){.has_session = true,
-		.time_ms = o->ms,
-		.kind = str_of(kinds[o->kind]),
-		.distinct_id = {text, 0},
-		.props = props,
-		.n_props = 3};
-	put_uuid(ev->id, (uint64_t)o->ms << 16 | o->tie >> 16, (uint64_t)o->tie << 32);
-	put_uuid(ev->session, next(&seed), next(&seed));
-	seed = o->person;
-	ev->distinct_id.n = (size_t)sprintf(
-		text, "%016llx%08x", (unsigned long long)next(&seed), (unsigned)o->person);
-	sprintf(text + 32, "/path/%u", (unsigned)o->path);
-	props[0] = (struct prop){
-		STR("$pathname"), SCOPE_AUTO, {.type = VALUE_STR, .s = str_of(text + 32)}};
-	props[1] = (struct prop){STR("$country"), SCOPE_AUTO,
-		{.type = VALUE_STR, .s = str_of(countries[o->country])}};
-	props[2] =
-		(struct prop){STR("amount"), SCOPE_CUSTOM, {.type = VALUE_INT, .i = o->tie % 1000}};
-}
-
-static void put_segment(FILE *out, const struct one *v, uint32_t n)
-{
-	struct event *events = need(calloc(n, sizeof(*events)));
-	char(*texts)[64] = need(calloc(n, sizeof(*texts)));
-	struct arena a;
-	struct encoder *e;
-	struct prop props[3];
-	uint64_t size;
-	struct str blob;
-
-	arena_init(&a, (size_t)1 << 30);
-	e = need(encoder_new(&a));
-	for (uint32_t i = 0; i < n; i++) {
-		fill(&events[i], &v[i], props, texts[i]);
-		if (!encoder_add(e, &events[i]))
-			die("encoder", "no memory");
-	}
-	blob = encoder_finish(e);
-	size = blob.n;
-	if (!blob.p || fwrite(&size, sizeof(size), 1, out) != 1 ||
-		fwrite(blob.p, 1, blob.n, out) != blob.n)
-		die("write", strerror(errno));
-	arena_free(&a);
-	free(events);
-	free(texts);
-}
-
-static void make_file(const char *path, uint32_t n)
-{
-	FILE *out = fopen(path, "we");
-	struct one *all;
-
-	if (!out)
-		die(path, strerror(errno));
-	all = draw(n);
-	for (uint32_t i = 0, end; i < n; i = end) {
-		for (end = i + 1; end < n && end - i < EVSEG_EVENTS_MAX &&
-				  all[end].kind == all[i].kind &&
-				  all[end].ms / DAY_MS == all[i].ms / DAY_MS;)
-			end++;
-		put_segment(out, &all[i], end - i);
-	}
-	free(all);
-	if (fclose(out))
-		die(path, strerror(errno));
 }
 
 /* ---- the kernels ---- */
@@ -279,6 +120,7 @@ static bool fold_segmentation(struct run *r, const struct frame *f)
 
 static bool finish_segmentation(struct run *r)
 {
+	segmentation_finish(r->kernel);
 	mix_double(r, segmentation_total(r->kernel));
 	return true;
 }
@@ -468,31 +310,48 @@ static void compile(struct run *r, const char *name, const char *json)
 	if (json_read(pb_msg_find(users ? STR("insights.v1.SegmentUsersRequest")
 					: STR("insights.v1.QueryRequest")),
 		    str_of(json), &r->a, &msg, &err))
-		die(name, err.reason);
+		events_die(name, err.reason);
 	if ((users ? compile_segment_users(
 			     &r->plan, (const Insights__V1__SegmentUsersRequest *)msg, &r->a, &why)
 		   : compile_query(&r->plan, (const Insights__V1__QueryRequest *)msg, STR("UTC"),
 			     &r->a, &why)) < 0)
-		die(name, why ? why : "no memory");
+		events_die(name, why ? why : "no memory");
 }
 
-/* As the reader does: a segment without one of the plan's kinds is not read. */
-static bool wanted(const struct plan *plan, const struct evseg *seg, struct arena *a)
+/* As of a sealed segment: with what its row says instead of columns (evseg.h), and with
+ * numbers of who its events are. False when the plan does not ask for its kind: the reader
+ * does not read it then. */
+static bool seal(struct evseg *seg, const struct plan *plan, struct str numbers, struct arena *a)
 {
-	const struct evseg_part *part = evseg_find(seg, PART_KIND, SCOPE_AUTO, STR(""));
-	struct column c;
+	struct evseg_part *parts = need(arena_array(a, seg->n_parts + 1, sizeof(*parts)));
+	const int64_t *times;
+	struct str *kinds;
+	uint32_t n = 0, n_kinds;
 
-	if (!plan->kinds)
-		return true;
-	if (!part || !evseg_column(seg, part, a, &c))
-		die("kinds", "cannot be read");
+	if (!evseg_kinds(seg, a, &kinds, &n_kinds) || !evseg_times(seg, a, &times))
+		events_die("segment", "broken");
+	seg->kind = kinds[0];
+	/* no edge lies within a day */
+	seg->flat = plan->need.flat;
+	seg->flat_ms = times[0];
+	for (uint32_t i = 0; i < seg->n_parts; i++) {
+		enum part_kind kind = seg->parts[i].kind;
+
+		if (kind != PART_KIND && !(kind == PART_TIME && seg->flat) &&
+			!(kind == PART_DISTINCT && plan->need.numbers))
+			parts[n++] = seg->parts[i];
+	}
+	parts[n++] = (struct evseg_part){
+		.kind = PART_NUMBER, .raw_n = (uint32_t)numbers.n, .stored = numbers};
+	seg->parts = parts;
+	seg->n_parts = n;
 	for (uint32_t i = 0; i < plan->n_kinds; i++)
-		if (str_eq(plan->kinds[i], c.entries[0].s))
+		if (str_eq(plan->kinds[i], seg->kind))
 			return true;
-	return false;
+	return !plan->kinds;
 }
 
-static bool run_segment(struct run *r, struct str blob)
+static bool run_segment(struct run *r, struct str blob, struct str numbers)
 {
 	double start, decoded, framed;
 	struct batch batch;
@@ -502,12 +361,12 @@ static bool run_segment(struct run *r, struct str blob)
 
 	arena_reset(&r->batch_a);
 	if (!evseg_open(&seg, blob, &r->batch_a))
-		die("segment", "broken");
-	if (!wanted(&r->plan, &seg, &r->batch_a))
+		events_die("segment", "broken");
+	if (!seal(&seg, &r->plan, numbers, &r->batch_a))
 		return true;
 	start = cpu();
 	if (!batch_load(&batch, &seg, &r->plan.need, &r->batch_a))
-		die("segment", "broken");
+		events_die("segment", "broken");
 	decoded = cpu();
 	r->cpu[0] += decoded - start;
 	ok = frame_make(&frame, &r->plan, &batch, &r->people, &r->batch_a);
@@ -522,26 +381,59 @@ static bool run_segment(struct run *r, struct str blob)
 	return ok;
 }
 
-static void run(const char *name, const char *json, const char *data, size_t size)
+/* Two of five persons have a profile and, for that, two numbers. */
+static void make_people(struct run *r, uint32_t n)
+{
+	uint64_t *digests = need(arena_array(&r->a, n, sizeof(*digests)));
+	uint64_t *profiles = need(arena_array(&r->a, n, sizeof(*profiles)));
+	uint64_t *externals = need(arena_array(&r->a, n, sizeof(*externals)));
+	uint32_t known = n * 2 / 5;
+
+	if (!r->plan.need.numbers) {
+		if (!people_init(&r->people, &r->a, r->plan.n_paths))
+			events_die("people", "no memory");
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		digests[i] = hash_64(&i, sizeof(i)) | 1;
+		profiles[i] = hash_64(&i, sizeof(i)) & ~1ull;
+	}
+	people_init_digests(&r->people, &r->a);
+	if (!people_numbers(&r->people, digests, n) ||
+		!people_profiles(&r->people, profiles, externals, known) ||
+		!people_aliases(&r->people, digests, profiles, known) || !people_ready(&r->people))
+		events_die("people", "no memory");
+}
+
+/* The next bytes of the file. */
+static struct str take(const char *data, size_t *at)
+{
+	uint64_t n;
+	const char *p = data + *at + sizeof(n);
+
+	memcpy(&n, data + *at, sizeof(n));
+	*at += sizeof(n) + n;
+	return (struct str){p, n};
+}
+
+static void run(const char *name, const char *json, struct str data, uint32_t events)
 {
 	struct run r = {0};
-	uint64_t n;
 	bool ok = true;
 
 	arena_init(&r.a, (size_t)4 << 30);
 	arena_init(&r.batch_a, (size_t)1 << 30);
 	compile(&r, name, json);
-	if (!people_init(&r.people, &r.a, r.plan.n_paths))
-		die("people", "no memory");
+	make_people(&r, events / PER_PERSON + 1);
 	r.kernel = need(kernels[r.plan.kind].make(&r));
-	for (size_t at = 0; ok && at < size; at += n) {
-		memcpy(&n, data + at, sizeof(n));
-		at += sizeof(n);
-		ok = run_segment(&r, (struct str){data + at, n});
+	for (size_t at = 0; ok && at < data.n;) {
+		struct str blob = take(data.p, &at);
+
+		ok = run_segment(&r, blob, take(data.p, &at));
 	}
 	r.cpu[3] = -cpu();
 	if (!ok || !kernels[r.plan.kind].finish(&r))
-		die(name, "no memory");
+		events_die(name, "no memory");
 	r.cpu[3] += cpu();
 	printf("%-16s %6.0f %6.0f %6.0f %6.0f %7.1f %7.1f  %016llx\n", name, r.cpu[0] * 1e3,
 		r.cpu[1] * 1e3, r.cpu[2] * 1e3, r.cpu[3] * 1e3, (double)r.a.held / 1048576,
@@ -562,23 +454,26 @@ static bool is_asked(const char *name, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct stat st;
+	uint32_t events;
 	void *data;
 	int fd;
 
 	if (argc < 3)
-		die("usage", "kernels FILE EVENTS [QUESTION...]");
+		events_die("usage", "kernels FILE EVENTS [QUESTION...]");
+	events = (uint32_t)strtoul(argv[2], NULL, 10);
 	if (access(argv[1], R_OK))
-		make_file(argv[1], (uint32_t)strtoul(argv[2], NULL, 10));
+		events_make(argv[1], events);
 	fd = open(argv[1], O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
-		die(argv[1], strerror(errno));
+		events_die(argv[1], strerror(errno));
 	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
 	if (data == MAP_FAILED)
-		die(argv[1], strerror(errno));
+		events_die(argv[1], strerror(errno));
 	printf("%-16s %6s %6s %6s %6s %7s %7s  ms of CPU; MiB; answer\n", "", "decode", "frame",
 		"fold", "finish", "query", "segment");
 	for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++)
 		if (is_asked(questions[i].name, argc, argv))
-			run(questions[i].name, questions[i].json, data, (size_t)st.st_size);
+			run(questions[i].name, questions[i].json,
+				(struct str){data, (size_t)st.st_size}, events);
 	return 0;
 }

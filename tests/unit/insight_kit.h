@@ -363,6 +363,7 @@ static double __attribute__((unused)) kit_segmentation(const char *json, const c
 	cr_assert_null(why, "%s", why);
 	segmentation_init(&s, &plan);
 	kit_fold(&plan, lines, kit_fold_segmentation, &s);
+	segmentation_finish(&s);
 	return segmentation_total(&s);
 }
 

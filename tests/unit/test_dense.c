@@ -292,6 +292,14 @@ Test(dense, every_width)
 		cr_assert_eq(raw.n, 1 + 1000 * width[k]);
 		cr_assert(read_back((struct str){raw.p, raw.n}, 1000, &out));
 		cr_assert_arr_eq(out, in, sizeof(in));
+		for (uint32_t n = 1; n < 10; n++) { /* some at a time, and what is left */
+			struct buf few;
+
+			buf_init(&few, &a);
+			numbers_encode(&few, in + 1000 - n, n);
+			cr_assert(read_back((struct str){few.p, few.n}, n, &out));
+			cr_assert_arr_eq(out, in + 1000 - n, n * sizeof(*in));
+		}
 		cr_assert_not(read_back((struct str){raw.p, raw.n}, 999, &out));
 		cr_assert_not(read_back((struct str){raw.p, raw.n - 1}, 1000, &out));
 		raw.p[0] = (char)(width[k] + 1);

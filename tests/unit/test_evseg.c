@@ -79,13 +79,16 @@ static void compare(const struct evseg *s, const struct event *events)
 {
 	const int64_t *times;
 	const uint8_t *ids;
-	struct column kind, who, session, col;
+	struct column kind, who, session, bare, col;
 
 	cr_assert(evseg_times(s, &a, &times) && evseg_ids(s, &a, &ids));
 	cr_assert(evseg_column(s, evseg_find(s, PART_KIND, 0, STR("")), &a, &kind));
 	cr_assert(evseg_column(s, evseg_find(s, PART_DISTINCT, 0, STR("")), &a, &who));
 	cr_assert(evseg_column(s, evseg_find(s, PART_SESSION, 0, STR("")), &a, &session));
+	cr_assert(evseg_uuids(s, evseg_find(s, PART_SESSION, 0, STR("")), &a, &bare));
+	cr_assert_not(evseg_uuids(s, evseg_find(s, PART_KIND, 0, STR("")), &a, &col));
 	for (uint32_t i = 0; i < s->n; i++) {
+		uint32_t code = column_code(&bare, i);
 		const struct event *ev = &events[i];
 		const struct value *v = column_value(&session, i);
 
@@ -96,6 +99,9 @@ static void compare(const struct evseg *s, const struct event *events)
 		cr_assert_eq(v != NULL, ev->has_session);
 		if (v)
 			cr_assert_arr_eq(v->s.p, ev->session, 16);
+		cr_assert_eq(code != 0, ev->has_session);
+		if (code)
+			cr_assert_arr_eq(bare.uuids + (code - 1) * COLUMN_UUID, ev->session, 16);
 		for (uint32_t k = 0; k < ev->n_props; k++) {
 			const struct evseg_part *part =
 				evseg_find(s, PART_PROP, ev->props[k].scope, ev->props[k].key);

@@ -1,5 +1,6 @@
 /* What kernels count with: pairs and UUIDs as numbers, sets of persons. */
 #include <criterion/criterion.h>
+#include "worker/insights/hits.h"
 #include "worker/insights/pairs.h"
 #include "worker/insights/personset.h"
 #include "worker/insights/uuids.h"
@@ -107,6 +108,96 @@ Test(sets, many_persons_count_once)
 	}
 }
 
+/* With marks, between what is added one by one and in sets of every size; the first ids are
+ * numbers, of which 2k - 1 and 2k are one person, the others persons. */
+Test(sets, marked_persons_count_once)
+{
+	enum { ALL = 70000 };
+	static uint8_t is_in[ALL + 1], is_known[ALL + 1];
+	static uint32_t person_of[ALL], of_number[ALL / 2 + 1];
+	struct marks m = {0};
+	uint64_t rng = 3;
+
+	for (uint32_t i = 0; i < ALL; i++)
+		person_of[i] = i < ALL / 2 ? i / 2 : i - ALL / 2;
+	memcpy(of_number + 1, person_of, sizeof(of_number) - sizeof(of_number[0]));
+	for (uint32_t round = 0; round < 300; round++) {
+		uint32_t universe = round % 3 == 0 ? 100 : round % 3 == 1 ? 5000 : ALL;
+		uint32_t most = round % 5 == 0 ? 9 : 1000, n = 0, persons = 0;
+		struct personset s = {0}, copy = {0};
+
+		memset(is_in, 0, sizeof(is_in));
+		memset(is_known, 0, sizeof(is_known));
+		cr_assert(marks_reserve(&m, &a, universe));
+		for (uint32_t turn = 0; turn < round / 10; turn++) {
+			uint32_t some[1000], want = (uint32_t)(next(&rng) % most);
+
+			for (uint32_t i = 0; i < want; i++) {
+				uint32_t id = some[i] = 1 + (uint32_t)(next(&rng) % (universe - 1));
+
+				n += !is_in[id];
+				is_in[id] = 1;
+				persons += !is_known[person_of[id - 1]];
+				is_known[person_of[id - 1]] = 1;
+			}
+			if (round % 7 == 6 && turn % 4 == 3)
+				for (uint32_t i = 0; i < want; i++)
+					cr_assert_geq(personset_add(&s, &a, some[i]), 0);
+			else
+				cr_assert(personset_add_marked(&s, &a, &m, some, want));
+			cr_assert_eq(s.n, n);
+		}
+		cr_assert_eq(personset_count(&s, &m, (struct id_map){of_number, ALL / 2}), persons);
+		cr_assert(round % 2 ? personset_join(&copy, &a, &s)
+				    : personset_join_marked(&copy, &a, &m, &s));
+		cr_assert_eq(copy.n, n);
+		for (uint32_t who = 0; who < universe; who += 1 + universe / 500)
+			cr_assert_eq(personset_has(&s, who), is_in[who]);
+		for (uint32_t i = 0; i < m.words; i++)
+			cr_assert_eq(m.bits[i], 0);
+		for (uint32_t at = 0, who; personset_next(&s, &at, &who); n--)
+			cr_assert(is_in[who]);
+		cr_assert_eq(n, 0);
+	}
+}
+
+/* Few and many codes, few and many values: sorted by lanes, or by the codes that there are. */
+Test(sets, groups_hold_the_values_of_their_codes)
+{
+	static const uint32_t all_codes[] = {0, 3, 60, 4000}, all_n[] = {0, 1, 7, 100, 5000};
+	uint64_t rng = 9;
+
+	for (uint32_t i = 0; i < 20; i++) {
+		uint32_t n_codes = all_codes[i % 4], n = all_n[i / 4], sum = 0;
+		uint32_t codes[5000], values[5000];
+		static uint8_t is_seen[4001];
+		struct groups g;
+
+		cr_assert(groups_init(&g, n_codes, n, &a));
+		for (uint32_t turn = 0; turn < 3; turn++) { /* of the same memory */
+			memset(is_seen, 0, sizeof(is_seen));
+			for (uint32_t k = 0; k < n; k++) {
+				codes[k] = (uint32_t)(next(&rng) % (n_codes + 1));
+				values[k] = k * 4001 + codes[k];
+			}
+			sum = 0;
+			groups_make(&g, codes, n, turn == 1 ? NULL : values);
+			for (uint32_t k = 0; k < g.n; k++) {
+				cr_assert(!is_seen[g.v[k].code]);
+				is_seen[g.v[k].code] = 1;
+				cr_assert_eq(g.v[k].at, sum);
+				cr_assert_gt(g.v[k].n, 0);
+				for (uint32_t at = sum; turn != 1 && at < sum + g.v[k].n; at++)
+					cr_assert_eq(g.values[at] % 4001, g.v[k].code);
+				sum += g.v[k].n;
+			}
+			cr_assert_eq(sum, n);
+			for (uint32_t k = 0; k < n; k++)
+				cr_assert(is_seen[codes[k]]);
+		}
+	}
+}
+
 Test(sets, joined_persons_are_a_union)
 {
 	uint64_t rng = 11;
@@ -153,14 +244,11 @@ Test(sets, a_set_of_persons_ends_at_the_cap)
 /* A column of UUIDs of which those numbered `ids` have so many ids. */
 static struct batch_column column_of(const uint32_t *ids, uint32_t n)
 {
-	struct value *v = arena_array(&a, n, sizeof(*v));
-	char *bytes = arena_zalloc(&a, (size_t)n * 16);
+	char *bytes = arena_zalloc(&a, (size_t)n * COLUMN_UUID);
 
-	for (uint32_t i = 0; i < n; i++) {
-		memcpy(bytes + (size_t)i * 16 + 9, &ids[i], sizeof(ids[i]));
-		v[i] = (struct value){.type = VALUE_UUID, .s = {bytes + (size_t)i * 16, 16}};
-	}
-	return (struct batch_column){.entries = v, .n_entries = n};
+	for (uint32_t i = 0; i < n; i++)
+		memcpy(bytes + (size_t)i * COLUMN_UUID + 9, &ids[i], sizeof(ids[i]));
+	return (struct batch_column){.uuids = bytes, .n_entries = n};
 }
 
 Test(sets, uuids_keep_their_numbers)

@@ -89,6 +89,27 @@ static uint8_t *pass_table(
 	return pass;
 }
 
+/* Whether a filter asks no more than that there is a value. */
+static bool needs_any(const uint8_t *pass, const struct batch_column *c)
+{
+	return !pass[0] && c->n_entries > 0 && !memchr(pass + 1, 0, c->n_entries);
+}
+
+static void need_any(uint8_t *out, const uint32_t *codes, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		out[i] &= codes[i] != 0;
+}
+
+static void add_filter(
+	uint8_t *out, const uint32_t *codes, const uint8_t *pass, uint32_t n, bool any)
+{
+	for (uint32_t i = 0; i < n && any; i++)
+		out[i] |= pass[codes[i]];
+	for (uint32_t i = 0; i < n && !any; i++)
+		out[i] &= pass[codes[i]];
+}
+
 /* out &= group, or with `out` NULL a fresh vector. */
 static uint8_t *group_vector(const struct frame *f, const struct plan_group *g)
 {
@@ -104,10 +125,10 @@ static uint8_t *group_vector(const struct frame *f, const struct plan_group *g)
 
 		if (!pass)
 			return NULL;
-		for (uint32_t i = 0; i < n && g->any; i++)
-			out[i] |= pass[c->codes[i]];
-		for (uint32_t i = 0; i < n && !g->any; i++)
-			out[i] &= pass[c->codes[i]];
+		if (g->any || !needs_any(pass, c))
+			add_filter(out, c->codes, pass, n, g->any);
+		else
+			need_any(out, c->codes, n);
 	}
 	return out;
 }
@@ -135,17 +156,28 @@ static bool add_groups(const struct frame *f, uint8_t *base)
 	return true;
 }
 
-/* base &= the column holds exactly this. */
+/* base &= the column has this code, which 0 is not. */
 static void only(
-	const struct frame *f, const struct batch_column *c, struct str value, uint8_t *base)
+	const struct frame *f, const struct batch_column *c, uint32_t wanted, uint8_t *base)
 {
-	uint32_t wanted = 0;
-
-	for (uint32_t i = 0; i < c->n_entries; i++)
-		if (str_eq(c->entries[i].s, value))
-			wanted = i + 1;
 	for (uint32_t i = 0; i < f->batch->n; i++)
 		base[i] &= wanted != 0 && c->codes[i] == wanted;
+}
+
+static uint32_t session_code(const struct batch_column *c, struct str session)
+{
+	for (uint32_t code = 1; code <= c->n_entries; code++)
+		if (memcmp(batch_uuid(c, code), session.p, BATCH_UUID) == 0)
+			return code;
+	return 0;
+}
+
+static uint32_t text_code(const struct batch_column *c, struct str text)
+{
+	for (uint32_t code = 1; code <= c->n_entries; code++)
+		if (str_eq(c->entries[code - 1].s, text))
+			return code;
+	return 0;
 }
 
 static bool only_ids(const struct frame *f, uint8_t *base)
@@ -162,6 +194,17 @@ static bool only_ids(const struct frame *f, uint8_t *base)
 	return true;
 }
 
+/* One comparison each, as of how long after the begin. */
+static void in_window(uint8_t *base, const int64_t *times, uint32_t n, const struct plan *plan)
+{
+	uint64_t from = (uint64_t)plan->from_ms, length = (uint64_t)plan->to_ms - from;
+
+	if (plan->to_ms <= plan->from_ms)
+		length = 0;
+	for (uint32_t i = 0; i < n; i++)
+		base[i] = (uint64_t)times[i] - from < length;
+}
+
 static bool make_base(struct frame *f)
 {
 	const struct batch *b = f->batch;
@@ -171,15 +214,15 @@ static bool make_base(struct frame *f)
 		return false;
 	if (b->flat)
 		memset(base, b->times[0] >= f->plan->from_ms && b->times[0] < f->plan->to_ms, b->n);
-	for (uint32_t i = 0; i < b->n && !b->flat; i++)
-		base[i] = b->times[i] >= f->plan->from_ms && b->times[i] < f->plan->to_ms;
+	else
+		in_window(base, b->times, b->n, f->plan);
 	for (uint32_t i = 0; i < b->n && b->masked; i++)
 		base[i] &= !b->masked[i];
 	f->base = base;
 	if (f->plan->session.p)
-		only(f, &b->session, f->plan->session, base);
+		only(f, &b->session, session_code(&b->session, f->plan->session), base);
 	if (f->plan->only_kind.p)
-		only(f, &b->kind, f->plan->only_kind, base);
+		only(f, &b->kind, text_code(&b->kind, f->plan->only_kind), base);
 	if (f->plan->ids && !only_ids(f, base))
 		return false;
 	return add_groups(f, base);

@@ -141,7 +141,7 @@ static bool resolve(struct errand *e, struct reader *r)
 	if (!ids || !profiles || !whose)
 		return false;
 	for (uint32_t i = 0; i < e->persons; i++) {
-		if (e->scan->people.rank[e->v[i]->person] != RANK_PROFILE)
+		if (!people_has_profile(&e->scan->people, e->v[i]->person))
 			continue;
 		ids[n] = e->v[i]->name;
 		whose[n++] = e->v[i];

@@ -95,7 +95,8 @@ static bool add_session(
 	if (code == 0)
 		return true;
 	if (l->session[code] == 0) {
-		no = intern_add(&p->sessions, f->batch->session.entries[code - 1].s);
+		no = intern_add(&p->sessions,
+			(struct str){batch_uuid(&f->batch->session, code), BATCH_UUID});
 		if (no == INTERN_FULL)
 			return false;
 		l->session[code] = no + 1;

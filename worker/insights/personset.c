@@ -1,10 +1,15 @@
 /*
  * See personset.h. A table that has no room becomes bits as soon as those take no more
- * memory than the next larger table.
+ * memory than the next larger table, a list when they take as much as a table of its
+ * persons would.
+ *
+ * Lists come from adding many at once: who is there already is marked in bits that all sets
+ * share, so that nobody is looked for. That goes over the whole list, which therefore becomes a
+ * table once those that come are few beside it.
  */
 #include "worker/insights/personset.h"
 
-enum { SLOTS_MIN = 8, WORDS_MIN = 16, WORD = 64 };
+enum { SLOTS_MIN = 8, WORDS_MIN = 16, WORD = 64, LIST_TIMES = 8 };
 
 static uint32_t slot_of(const struct personset *s, uint32_t person)
 {
@@ -17,7 +22,10 @@ static uint32_t slot_of(const struct personset *s, uint32_t person)
 
 static uint32_t highest_of(const struct personset *s, uint32_t person)
 {
-	for (uint32_t i = 0; i < s->size; i++)
+	for (uint32_t i = 0; s->listed && i < s->n; i++)
+		if (s->list[i] > person)
+			person = s->list[i];
+	for (uint32_t i = 0; !s->listed && i < s->size; i++)
 		if (s->slots[i] > person)
 			person = s->slots[i] - 1;
 	return person;
@@ -46,20 +54,44 @@ static bool widen(struct personset *s, struct arena *a, uint32_t person)
 	return true;
 }
 
-/* With room for this person, too. */
-static bool make_dense(struct personset *s, struct arena *a, uint32_t person)
+/* All of them are below 64 times the words. */
+static bool make_bits(struct personset *s, struct arena *a, uint32_t words)
 {
-	uint32_t words = words_for(highest_of(s, person));
 	uint64_t *bits = arena_array(a, words, sizeof(*bits));
 
 	if (!bits)
 		return false;
-	for (uint32_t i = 0; i < s->size; i++)
+	for (uint32_t i = 0; s->listed && i < s->n; i++)
+		bits[s->list[i] / WORD] |= 1ull << s->list[i] % WORD;
+	for (uint32_t i = 0; !s->listed && i < s->size; i++)
 		if (s->slots[i])
 			bits[(s->slots[i] - 1) / WORD] |= 1ull << (s->slots[i] - 1) % WORD;
 	s->bits = bits;
 	s->size = words;
 	s->dense = true;
+	s->listed = false;
+	return true;
+}
+
+/* With room for this person, too. */
+static bool make_dense(struct personset *s, struct arena *a, uint32_t person)
+{
+	return make_bits(s, a, words_for(highest_of(s, person)));
+}
+
+/* A list becomes a table. */
+static bool make_table(struct personset *s, struct arena *a)
+{
+	struct personset table = {.size = SLOTS_MIN, .n = s->n};
+
+	while (table.n >= table.size - table.size / 4)
+		table.size *= 2;
+	table.slots = arena_array(a, table.size, sizeof(*table.slots));
+	if (!table.slots)
+		return false;
+	for (uint32_t i = 0; i < s->n; i++)
+		table.slots[slot_of(&table, s->list[i])] = s->list[i] + 1;
+	*s = table;
 	return true;
 }
 
@@ -92,6 +124,8 @@ static int add_sparse(struct personset *s, uint32_t person)
 
 int personset_add_slow(struct personset *s, struct arena *a, uint32_t person)
 {
+	if (s->listed && !make_table(s, a))
+		return -1;
 	/* at most three quarters full */
 	if (!s->dense && s->n >= s->size - s->size / 4 && !grow(s, a, person))
 		return -1;
@@ -104,7 +138,10 @@ int personset_add_slow(struct personset *s, struct arena *a, uint32_t person)
 
 bool personset_has_slow(const struct personset *s, uint32_t person)
 {
-	return !s->dense && s->size && s->slots[slot_of(s, person)];
+	for (uint32_t i = 0; s->listed && i < s->n; i++)
+		if (s->list[i] == person)
+			return true;
+	return !s->dense && !s->listed && s->size && s->slots[slot_of(s, person)];
 }
 
 /* Bits at once where they take no more than a table and those that it outgrew. */
@@ -114,6 +151,8 @@ bool personset_expect(struct personset *s, struct arena *a, const struct persons
 
 	while (other->n > slots - slots / 4)
 		slots *= 2;
+	if (other->listed)
+		return true; /* as this one may become */
 	words = other->dense ? other->size : words_for(highest_of(other, 0));
 	s->dense = words <= slots;
 	s->size = s->dense ? words : slots;
@@ -125,21 +164,28 @@ bool personset_expect(struct personset *s, struct arena *a, const struct persons
 }
 
 /* Without a branch: whether somebody is new is a toss-up. */
+static uint32_t set_bits(uint64_t *bits, const uint32_t *persons, uint32_t n)
+{
+	uint32_t fresh = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t *word = &bits[persons[i] / WORD];
+
+		fresh += ~*word >> persons[i] % WORD & 1;
+		*word |= 1ull << persons[i] % WORD;
+	}
+	return fresh;
+}
+
 static bool add_dense(struct personset *s, struct arena *a, const uint32_t *persons, uint32_t n)
 {
-	uint32_t highest = 0, fresh = 0;
+	uint32_t highest = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 		highest = persons[i] > highest ? persons[i] : highest;
 	if (highest / WORD >= s->size && !widen(s, a, highest))
 		return false;
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t *word = &s->bits[persons[i] / WORD];
-
-		fresh += ~*word >> persons[i] % WORD & 1;
-		*word |= 1ull << persons[i] % WORD;
-	}
-	s->n += fresh;
+	s->n += set_bits(s->bits, persons, n);
 	return true;
 }
 
@@ -151,6 +197,141 @@ bool personset_add_all(struct personset *s, struct arena *a, const uint32_t *per
 		if (personset_add_slow(s, a, persons[i]) < 0)
 			return false;
 	return i == n || add_dense(s, a, persons + i, n - i);
+}
+
+bool marks_reserve(struct marks *m, struct arena *a, uint32_t end)
+{
+	uint32_t words = end / WORD + 1;
+	uint64_t *bits = m->bits;
+
+	m->end = end > m->end ? end : m->end;
+	if (words <= m->words)
+		return true;
+	/* the first time as many as there are, mostly of sealed events, whose persons are known */
+	words = words < m->words * 2 ? m->words * 2 : words;
+	bits = arena_grow(a, bits, m->words * sizeof(*bits), words * sizeof(*bits));
+	if (!bits)
+		return false;
+	memset(bits + m->words, 0, (words - m->words) * sizeof(*bits));
+	m->bits = bits;
+	m->words = words;
+	return true;
+}
+
+static void unmark(struct marks *m, const uint32_t *persons, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		m->bits[persons[i] / WORD] = 0;
+}
+
+/* Room for some more in the list: the first time for no more than these. */
+static bool lengthen(struct personset *s, struct arena *a, uint32_t n)
+{
+	uint32_t size = s->n + n < s->size * 2 ? s->size * 2 : s->n + n;
+	uint32_t *list = s->list;
+
+	if (s->n + n <= s->size)
+		return true;
+	list = arena_grow(a, list, s->size * sizeof(*list), size * sizeof(*list));
+	if (!list)
+		return false;
+	s->list = list;
+	s->size = size;
+	return true;
+}
+
+static bool add_listed(
+	struct personset *s, struct arena *a, struct marks *m, const uint32_t *persons, uint32_t n)
+{
+	uint32_t fresh = 0, words = m->end / WORD + 1;
+
+	if (n > m->cap) {
+		m->cap = n < m->cap * 2 ? m->cap * 2 : n;
+		m->room = arena_alloc(a, m->cap * sizeof(*m->room));
+	}
+	if (!m->room)
+		return false;
+	set_bits(m->bits, s->list, s->n);
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t *word = &m->bits[persons[i] / WORD];
+
+		m->room[fresh] = persons[i];
+		fresh += ~*word >> persons[i] % WORD & 1;
+		*word |= 1ull << persons[i] % WORD;
+	}
+	unmark(m, s->list, s->n);
+	unmark(m, m->room, fresh);
+	if (s->n + fresh >= words) {
+		if (!make_bits(s, a, words))
+			return false;
+		s->n += set_bits(s->bits, m->room, fresh);
+		return true;
+	}
+	s->listed = true;
+	if (!lengthen(s, a, fresh))
+		return false;
+	memcpy(s->list + s->n, m->room, fresh * sizeof(*m->room));
+	s->n += fresh;
+	return true;
+}
+
+bool personset_add_marked(
+	struct personset *s, struct arena *a, struct marks *m, const uint32_t *persons, uint32_t n)
+{
+	if (n == 0)
+		return true;
+	if ((s->listed || s->size == 0) && s->n / LIST_TIMES <= n)
+		return add_listed(s, a, m, persons, n);
+	if (!s->dense)
+		return personset_add_all(s, a, persons, n);
+	if (m->end / WORD >= s->size && !widen(s, a, m->end))
+		return false;
+	s->n += set_bits(s->bits, persons, n);
+	return true;
+}
+
+/* Counts who is not marked yet. */
+static uint32_t mark(struct marks *m, uint32_t person)
+{
+	uint64_t *word = &m->bits[person / WORD];
+	uint32_t fresh = ~*word >> person % WORD & 1;
+
+	*word |= 1ull << person % WORD;
+	return fresh;
+}
+
+static uint32_t mark_bits(struct marks *m, const struct personset *s, struct id_map map)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < s->size; i++)
+		for (uint64_t word = s->bits[i]; word; word &= word - 1) {
+			uint32_t id = i * WORD + (uint32_t)__builtin_ctzll(word);
+
+			n += mark(m, id_person(map, id));
+		}
+	return n;
+}
+
+uint32_t personset_count(const struct personset *s, struct marks *m, struct id_map map)
+{
+	uint32_t n = 0, at = 0, id;
+
+	if (s->dense)
+		n = mark_bits(m, s, map);
+	else if (s->listed)
+		for (uint32_t i = 0; i < s->n; i++)
+			n += mark(m, id_person(map, s->list[i]));
+	else
+		while (personset_next(s, &at, &id))
+			n += mark(m, id_person(map, id));
+	at = 0;
+	if (s->n > m->words / WORD)
+		memset(m->bits, 0, m->words * sizeof(*m->bits));
+	else
+		while (personset_next(s, &at, &id))
+			m->bits[id_person(map, id) / WORD] = 0;
+	return n;
 }
 
 static bool join_bits(struct personset *s, struct arena *a, const struct personset *from)
@@ -169,6 +350,8 @@ static bool join_bits(struct personset *s, struct arena *a, const struct persons
 
 bool personset_join(struct personset *s, struct arena *a, const struct personset *from)
 {
+	if (from->listed)
+		return personset_add_all(s, a, from->list, from->n);
 	if (!from->dense) {
 		for (uint32_t i = 0; i < from->size; i++)
 			if (from->slots[i] && personset_add(s, a, from->slots[i] - 1) < 0)
@@ -178,9 +361,21 @@ bool personset_join(struct personset *s, struct arena *a, const struct personset
 	return (s->dense || make_dense(s, a, from->size * WORD - 1)) && join_bits(s, a, from);
 }
 
+bool personset_join_marked(
+	struct personset *s, struct arena *a, struct marks *m, const struct personset *from)
+{
+	return from->listed ? personset_add_marked(s, a, m, from->list, from->n)
+			    : personset_join(s, a, from);
+}
+
 /* *at: what is next, a slot or a person. */
 bool personset_next(const struct personset *s, uint32_t *at, uint32_t *person)
 {
+	if (s->listed) {
+		if (*at < s->n)
+			*person = s->list[*at];
+		return (*at)++ < s->n;
+	}
 	for (; !s->dense && *at < s->size; ++*at)
 		if (s->slots[*at]) {
 			*person = s->slots[(*at)++] - 1;

@@ -1,6 +1,6 @@
 /*
- * A set of persons, who are small dense numbers: a few as a table of hashes, many as one
- * bit for each. For the distinct persons of very many cells, of which some hold nearly
+ * A set of persons, who are small dense numbers: a few as a list or a table of hashes, many
+ * as one bit for each. For the distinct persons of very many cells, of which some hold nearly
  * everybody and most nearly nobody.
  */
 #ifndef INSIGHTS_PERSONSET_H
@@ -12,10 +12,20 @@ struct personset {
 	union {
 		uint32_t *slots; /* person + 1, 0 = free */
 		uint64_t *bits;
+		uint32_t *list; /* n persons */
 	};
-	uint32_t size; /* slots, or words of bits */
+	uint32_t size; /* slots, words of bits, or room in the list */
 	uint32_t n;    /* persons */
 	bool dense;    /* bits */
+	bool listed;   /* a list */
+};
+
+/* What sets of one query are filled and counted with: a bit for each person, none of them set
+ * in between, and room for a list. All zero at first. */
+struct marks {
+	uint64_t *bits;
+	uint32_t words, end; /* all persons are below the end */
+	uint32_t *room, cap;
 };
 
 /* Begins an empty set that will hold about as many persons as another one. False at the
@@ -45,6 +55,26 @@ static inline bool personset_has(const struct personset *s, uint32_t person)
 }
 /* Adds n of them. False at the arena's cap. */
 bool personset_add_all(struct personset *s, struct arena *a, const uint32_t *persons, uint32_t n);
+/* Makes marks for persons below `end`. False at the arena's cap. */
+bool marks_reserve(struct marks *m, struct arena *a, uint32_t end);
+/* Adds n of them, for whom there are marks: many at once cost much less so. False at the
+ * arena's cap. */
+bool personset_add_marked(
+	struct personset *s, struct arena *a, struct marks *m, const uint32_t *persons, uint32_t n);
+/* Adds all of `from`, for whom there are marks. False at the arena's cap. */
+bool personset_join_marked(
+	struct personset *s, struct arena *a, struct marks *m, const struct personset *from);
+/* Whose ids are (people_id()): the first n_numbers are numbers, the others persons. */
+struct id_map {
+	const uint32_t *of_number;
+	uint32_t n_numbers;
+};
+static inline uint32_t id_person(struct id_map map, uint32_t id)
+{
+	return id <= map.n_numbers ? map.of_number[id] : id - map.n_numbers - 1;
+}
+/* Of a set of ids: how many persons these are. */
+uint32_t personset_count(const struct personset *s, struct marks *m, struct id_map map);
 /* Adds all of `from`. False at the arena's cap. */
 bool personset_join(struct personset *s, struct arena *a, const struct personset *from);
 

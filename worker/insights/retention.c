@@ -22,29 +22,33 @@ struct visits {
 
 _Static_assert((int)BUCKET_MAX <= (int)TRAIL_VALUE_MAX, "a bucket fits into the key");
 
-/* Where somebody's returns are counted: from the cohort's bucket on; NULL: nowhere. */
+/* Where somebody's returns are counted: counts[at] are those in the cohort's bucket, the next
+ * ones those in the buckets after it. PLAN_NONE: nowhere. */
 struct place {
-	uint32_t *row, cohort;
+	uint32_t at, cohort;
 };
 
 struct retention {
 	const struct plan *plan;
 	struct split split;         /* first start events */
-	struct personset *returned; /* by bucket */
-	struct chunks waiting;      /* struct visits, by person */
-	uint32_t n_waiting;         /* persons below may have some */
+	struct personset *returned; /* of ids (hits.h), by bucket */
+	struct marks marks;
+	const struct people *people;
+	struct chunks waiting; /* struct visits, by person */
+	uint32_t n_waiting;    /* persons below may have some */
 	/* Whose start can no more become earlier, because all that comes is later: of nearly
 	 * everybody nothing else need be looked at. The others who started are in a list. */
 	struct personset settled;
+	struct marks old; /* ids of settled persons, of whom an event came since then */
 	uint32_t *starters, n_starters, cap_starters;
 	int64_t settled_ms;
 	struct buckets_near near; /* of the event before */
 	bool undecided;           /* only ids tell which is somebody's first event */
 	/* at the end */
 	struct split_series series;
-	uint64_t *sizes;      /* [series][cohort] */
-	uint32_t **rows;      /* [series][cohort]: persons who came back, from the cohort's
-				 bucket on; NULL while the cohort is empty */
+	uint64_t *sizes; /* [series][cohort] */
+	uint32_t *rows;  /* [series][cohort]: where the persons who came back are counted */
+	uint32_t *counts;
 	struct place *places; /* by person */
 };
 
@@ -108,21 +112,26 @@ static bool wait_for_start(struct retention *r, uint32_t person, uint64_t visit)
 	return true;
 }
 
-static bool note(struct retention *r, uint32_t person, uint32_t bucket)
+/* NULL at the arena's cap. */
+static struct personset *returned_in(struct retention *r, uint32_t bucket)
 {
 	struct personset *set = &r->returned[bucket];
 
 	if (set->size == 0 && bucket > 0 && !personset_expect(set, r->plan->a, set - 1))
-		return false;
-	return personset_add(set, r->plan->a, person) >= 0;
+		return NULL;
+	return set;
 }
 
-/* No window has more than some hundreds of buckets (0.6). */
-static bool came_back(struct retention *r, uint32_t person, int64_t time_ms, bool settled)
+static bool note(struct retention *r, uint32_t person, uint32_t bucket)
 {
-	uint32_t bucket = buckets_find_near(&r->plan->buckets, &r->near, time_ms);
+	struct personset *set = returned_in(r, bucket);
 
-	if (settled || (person < r->split.n && time_ms >= r->split.times[person]))
+	return set && personset_add(set, r->plan->a, people_id(r->people, person)) >= 0;
+}
+
+static bool came_back(struct retention *r, uint32_t person, int64_t time_ms, uint32_t bucket)
+{
+	if (person < r->split.n && time_ms >= r->split.times[person])
 		return note(r, person, bucket);
 	return wait_for_start(
 		r, person, (uint64_t)(time_ms - r->plan->from_ms) << TRAIL_VALUE_BITS | bucket);
@@ -170,38 +179,85 @@ static bool started(struct retention *r, const struct frame *f, uint32_t row, ui
 	return split_see(&r->split, f, row, person) && (!anew || list_starter(r, person));
 }
 
-static bool add_hits(struct retention *r, const struct frame *f, struct hits *h, uint32_t *persons)
+/* Events of one frame. */
+struct pass {
+	const struct frame *f;
+	const uint8_t *start, *back;
+	struct picked picked;
+	const uint32_t *ids;  /* of these */
+	uint32_t *old, *rest; /* room for as many: ids, and places of picked ones */
+};
+
+static bool add_event(struct retention *r, const struct pass *p, uint32_t k, uint32_t bucket)
 {
-	const uint8_t *start = f->match[0], *back = f->match[r->plan->n_events - 1];
-	uint32_t n = h->n;
+	uint32_t row = hits_row(&p->picked, k), id = p->ids[k];
+	uint32_t person = id_person(hits_id_map(r->people), id);
 
-	if (r->plan->events[0].consented)
-		n = hits_consented(f, h->rows, n);
-	hits_persons(f, h->rows, n, persons);
-	for (uint32_t k = 0; k < n; k++) {
-		uint32_t row = h->rows[k];
-		bool settled = personset_has(&r->settled, persons[k]);
-
-		if (!settled && start[row] && !started(r, f, row, persons[k]))
-			return false;
-		if (back[row] && !came_back(r, persons[k], f->batch->times[row], settled))
-			return false;
+	if (personset_has(&r->settled, person)) {
+		r->old.bits[id / 64] |= 1ull << id % 64;
+		return !p->back[row] || note(r, person, bucket);
 	}
+	if (p->start[row] && !started(r, p->f, row, person))
+		return false;
+	return !p->back[row] || came_back(r, person, p->f->batch->times[row], bucket);
+}
+
+/* Of the events picked n from `at` on, which lie in one bucket. Without a branch nearly all are
+ * those of settled persons, of whom it is enough that they came. */
+static bool add_run(struct retention *r, struct pass *p, uint32_t at, uint32_t n, uint32_t bucket)
+{
+	const uint64_t *old = r->old.bits;
+	uint32_t n_old = 0, n_rest = 0;
+	struct personset *set;
+
+	for (uint32_t k = at; k < at + n; k++) {
+		uint32_t id = p->ids[k], is_old = old[id / 64] >> id % 64 & 1;
+
+		p->old[n_old] = id;
+		n_old += is_old & p->back[hits_row(&p->picked, k)];
+		p->rest[n_rest] = k;
+		n_rest += !is_old;
+	}
+	set = n_old ? returned_in(r, bucket) : NULL;
+	if (n_old && (!set || !personset_add_marked(set, r->plan->a, &r->marks, p->old, n_old)))
+		return false;
+	for (uint32_t k = 0; k < n_rest; k++)
+		if (!add_event(r, p, p->rest[k], bucket))
+			return false;
 	return true;
+}
+
+static bool begin(struct retention *r, struct pass *p, const struct frame *f)
+{
+	const uint8_t *any = hits_any(f);
+	struct arena *a = r->plan->a;
+	size_t n = (size_t)f->batch->n + 1;
+
+	*p = (struct pass){.f = f, .start = f->match[0], .back = f->match[r->plan->n_events - 1]};
+	if (!any || !hits_pick(&p->picked, f, any, r->plan->events[0].consented))
+		return false;
+	p->ids = hits_ids(&p->picked);
+	p->old = arena_alloc(f->a, n * sizeof(*p->old));
+	p->rest = arena_alloc(f->a, n * sizeof(*p->rest));
+	r->people = f->people;
+	return p->ids && hits_rows(&p->picked) && p->old && p->rest &&
+	       marks_reserve(&r->marks, a, hits_ids_end(f)) &&
+	       marks_reserve(&r->old, a, hits_ids_end(f));
 }
 
 bool retention_fold(struct retention *r, const struct frame *f)
 {
-	struct hits *h = arena_alloc(f->a, sizeof(*h));
-	uint32_t *persons = arena_alloc(f->a, HITS * sizeof(*persons));
-	const uint8_t *any = hits_any(f);
+	struct pass p;
 
-	if (!h || !persons || !any || !settle(r, f->settled_ms) || !split_frame(&r->split, f))
+	if (!begin(r, &p, f) || !settle(r, f->settled_ms) || !split_frame(&r->split, f))
 		return false;
-	hits_begin(h, f, any);
-	while (hits_next(h))
-		if (!add_hits(r, f, h, persons))
+	for (uint32_t at = 0, n; at < p.picked.n; at += n) {
+		uint32_t bucket;
+
+		n = hits_in_bucket(&p.picked, &r->plan->buckets, &r->near, at, &bucket);
+		if (!add_run(r, &p, at, n, bucket))
 			return false;
+	}
 	return true;
 }
 
@@ -230,13 +286,13 @@ static int64_t cell_of(const struct retention *r, uint32_t person, uint32_t *coh
 	return (int64_t)r->series.of[tuple] * r->plan->buckets.n + *cohort;
 }
 
-static bool make_cohorts(struct retention *r)
+static bool size_cohorts(struct retention *r)
 {
 	size_t cells = (size_t)r->series.n * r->plan->buckets.n + 1;
 
 	r->sizes = arena_array(r->plan->a, cells, sizeof(*r->sizes));
-	r->rows = arena_array(r->plan->a, cells, sizeof(uint32_t *));
-	r->places = arena_array(r->plan->a, (size_t)r->split.n + 1, sizeof(*r->places));
+	r->rows = arena_array(r->plan->a, cells, sizeof(*r->rows));
+	r->places = arena_alloc(r->plan->a, ((size_t)r->split.n + 1) * sizeof(*r->places));
 	if (!r->sizes || !r->rows || !r->places)
 		return false;
 	for (uint32_t i = 0; i < r->split.n; i++) {
@@ -245,16 +301,32 @@ static bool make_cohorts(struct retention *r)
 
 		if (watch_due(i))
 			return false;
+		r->places[i] = (struct place){PLAN_NONE, 0};
 		if (at < 0)
 			continue;
-		if (r->sizes[at]++ == 0)
-			r->rows[at] = arena_array(
-				r->plan->a, r->plan->buckets.n - cohort, sizeof(uint32_t));
-		if (!r->rows[at])
-			return false;
-		r->places[i] = (struct place){r->rows[at], cohort};
+		r->sizes[at]++;
+		/* the cell, until all cells are known */
+		r->places[i] = (struct place){(uint32_t)at, cohort};
 	}
 	return true;
+}
+
+static bool make_cohorts(struct retention *r)
+{
+	uint32_t n_buckets = r->plan->buckets.n;
+	uint64_t at = 0;
+
+	if ((uint64_t)r->series.n * n_buckets >= PLAN_NONE || !size_cohorts(r))
+		return false;
+	for (uint32_t cell = 0; cell < r->series.n * n_buckets; cell++) {
+		r->rows[cell] = (uint32_t)at;
+		at += r->sizes[cell] ? n_buckets - cell % n_buckets : 0;
+	}
+	r->counts = at < PLAN_NONE ? arena_array(r->plan->a, at + 1, sizeof(*r->counts)) : NULL;
+	for (uint32_t i = 0; r->counts && i < r->split.n; i++)
+		if (r->places[i].at != PLAN_NONE)
+			r->places[i].at = r->rows[r->places[i].at];
+	return r->counts != NULL;
 }
 
 /* Those that waited, of persons who did start by then. */
@@ -266,7 +338,7 @@ static bool take_waiting(struct retention *r)
 
 		if (watch_due(i))
 			return false;
-		for (uint32_t k = 0; of && r->places[i].row && k < of->n; k++)
+		for (uint32_t k = 0; of && r->places[i].at != PLAN_NONE && k < of->n; k++)
 			if ((int64_t)(of->v[k] >> TRAIL_VALUE_BITS) >=
 					r->split.times[i] - r->plan->from_ms &&
 				!note(r, i, bucket_of(of->v[k])))
@@ -278,22 +350,26 @@ static bool take_waiting(struct retention *r)
 /* Who is in the set of a bucket started at or before a return in it. */
 static bool count_returned(struct retention *r)
 {
-	uint64_t turn = 0;
+	uint64_t turn = 0, *seen = r->marks.bits;
 
 	for (uint32_t bucket = 0; bucket < r->plan->buckets.n; bucket++) {
 		const struct personset *set = &r->returned[bucket];
-		uint32_t at = 0, person;
+		uint32_t at = 0, id;
 
-		while (personset_next(set, &at, &person)) {
+		while (personset_next(set, &at, &id)) {
+			uint32_t person = id_person(hits_id_map(r->people), id);
 			const struct place *place = &r->places[person];
 
 			if (watch_due(turn++))
 				return false;
-			/* where clocks go back over midnight, a later time may lie in an
-			 * earlier bucket */
-			if (bucket >= place->cohort)
-				place->row[bucket - place->cohort]++;
+			/* once, with all their ids; where clocks go back over midnight, a later
+			 * time may lie in an earlier bucket */
+			if (!(seen[person / 64] >> person % 64 & 1) && bucket >= place->cohort)
+				r->counts[place->at + bucket - place->cohort]++;
+			seen[person / 64] |= 1ull << person % 64;
 		}
+		if (set->n)
+			memset(seen, 0, r->marks.words * sizeof(*seen));
 	}
 	return true;
 }
@@ -337,7 +413,7 @@ static bool put_cohorts(const struct retention *r, uint32_t series, struct reten
 			continue;
 		*cohorts = (struct retention_cohort){
 			.start_ms = b->starts[i], .size = r->sizes[base + i]};
-		if (!put_points(r, cohorts++, i, r->rows[base + i]))
+		if (!put_points(r, cohorts++, i, r->counts + r->rows[base + i]))
 			return false;
 	}
 	return true;

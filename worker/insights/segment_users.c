@@ -100,7 +100,7 @@ static bool add_new(struct segment_users *s, const struct frame *f, const uint32
 
 		if (new < 0)
 			return false;
-		if (new &&code && f->people->rank[persons[k]] != RANK_PROFILE &&
+		if (new &&code && !people_has_profile(f->people, persons[k]) &&
 			!put_copy(s, c->entries[code - 1].s))
 			return false;
 	}

@@ -12,12 +12,16 @@
 struct segmentation {
 	const struct plan *plan;
 	struct tally tally;
-	struct personset users;
+	struct personset users; /* ids (hits.h) */
+	struct marks marks;
+	const struct people *people;
 };
 
 void segmentation_init(struct segmentation *s, const struct plan *plan);
 /* False at the arena's cap. */
 bool segmentation_fold(struct segmentation *s, const struct frame *f);
+/* After the last frame. */
+void segmentation_finish(struct segmentation *s);
 double segmentation_total(const struct segmentation *s);
 
 #endif

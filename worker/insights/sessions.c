@@ -24,12 +24,12 @@ struct session {
 
 struct sessions {
 	const struct plan *plan;
-	struct uuids ids;
-	struct chunks v, edges; /* by number of the id; edges are first or last events */
-	uint32_t n;             /* of them begun */
-	bool counts;            /* their events are counted */
-	struct trends *trends;  /* where texts and tuples live */
-	bool undecided;         /* only ids tell which event of a session is the edge */
+	struct uuids ids;      /* with a struct session each */
+	struct chunks edges;   /* by number of the id; first or last events */
+	uint32_t n;            /* of them begun */
+	bool counts;           /* their events are counted */
+	struct trends *trends; /* where texts and tuples live */
+	bool undecided;        /* only ids tell which event of a session is the edge */
 	/* of the frame at hand */
 	struct codes columns[PLAN_BREAKDOWNS_MAX];
 	uint32_t source;  /* its number */
@@ -52,8 +52,7 @@ struct sessions *sessions_new(const struct plan *plan)
 	s->plan = plan;
 	s->counts =
 		plan->session_number == SESSION_BOUNCE || plan->session_number == SESSION_EVENTS;
-	uuids_init(&s->ids, plan->a);
-	chunks_init(&s->v, plan->a, sizeof(struct session));
+	uuids_init_items(&s->ids, plan->a, sizeof(struct session));
 	chunks_init(&s->edges, plan->a, sizeof(struct edge));
 	s->trends = trends_new(plan);
 	return s->trends ? s : NULL;
@@ -61,7 +60,7 @@ struct sessions *sessions_new(const struct plan *plan)
 
 static struct session *session_at(const struct sessions *s, uint32_t no)
 {
-	return chunks_at(&s->v, no);
+	return uuids_item(&s->ids, no);
 }
 
 /* ---- folding ---- */
@@ -134,9 +133,9 @@ static bool begin_frame(struct sessions *s, const struct frame *f)
 static bool begin_sessions(struct sessions *s)
 {
 	for (; s->n < s->ids.n; s->n++) {
-		struct session *one = chunks_make(&s->v, s->n);
+		struct session *one = session_at(s, s->n);
 
-		if (!one || (s->plan->n_breakdowns && !chunks_make(&s->edges, s->n)))
+		if (s->plan->n_breakdowns && !chunks_make(&s->edges, s->n))
 			return false;
 		one->first_ms = INT64_MAX;
 		if (!s->counts)
@@ -202,22 +201,39 @@ static bool fold_parts(
 	return true;
 }
 
-static bool fold_events(struct sessions *s, const struct frame *f, const uint32_t *no)
+/* Where the sessions of a frame are, by code; that of nobody's events is forgotten. */
+static struct session **find_sessions(
+	struct sessions *s, const struct frame *f, const uint8_t *wanted, const uint32_t *no)
 {
-	struct hits *h = arena_alloc(f->a, sizeof(*h));
-	const uint32_t *codes = f->batch->session.codes;
+	uint32_t n = f->batch->session.n_entries;
+	struct session **at = arena_alloc(f->a, ((size_t)n + 1) * sizeof(*at));
 
-	if (!h)
+	if (!at)
+		return NULL;
+	at[0] = arena_zalloc(f->a, sizeof(**at));
+	for (uint32_t code = 1; code <= n; code++)
+		at[code] = wanted[code] ? session_at(s, no[code]) : NULL;
+	return at[0] ? at : NULL;
+}
+
+static bool fold_events(
+	struct sessions *s, const struct frame *f, const uint8_t *wanted, const uint32_t *no)
+{
+	struct session **at = find_sessions(s, f, wanted, no);
+	const int64_t *times = f->batch->times;
+	const uint32_t *codes;
+	struct picked p;
+
+	if (!at || !hits_pick(&p, f, f->match[0], false))
 		return false;
-	hits_begin(h, f, f->match[0]);
-	while (hits_next(h))
-		for (uint32_t k = 0; k < h->n; k++) {
-			uint32_t code = codes[h->rows[k]];
-			int64_t ms = f->batch->times[h->rows[k]];
+	codes = hits_column(&p, f->batch->session.codes);
+	if (!codes || !hits_rows(&p))
+		return false;
+	for (uint32_t k = 0; k < p.n; k++) {
+		int64_t ms = times[hits_row(&p, k)];
 
-			if (code)
-				extend(s, session_at(s, no[code]), ms, ms, 1);
-		}
+		extend(s, at[codes[k]], ms, ms, 1);
+	}
 	return true;
 }
 
@@ -234,7 +250,7 @@ bool sessions_fold(struct sessions *s, const struct frame *f)
 		wanted[c->codes[i]] |= f->match[0][i];
 	if (!uuids_add(&s->ids, c, wanted, no) || !begin_sessions(s))
 		return false;
-	return s->plan->n_breakdowns ? fold_parts(s, f, wanted, no) : fold_events(s, f, no);
+	return s->plan->n_breakdowns ? fold_parts(s, f, wanted, no) : fold_events(s, f, wanted, no);
 }
 
 /* ---- the answer ---- */

@@ -37,8 +37,10 @@ struct topk {
 	/* the same where only their number matters: struct counted, by person; rows at the end */
 	struct chunks counts;
 	uint32_t n_rows, n_counts;
-	struct tally rest;   /* of those of whom no row was made */
-	struct chunks users; /* struct personset, by row; for metrics of users */
+	struct tally rest; /* of those of whom no row was made */
+	/* struct personset of ids (hits.h), by row; for metrics of users */
+	struct chunks users;
+	struct marks marks;
 	struct naming naming;
 	bool made; /* rows of persons whose events were counted */
 };
@@ -56,10 +58,9 @@ struct pass {
 	enum key_class class;
 	uint32_t *row; /* by code; but of DIMENSION_USER */
 	struct numbers numbers;
-	struct hits *hits;
-	struct groups *groups; /* by code */
-	uint32_t *persons;     /* room for those of the hits */
-	uint32_t *counts;      /* by code, where only their number matters; or NULL */
+	struct hits *hits; /* DIMENSION_USER */
+	uint32_t *persons; /* room for those of the hits */
+	uint32_t *counts;  /* by code, where only their number matters; or NULL */
 };
 
 struct topk *topk_new(const struct plan *plan)
@@ -156,9 +157,7 @@ static bool begin(struct pass *p)
 	const struct batch *b = p->f->batch;
 	uint32_t number = plan->events[0].number;
 
-	p->hits = arena_alloc(p->f->a, sizeof(*p->hits));
-	p->persons = arena_alloc(p->f->a, HITS * sizeof(*p->persons));
-	if (!p->hits || !p->persons || (is_nameless(p->t) && !naming_begin(&p->t->naming, p->f)))
+	if (is_nameless(p->t) && !naming_begin(&p->t->naming, p->f))
 		return false;
 	p->class = KEY_PLAIN;
 	if (plan->dimension == DIMENSION_KIND) {
@@ -169,49 +168,59 @@ static bool begin(struct pass *p)
 	}
 	if (p->column) {
 		p->row = arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->row));
-		p->groups = groups_new(p->f, p->column);
 		if (is_count(p->t))
 			p->counts =
 				arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->counts));
-		if (!p->row || !p->groups || (is_count(p->t) && !p->counts))
+		if (!p->row || (is_count(p->t) && !p->counts))
+			return false;
+	} else {
+		p->hits = arena_alloc(p->f->a, sizeof(*p->hits));
+		p->persons = arena_alloc(p->f->a, HITS * sizeof(*p->persons));
+		if (!p->hits || !p->persons)
 			return false;
 	}
 	return number == PLAN_NONE || numbers_make(&p->numbers, &b->props[number],
 					      plan->need.props[number].class, p->f->a);
 }
 
-/* n events of one row, and with room whose they are. */
-static bool add(
-	struct pass *p, uint32_t no, const uint32_t *rows, const uint32_t *persons, uint32_t n)
+static struct tally *tally_of(struct pass *p, uint32_t no)
 {
-	struct tally *t = &((struct row *)chunks_at(&p->t->rows, no))->t;
-
-	t->count += n;
-	if (tally_needs_users(p->t->plan->events[0].agg)) {
-		struct personset *users = chunks_make(&p->t->users, no);
-
-		if (!users || !personset_add_all(users, p->t->plan->a, persons, n))
-			return false;
-		t->users = users->n;
-		return true;
-	}
-	for (uint32_t k = 0; k < n && p->numbers.codes; k++)
-		if (p->numbers.has[p->numbers.codes[rows[k]]])
-			tally_number(t, p->numbers.v[p->numbers.codes[rows[k]]]);
-	return true;
+	return &((struct row *)chunks_at(&p->t->rows, no))->t;
 }
 
-static bool add_groups(struct pass *p, const uint32_t *rows, uint32_t n)
+/* The event at row. */
+static void add(struct pass *p, uint32_t no, uint32_t row)
 {
-	struct groups *g = p->groups;
-	bool users = tally_needs_users(p->t->plan->events[0].agg);
+	struct tally *t = tally_of(p, no);
 
-	groups_make(g, rows, n, users ? p->persons : NULL);
-	for (uint32_t i = 0; i < g->n; i++) {
-		uint32_t row = row_of_code(p, g->v[i].code);
+	t->count++;
+	if (p->numbers.codes && p->numbers.has[p->numbers.codes[row]])
+		tally_number(t, p->numbers.v[p->numbers.codes[row]]);
+}
 
-		if (row == 0 || (row != NO_ROW && !add(p, row - 1, &g->v[i].row,
-							  g->persons + g->v[i].at, g->v[i].n)))
+/* n events of one row and whose they are. */
+static bool add_users(struct pass *p, uint32_t no, const uint32_t *ids, uint32_t n)
+{
+	struct personset *users = chunks_make(&p->t->users, no);
+
+	tally_of(p, no)->count += n;
+	return users && personset_add_marked(users, p->t->plan->a, &p->t->marks, ids, n);
+}
+
+static bool add_groups(struct pass *p, const struct picked *picked, const uint32_t *codes)
+{
+	const uint32_t *ids = hits_ids(picked);
+	struct groups g;
+
+	if (!ids || !groups_init(&g, p->column->n_entries, picked->n, p->f->a) ||
+		!marks_reserve(&p->t->marks, p->t->plan->a, hits_ids_end(p->f)))
+		return false;
+	groups_make(&g, codes, picked->n, ids);
+	for (uint32_t i = 0; i < g.n; i++) {
+		uint32_t row = row_of_code(p, g.v[i].code);
+
+		if (row == 0 ||
+			(row != NO_ROW && !add_users(p, row - 1, g.values + g.v[i].at, g.v[i].n)))
 			return false;
 	}
 	return true;
@@ -252,30 +261,55 @@ static bool count_persons(struct pass *p, const uint32_t *rows, uint32_t n)
 	return true;
 }
 
-/* The hits at hand. */
+/* A person makes a row. */
 static bool add_hits(struct pass *p)
 {
 	uint32_t *rows = p->hits->rows, n = p->hits->n;
-	bool by_user = is_by_user(p->t), users = tally_needs_users(p->t->plan->events[0].agg);
 
 	if (p->t->plan->events[0].consented)
 		n = hits_consented(p->f, rows, n);
-	if (by_user || users)
-		hits_persons(p->f, rows, n, p->persons);
-	if (by_user && is_count(p->t))
+	hits_persons(p->f, rows, n, p->persons);
+	if (is_count(p->t))
 		return count_persons(p, rows, n);
-	for (uint32_t k = 0; k < n && p->counts; k++)
-		p->counts[p->column->codes[rows[k]]]++;
-	if (p->counts)
-		return true;
-	if (!by_user && !p->numbers.codes)
-		return add_groups(p, rows, n);
 	for (uint32_t k = 0; k < n; k++) {
-		uint32_t row = by_user ? row_of_person(p, p->persons[k], rows[k])
-				       : row_of_code(p, p->column->codes[rows[k]]);
+		uint32_t row = row_of_person(p, p->persons[k], rows[k]);
 
-		if (row == 0 || (row != NO_ROW && !add(p, row - 1, rows + k, p->persons + k, 1)))
+		if (row == 0)
 			return false;
+		add(p, row - 1, rows[k]);
+	}
+	return true;
+}
+
+/* An entry of a column makes a row. */
+static bool add_column(struct pass *p)
+{
+	const struct plan_event *ev = &p->t->plan->events[0];
+	const uint32_t *codes;
+	struct picked picked;
+
+	if (!hits_pick(&picked, p->f, p->f->match[0], ev->consented))
+		return false;
+	if (picked.n == 0)
+		return true;
+	codes = hits_column(&picked, p->column->codes);
+	if (!codes)
+		return false;
+	for (uint32_t k = 0; k < picked.n && p->counts; k++)
+		p->counts[codes[k]]++;
+	if (p->counts)
+		return add_counts(p);
+	if (tally_needs_users(ev->agg))
+		return add_groups(p, &picked, codes);
+	if (!hits_rows(&picked))
+		return false;
+	for (uint32_t k = 0; k < picked.n; k++) {
+		uint32_t row = row_of_code(p, codes[k]);
+
+		if (row == 0)
+			return false;
+		if (row != NO_ROW)
+			add(p, row - 1, hits_row(&picked, k));
 	}
 	return true;
 }
@@ -287,11 +321,13 @@ bool topk_fold(struct topk *t, const struct frame *f)
 	t->people = f->people;
 	if (!begin(&p))
 		return false;
+	if (p.column)
+		return add_column(&p);
 	hits_begin(p.hits, f, f->match[0]);
 	while (hits_next(p.hits))
 		if (!add_hits(&p))
 			return false;
-	return !p.counts || add_counts(&p);
+	return true;
 }
 
 /* ---- the answer ---- */
@@ -365,10 +401,12 @@ static bool fold_others(struct topk *t, struct tally *out)
 			continue;
 		tally_merge(out, &row_get(t, no)->t);
 		/* persons are a union: who is behind two folded values counts once */
-		if (users && !personset_join(&seen, t->plan->a, chunks_at(&t->users, no)))
+		if (users && !personset_join_marked(
+				     &seen, t->plan->a, &t->marks, chunks_at(&t->users, no)))
 			return false;
 	}
-	out->users = seen.n;
+	if (users && seen.n)
+		out->users = personset_count(&seen, &t->marks, hits_id_map(t->people));
 	return true;
 }
 
@@ -454,6 +492,25 @@ static bool find_wanted(struct topk *t, struct naming_person **v, uint32_t *n)
 	return true;
 }
 
+/* Sets are of ids until here. False when nobody waits any more. */
+static bool make_users(struct topk *t)
+{
+	uint64_t work = 0;
+
+	if (!tally_needs_users(t->plan->events[0].agg))
+		return true;
+	for (uint32_t no = 0; no < t->n_rows; no++) {
+		const struct personset *users = chunks_at(&t->users, no);
+
+		work += users->n + 1;
+		if (work >= WATCH_EVERY && watch_over())
+			return false;
+		work = work < WATCH_EVERY ? work : 0;
+		row_get(t, no)->t.users = personset_count(users, &t->marks, hits_id_map(t->people));
+	}
+	return true;
+}
+
 bool topk_name(struct topk *t, struct scan *s, struct reader *r)
 {
 	struct naming_person **v;
@@ -469,7 +526,7 @@ bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 {
 	enum plan_agg agg = t->plan->events[0].agg;
 
-	if (!make_rows(t))
+	if (!make_rows(t) || !make_users(t))
 		return false;
 
 	uint32_t most = t->plan->n_rows < t->n_rows ? t->plan->n_rows : t->n_rows, kept;

@@ -24,14 +24,14 @@ struct pass {
 	const uint32_t *text_no[PLAN_BREAKDOWNS_MAX]; /* by code of each breakdown */
 	struct numbers numbers;
 	struct buckets_near near;
-	struct hits *hits;
-	uint32_t *persons; /* room for those of the hits */
-	bool one_kind;     /* all events have the same */
+	struct picked picked;
+	const uint32_t *codes, *ids; /* of what was picked, where they are looked at */
+	bool one_kind;               /* all events have the same */
 	/* lines that were found before: by code where all depends on one column, or KNOWN of
 	 * them */
 	const struct batch_column *by;
 	uint32_t *line_by_code;
-	struct groups *groups; /* by that column, if there is one */
+	struct groups groups; /* by that column, if there is one */
 	struct known *known;
 };
 
@@ -163,96 +163,138 @@ static uint32_t line_of_key(struct pass *p, const uint32_t *key)
 	return known->line;
 }
 
+/* That of events with a code of the column that all depends on: a kind, or a value of events of
+ * one kind. */
+static uint32_t line_of_code(struct pass *p, uint32_t code)
+{
+	const struct batch_column *kind = &p->f->batch->kind;
+	uint32_t *known = &p->line_by_code[code], key[2] = {0};
+
+	if (*known != INTERN_FULL)
+		return *known;
+	key[0] = p->kind_no[p->by == kind ? code : kind->codes[0]];
+	if (p->by != kind)
+		key[1] = p->text_no[0][code];
+	*known = find_line(p, key);
+	return *known;
+}
+
 /* The line of one event. */
 static uint32_t line_of(struct pass *p, uint32_t row)
 {
 	const struct plan *plan = p->t->plan;
 	uint32_t key[1 + PLAN_BREAKDOWNS_MAX];
-	uint32_t *known = p->by ? &p->line_by_code[p->by->codes[row]] : NULL;
 
-	if (known && *known != INTERN_FULL)
-		return *known;
+	if (p->by)
+		return line_of_code(p, p->by->codes[row]);
 	key[0] = p->kind_no[p->f->batch->kind.codes[row]];
 	for (uint32_t k = 0; k < plan->n_breakdowns; k++)
 		key[1 + k] = p->text_no[k][p->f->batch->props[plan->breakdowns[k]].codes[row]];
-	if (!known)
-		return line_of_key(p, key);
-	*known = find_line(p, key);
-	return *known;
+	return line_of_key(p, key);
 }
 
-/* Events of one line and bucket, and with room whose they are. */
-static bool add_events(
-	struct pass *p, const uint32_t *rows, const uint32_t *persons, uint32_t n, uint32_t bucket)
+/* n events of one line and bucket, with these ids. NULL at the arena's cap. */
+static struct tally *add_events(
+	struct pass *p, uint32_t line, const uint32_t *ids, uint32_t n, uint32_t bucket)
 {
 	struct trends *t = p->t;
-	uint32_t line = line_of(p, rows[0]), cell;
+	struct personset *users;
 	struct tally *tally;
+	uint32_t cell;
 
 	cell = line == INTERN_FULL ? line : cell_add(t, line, bucket);
 	if (cell == INTERN_FULL)
-		return false;
+		return NULL;
 	tally = &t->cells[cell].t;
 	tally->count += n;
-	if (tally_needs_users(p->ev->agg)) {
-		struct personset *users = chunks_make(&t->users, cell);
+	if (!tally_needs_users(p->ev->agg))
+		return tally;
+	users = chunks_make(&t->users, cell);
+	if (!users || !(n == 1 ? personset_add(users, t->plan->a, *ids) >= 0
+			       : personset_add_marked(users, t->plan->a, &t->marks, ids, n)))
+		return NULL;
+	return tally;
+}
 
-		if (!users || !(n == 1 ? personset_add(users, t->plan->a, *persons) >= 0
-				       : personset_add_all(users, t->plan->a, persons, n)))
+static bool add_event(struct pass *p, uint32_t row, const uint32_t *id, uint32_t bucket)
+{
+	struct tally *tally = add_events(p, line_of(p, row), id, 1, bucket);
+
+	if (tally && p->ev->number != PLAN_NONE && p->numbers.has[p->numbers.codes[row]])
+		tally_number(tally, p->numbers.v[p->numbers.codes[row]]);
+	return tally != NULL;
+}
+
+/* Without values of a column all are of the first one. */
+static bool are_alike(const struct pass *p)
+{
+	return p->one_kind && p->t->plan->n_breakdowns == 0 && p->ev->number == PLAN_NONE;
+}
+
+static bool are_grouped(const struct pass *p)
+{
+	return p->by && p->ev->number == PLAN_NONE && !are_alike(p);
+}
+
+static const uint32_t *ids_at(const struct pass *p, uint32_t k)
+{
+	return p->ids ? p->ids + k : NULL;
+}
+
+/* Of the events picked n from `at` on, which lie in one bucket. */
+static bool add_run(struct pass *p, uint32_t at, uint32_t n, uint32_t bucket)
+{
+	struct groups *g = &p->groups;
+
+	if (are_alike(p))
+		return add_events(p, line_of(p, hits_row(&p->picked, at)), ids_at(p, at), n,
+			       bucket) != NULL;
+	for (uint32_t k = at; k < at + n && !are_grouped(p); k++)
+		if (!add_event(p, hits_row(&p->picked, k), ids_at(p, k), bucket))
 			return false;
-		tally->users = users->n;
+	if (!are_grouped(p))
 		return true;
-	}
-	for (uint32_t k = 0; k < n && p->ev->number != PLAN_NONE; k++)
-		if (p->numbers.has[p->numbers.codes[rows[k]]])
-			tally_number(tally, p->numbers.v[p->numbers.codes[rows[k]]]);
-	return true;
-}
-
-/* How many of the hits from `at` on lie in the bucket of the first, which is set. */
-static uint32_t in_bucket(struct pass *p, uint32_t at, uint32_t *bucket)
-{
-	const int64_t *times = p->f->batch->times;
-	const struct hits *h = p->hits;
-	struct buckets_near near;
-	uint32_t k = at + 1;
-
-	*bucket = buckets_find_near(&p->t->plan->buckets, &p->near, times[h->rows[at]]);
-	near = p->near;
-	while (k < h->n && times[h->rows[k]] >= near.from && times[h->rows[k]] < near.to)
-		k++;
-	return k - at;
-}
-
-/* The same for events of several lines, which depend on one code. */
-static bool add_groups(struct pass *p, const uint32_t *rows, uint32_t n, uint32_t bucket)
-{
-	struct groups *g = p->groups;
-
-	groups_make(g, rows, n, tally_needs_users(p->ev->agg) ? p->persons : NULL);
+	groups_make(g, p->codes + at, n, ids_at(p, at));
 	for (uint32_t i = 0; i < g->n; i++)
-		if (!add_events(p, &g->v[i].row, g->persons + g->v[i].at, g->v[i].n, bucket))
+		if (!add_events(p, line_of_code(p, g->v[i].code), g->values + g->v[i].at, g->v[i].n,
+			    bucket))
 			return false;
 	return true;
 }
 
-static bool add_hits(struct pass *p, uint32_t *rows, uint32_t n, uint32_t bucket)
+/* Buckets with events that match, whether or not they count. */
+static bool note_buckets(struct pass *p)
 {
-	bool one_line = p->one_kind && p->t->plan->n_breakdowns == 0;
+	uint32_t bucket;
 
-	p->t->exists[bucket] = 1;
-	if (p->ev->consented)
-		n = hits_consented(p->f, rows, n);
-	if (tally_needs_users(p->ev->agg))
-		hits_persons(p->f, rows, n, p->persons);
-	if (one_line)
-		return n == 0 || add_events(p, rows, p->persons, n, bucket);
-	if (p->groups && p->ev->number == PLAN_NONE)
-		return add_groups(p, rows, n, bucket);
-	for (uint32_t k = 0; k < n; k++)
-		if (!add_events(p, rows + k, p->persons + k, 1, bucket))
-			return false;
+	if (!hits_pick(&p->picked, p->f, p->f->match[p->event], false))
+		return false;
+	if (!hits_rows(&p->picked))
+		return false;
+	for (uint32_t at = 0; at < p->picked.n;) {
+		at += hits_in_bucket(&p->picked, &p->t->plan->buckets, &p->near, at, &bucket);
+		p->t->exists[bucket] = 1;
+	}
 	return true;
+}
+
+/* Columns of what is to be counted. */
+static bool pick(struct pass *p)
+{
+	struct trends *t = p->t;
+	bool users = tally_needs_users(p->ev->agg);
+
+	if (!hits_pick(&p->picked, p->f, p->f->match[p->event], p->ev->consented))
+		return false;
+	if (p->picked.n == 0)
+		return true;
+	p->codes = are_grouped(p) ? hits_column(&p->picked, p->by->codes) : NULL;
+	p->ids = users ? hits_ids(&p->picked) : NULL;
+	if (!hits_rows(&p->picked) || (are_grouped(p) && !p->codes) || (users && !p->ids))
+		return false;
+	if (are_grouped(p) && !groups_init(&p->groups, p->by->n_entries, p->picked.n, p->f->a))
+		return false;
+	return !users || marks_reserve(&t->marks, t->plan->a, hits_ids_end(p->f));
 }
 
 static bool fold_event(struct pass *p)
@@ -268,15 +310,15 @@ static bool fold_event(struct pass *p)
 	else
 		memset(p->known, 0xff, KNOWN * sizeof(*p->known));
 	p->near = (struct buckets_near){0};
-	hits_begin(p->hits, p->f, p->f->match[p->event]);
-	while (hits_next(p->hits))
-		for (uint32_t at = 0, n; at < p->hits->n; at += n) {
-			uint32_t bucket;
+	if ((plan->n_events > 1 && !note_buckets(p)) || !pick(p))
+		return false;
+	for (uint32_t at = 0, n; at < p->picked.n; at += n) {
+		uint32_t bucket;
 
-			n = in_bucket(p, at, &bucket);
-			if (!add_hits(p, p->hits->rows + at, n, bucket))
-				return false;
-		}
+		n = hits_in_bucket(&p->picked, &plan->buckets, &p->near, at, &bucket);
+		if (!add_run(p, at, n, bucket))
+			return false;
+	}
 	return true;
 }
 
@@ -325,7 +367,7 @@ static bool begin(struct pass *p)
 		if (!p->text_no[k])
 			return false;
 	}
-	p->one_kind = is_alike(b->kind.codes, b->n);
+	p->one_kind = b->one_kind || is_alike(b->kind.codes, b->n);
 	if (plan->n_breakdowns == 0)
 		p->by = &b->kind;
 	else if (plan->n_breakdowns == 1 && p->one_kind)
@@ -335,18 +377,15 @@ static bool begin(struct pass *p)
 		return p->known != NULL;
 	}
 	p->line_by_code = arena_alloc(a, (p->by->n_entries + 1) * sizeof(*p->line_by_code));
-	p->groups = groups_new(p->f, p->by);
-	return p->line_by_code && p->groups;
+	return p->line_by_code != NULL;
 }
 
 bool trends_fold(struct trends *t, const struct frame *f)
 {
-	struct pass p = {.t = t,
-		.f = f,
-		.hits = arena_alloc(f->a, sizeof(*p.hits)),
-		.persons = arena_alloc(f->a, HITS * sizeof(*p.persons))};
+	struct pass p = {.t = t, .f = f};
 
-	if (!p.hits || !p.persons || !begin(&p))
+	t->people = f->people;
+	if (!begin(&p))
 		return false;
 	for (p.event = 0; p.event < t->plan->n_events; p.event++) {
 		p.ev = &t->plan->events[p.event];

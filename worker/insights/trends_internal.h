@@ -7,6 +7,7 @@
 #include "worker/insights/tally.h"
 #include "worker/insights/trends.h"
 #include "worker/store/intern.h"
+#include "worker/store/people.h"
 
 /* One (plan event, kind, tuple). */
 struct line {
@@ -26,8 +27,11 @@ struct trends {
 	struct line *lines;
 	struct cell *cells;
 	uint32_t n_lines, cap_lines, n_cells, cap_cells;
-	struct chunks users; /* struct personset, by cell; of aggregations that need them */
-	uint8_t *exists;     /* per bucket: some event matched, consent or not */
+	/* struct personset of ids (hits.h), by cell; of aggregations that need them */
+	struct chunks users;
+	struct marks marks;
+	const struct people *people;
+	uint8_t *exists; /* per bucket: some event matched, consent or not */
 };
 
 /* A line of the plan's first event, to be counted into from outside. INTERN_FULL at the

@@ -5,6 +5,7 @@
  * kept tuples get an array over the buckets: there may be very many others.
  */
 #include <stdlib.h>
+#include "worker/insights/hits.h"
 #include "worker/insights/trends_internal.h"
 #include "worker/insights/watch.h"
 
@@ -42,6 +43,7 @@ struct rank {
 	uint32_t *unit_of;    /* by line */
 	struct out **out_of;  /* by line */
 	double *totals;       /* by line */
+	uint64_t work;        /* persons since watch_over() was asked */
 	bool several, failed; /* failed: the arena is full, or nobody waits any more */
 };
 
@@ -156,6 +158,32 @@ static void make_units(struct rank *r)
 		r->units[r->unit_of[i]].n_lines++;
 }
 
+/* In a loop over sets, once for many persons. */
+static uint32_t count_users(struct rank *r, const struct personset *users)
+{
+	r->work += users->n;
+	if (r->work >= WATCH_EVERY) {
+		r->work = 0;
+		r->failed |= watch_over();
+	}
+	return r->failed ? 0 : personset_count(users, &r->t->marks, hits_id_map(r->t->people));
+}
+
+static bool needs_users(const struct rank *r, const struct cell *c)
+{
+	return tally_needs_users(r->plan->events[r->t->lines[c->line].event].agg);
+}
+
+/* Sets are of ids until here. */
+static void make_users(struct rank *r)
+{
+	struct trends *t = r->t;
+
+	for (uint32_t i = 0; going(r, i) && i < t->n_cells; i++)
+		if (needs_users(r, &t->cells[i]))
+			t->cells[i].t.users = count_users(r, chunks_at(&t->users, i));
+}
+
 /* Totals are summed in the order of time, so that equal data gives equal totals. */
 static void make_totals(struct rank *r)
 {
@@ -266,15 +294,20 @@ static void fold_users(struct rank *r)
 		const struct cell *c = &t->cells[i];
 		struct out *o = r->out_of[c->line];
 
-		if (!o->others || !tally_needs_users(r->plan->events[t->lines[c->line].event].agg))
+		if (!o->others || !needs_users(r, c))
 			continue;
 		if (!o->users)
 			o->users = need(r, r->n_buckets, sizeof(*o->users));
-		r->failed |= !o->users ||
-			     !personset_join(&o->users[c->bucket], r->a, chunks_at(&t->users, i));
-		if (!r->failed)
-			o->cells[c->bucket].users = o->users[c->bucket].n;
+		r->failed |= !o->users || !personset_join_marked(&o->users[c->bucket], r->a,
+						  &t->marks, chunks_at(&t->users, i));
 	}
+	for (uint32_t i = 0; i < r->n_units; i++)
+		for (uint32_t k = 0; k < r->units[i].n_outs; k++) {
+			struct out *o = &r->units[i].outs[k];
+
+			for (uint32_t b = 0; !r->failed && o->users && b < r->n_buckets; b++)
+				o->cells[b].users = count_users(r, &o->users[b]);
+		}
 }
 
 /* A unit that folded nothing also shows the values that others kept (D30). */
@@ -369,6 +402,7 @@ bool trends_finish(struct trends *t, const struct trend_series **series, uint32_
 	uint64_t turn = 0;
 	size_t most = 0;
 
+	make_users(&r);
 	make_units(&r);
 	make_totals(&r);
 	list_lines(&r);

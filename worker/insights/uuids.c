@@ -4,18 +4,25 @@
  * entries go through it side by side, so that one does not wait for the memory of another.
  * Before it comes a small one of ids that were asked for lately: sessions are of a day.
  */
+#include <sys/mman.h>
 #include "shm/base/hash.h"
 #include "worker/insights/uuids.h"
 
 /* Tables that were outgrown stay in the arena: a third as much, not as much again, when the
  * next is four times as large. */
-enum { UUID = 16, SOME = 32, SLOTS_MIN = 1024, SLOTS_FOUR = 1 << 20, RECENT = 1 << 17 };
+enum { SLOTS_MIN = 1024, SLOTS_FOUR = 1 << 20, RECENT = 1 << 17, LARGE_PAGE = 2 << 20 };
+enum { SOME = 4096, RING = 128, AHEAD = 16 }; /* RING: a power of two above 2 * AHEAD */
+
+void uuids_init_items(struct uuids *u, struct arena *a, size_t size)
+{
+	*u = (struct uuids){.a = a};
+	chunks_init(&u->v, a, BATCH_UUID + size);
+	hash_random(u->key, sizeof(u->key));
+}
 
 void uuids_init(struct uuids *u, struct arena *a)
 {
-	*u = (struct uuids){.a = a};
-	chunks_init(&u->v, a, UUID);
-	hash_random(u->key, sizeof(u->key));
+	uuids_init_items(u, a, 0);
 }
 
 static uint64_t hash(const struct uuids *u, const void *id)
@@ -45,6 +52,22 @@ static uint32_t number_of(uint64_t slot)
 	return (uint32_t)slot - 1;
 }
 
+/* Zeros. A large table is asked for in large pages: each look-up is in another page, and to find
+ * where a small one is takes longer than to read it. Whether there are any does not matter. */
+static uint64_t *make_slots(struct arena *a, size_t n)
+{
+	size_t bytes = n * sizeof(uint64_t);
+	char *p = arena_alloc(a, bytes), *begin;
+
+	if (!p)
+		return NULL;
+	begin = p + (-(uintptr_t)p & (LARGE_PAGE - 1));
+	if (bytes >= 2 * (size_t)LARGE_PAGE)
+		(void)madvise(begin, (size_t)(p + bytes - begin) & ~(size_t)(LARGE_PAGE - 1),
+			MADV_HUGEPAGE);
+	return memset(p, 0, bytes);
+}
+
 static bool grow(struct uuids *u)
 {
 	size_t size = !u->slots              ? SLOTS_MIN
@@ -55,14 +78,16 @@ static bool grow(struct uuids *u)
 		return false;
 	if (!u->recent && size > RECENT)
 		u->recent = arena_array(u->a, RECENT, sizeof(*u->recent));
-	u->slots = arena_array(u->a, size, sizeof(*u->slots));
+	u->slots = make_slots(u->a, size);
 	if (!u->slots || (size > RECENT && !u->recent))
 		return false;
 	u->mask = (uint32_t)(size - 1);
 	for (uint32_t i = 0; i < u->n; i++) {
+		uint32_t ahead = i + AHEAD < u->n ? i + AHEAD : i;
 		uint64_t h = hash(u, chunks_at(&u->v, i));
 		uint32_t k = (uint32_t)h & u->mask;
 
+		__builtin_prefetch(&u->slots[(uint32_t)hash(u, chunks_at(&u->v, ahead)) & u->mask]);
 		while (u->slots[k])
 			k = (k + 1) & u->mask;
 		u->slots[k] = slot_for(h, i);
@@ -73,7 +98,7 @@ static bool grow(struct uuids *u)
 static bool is_it(const struct uuids *u, uint64_t slot, const char *id, uint64_t hash)
 {
 	return slot && slot >> 32 == hash >> 32 &&
-	       memcmp(chunks_at(&u->v, number_of(slot)), id, UUID) == 0;
+	       memcmp(chunks_at(&u->v, number_of(slot)), id, BATCH_UUID) == 0;
 }
 
 /* UINT32_MAX at the arena's cap. */
@@ -91,7 +116,7 @@ static uint32_t add(struct uuids *u, const char *id, uint64_t hash)
 		v = chunks_make(&u->v, u->n);
 		if (!v)
 			return UINT32_MAX;
-		memcpy(v, id, UUID);
+		memcpy(v, id, BATCH_UUID);
 		u->slots[k] = slot_for(hash, u->n++);
 	}
 	if (recent)
@@ -99,25 +124,44 @@ static uint32_t add(struct uuids *u, const char *id, uint64_t hash)
 	return number_of(u->slots[k]);
 }
 
-static bool add_some(struct uuids *u, const struct batch_column *c, const uint32_t *codes,
+/* What add() looks at behind what was asked for lately: an id that seems to be it, or a slot.
+ * There is no branch, because nobody knows which of them it will be. Whoever calls this asks
+ * memory for it: gcc leaves out functions that do nothing else. */
+static const void *next_place(const struct uuids *u, uint64_t hash)
+{
+	uint64_t recent = *recent_at(u, hash);
+	/* that of a free one is not looked at */
+	uintptr_t item = (uintptr_t)chunks_at(&u->v, (uint32_t)recent - (recent != 0));
+	uintptr_t slot = (uintptr_t)&u->slots[(uint32_t)hash & u->mask];
+	uintptr_t seems = -(uintptr_t)(recent >> 32 == hash >> 32);
+
+	return (const void *)(slot ^ ((slot ^ item) & seems));
+}
+
+/* One after another, each looked for in three steps, so that memory has time in between. */
+static bool add_all(struct uuids *u, const struct batch_column *c, const uint32_t *codes,
 	uint32_t n, uint32_t *no)
 {
-	uint64_t hashes[SOME];
+	uint64_t hashes[RING];
 
-	if ((!u->slots || u->n + n > u->mask - u->mask / 4) && !grow(u))
-		return false;
-	for (uint32_t i = 0; i < n; i++) {
-		const uint64_t *recent;
+	for (uint32_t i = 0; i < n + 2 * AHEAD; i++) {
+		if (i < n) {
+			uint64_t h = hashes[i % RING] = hash(u, batch_uuid(c, codes[i]));
 
-		hashes[i] = hash(u, c->entries[codes[i] - 1].s.p);
-		recent = recent_at(u, hashes[i]);
-		if (!recent || *recent >> 32 != hashes[i] >> 32)
-			__builtin_prefetch(&u->slots[(uint32_t)hashes[i] & u->mask]);
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		no[codes[i]] = add(u, c->entries[codes[i] - 1].s.p, hashes[i]);
-		if (no[codes[i]] == UINT32_MAX)
-			return false;
+			__builtin_prefetch(
+				u->recent ? recent_at(u, h) : &u->slots[(uint32_t)h & u->mask]);
+		}
+		if (u->recent && i >= AHEAD && i - AHEAD < n)
+			__builtin_prefetch(next_place(u, hashes[(i - AHEAD) % RING]));
+		if (i >= 2 * AHEAD) {
+			uint32_t code = codes[i - 2 * AHEAD];
+
+			if (u->n >= u->mask - u->mask / 4 && !grow(u))
+				return false;
+			no[code] = add(u, batch_uuid(c, code), hashes[(i - 2 * AHEAD) % RING]);
+			if (no[code] == UINT32_MAX)
+				return false;
+		}
 	}
 	return true;
 }
@@ -126,15 +170,16 @@ bool uuids_add(struct uuids *u, const struct batch_column *c, const uint8_t *wan
 {
 	uint32_t some[SOME], n = 0;
 
+	if (!u->slots && !grow(u))
+		return false;
 	for (uint32_t code = 1; code <= c->n_entries; code++) {
-		if (!wanted[code])
-			continue;
-		some[n++] = code;
-		if (n == SOME) {
-			if (!add_some(u, c, some, n, no))
+		some[n] = code;
+		n += wanted[code];
+		if (n == SOME || code == c->n_entries) {
+			if (!add_all(u, c, some, n, no))
 				return false;
 			n = 0;
 		}
 	}
-	return n == 0 || add_some(u, c, some, n, no);
+	return true;
 }

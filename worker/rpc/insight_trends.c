@@ -127,6 +127,12 @@ static bool fold_segmentation(struct scan *s, const struct frame *f, const struc
 	return segmentation_fold(s->kernel, f);
 }
 
+static bool finish_segmentation(struct scan *s)
+{
+	segmentation_finish(s->kernel);
+	return true;
+}
+
 int insight_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
 {
 	Insights__V1__SegmentationResult *result = call_alloc(c, sizeof(*result));
@@ -137,6 +143,7 @@ int insight_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResp
 	segmentation_init(&kernel, s->plan);
 	s->kernel = &kernel;
 	s->fold = fold_segmentation;
+	s->finish = finish_segmentation;
 	if (scan_run(s, c) < 0)
 		return -1;
 	insights__v1__segmentation_result__init(result);

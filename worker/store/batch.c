@@ -13,9 +13,11 @@ static bool load_column(struct batch_column *out, const struct evseg *s, enum pa
 	struct column c = {0};
 	uint32_t *codes;
 
-	if (part && !evseg_column(s, part, a, &c))
+	if (part && kind == PART_SESSION && !evseg_uuids(s, part, a, &c))
 		return false;
-	*out = (struct batch_column){c.codes, c.entries, c.n_entries};
+	if (part && kind != PART_SESSION && !evseg_column(s, part, a, &c))
+		return false;
+	*out = (struct batch_column){c.codes, c.entries, c.uuids, c.n_entries};
 	if (part && !c.sparse)
 		return true;
 	codes = arena_array(a, s->n, sizeof(*codes));
@@ -27,18 +29,18 @@ static bool load_column(struct batch_column *out, const struct evseg *s, enum pa
 	return true;
 }
 
+/* Codes of events of one kind: the same for all segments. */
+static const uint32_t ones[EVSEG_EVENTS_MAX] = {[0 ... EVSEG_EVENTS_MAX - 1] = 1};
+
 /* What every event has, by the row of the segment. */
 static bool one_kind(struct batch *b, const struct evseg *s, struct arena *a)
 {
 	struct value *entry = arena_alloc(a, sizeof(*entry));
-	uint32_t *codes = arena_array(a, s->n, sizeof(*codes));
 
-	if (!entry || !codes)
+	if (!entry || s->n > EVSEG_EVENTS_MAX)
 		return false;
 	*entry = (struct value){.type = VALUE_STR, .s = s->kind};
-	for (uint32_t i = 0; i < s->n; i++)
-		codes[i] = 1;
-	b->kind = (struct batch_column){codes, entry, 1};
+	b->kind = (struct batch_column){.codes = ones, .entries = entry, .n_entries = 1};
 	b->one_kind = true;
 	return true;
 }
@@ -52,16 +54,16 @@ static bool load_kind(struct batch *b, const struct evseg *s, struct arena *a)
 
 static bool load_times(struct batch *b, const struct evseg *s, struct arena *a)
 {
-	int64_t *times;
+	int64_t *time;
 
 	b->flat = s->flat && !evseg_find(s, PART_TIME, SCOPE_AUTO, STR(""));
 	if (!b->flat)
 		return evseg_times(s, a, &b->times);
-	times = arena_array(a, s->n, sizeof(*times));
-	for (uint32_t i = 0; times && i < s->n; i++)
-		times[i] = s->flat_ms;
-	b->times = times;
-	return times != NULL;
+	time = arena_alloc(a, sizeof(*time));
+	if (time)
+		*time = s->flat_ms;
+	b->times = time;
+	return time != NULL;
 }
 
 static bool load_distinct(

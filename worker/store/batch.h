@@ -17,6 +17,8 @@ struct prop_ref {
 	enum key_class class;
 };
 
+enum { BATCH_UUID = 16 };
+
 /* Which columns to load; times and kinds always are. */
 struct batch_need {
 	bool distinct, session, ids;
@@ -39,6 +41,7 @@ struct batch_need {
 struct batch_column {
 	const uint32_t *codes;       /* n of them; 0 = missing */
 	const struct value *entries; /* code k is entries[k - 1] */
+	const char *uuids;           /* of sessions, which have no entries: batch_uuid() */
 	uint32_t n_entries;
 };
 
@@ -47,7 +50,7 @@ struct batch {
 	uint32_t n;
 	const uint8_t *masked; /* or NULL; 1 = skip the event */
 	const int64_t *times;
-	bool flat;     /* all times are the first one's */
+	bool flat;     /* all times are the first one's, the only one that is there */
 	bool ordered;  /* rows are in the order of (time, id), as all that is sealed */
 	bool one_kind; /* all codes of kind are 1 */
 	bool numbered; /* codes of distinct are numbers of the project, 0: cookieless; there
@@ -60,6 +63,11 @@ struct batch {
 	struct batch_column *props; /* need->n_props of them */
 };
 
+/* The 16 bytes of a session's code, which is not 0. */
+static inline const char *batch_uuid(const struct batch_column *c, uint32_t code)
+{
+	return c->uuids + (size_t)(code - 1) * COLUMN_UUID;
+}
 /* False when the segment is malformed or the arena is full. */
 bool batch_load(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a);

@@ -71,6 +71,22 @@ static bool read_entries(struct column *c, struct bytes *b, struct arena *a)
 	return true;
 }
 
+/* They stay where they are. */
+static bool read_uuids(struct column *c, struct bytes *b)
+{
+	uint8_t differ = 0;
+	const char *p;
+
+	c->n_entries = bytes_varint32(b);
+	if (b->bad || c->n_entries > bytes_left(b) / COLUMN_UUID)
+		return false;
+	p = bytes_take(b, (size_t)c->n_entries * COLUMN_UUID).p;
+	for (uint32_t i = 0; i < c->n_entries; i++)
+		differ |= (uint8_t)p[(size_t)i * COLUMN_UUID] ^ VALUE_UUID;
+	c->uuids = p + 1;
+	return !differ;
+}
+
 static bool read_rows(struct column *c, struct bytes *b, struct arena *a)
 {
 	uint32_t *rows, row = 0;
@@ -161,22 +177,33 @@ static bool read_codes(struct column *c, struct bytes *b, unsigned width, struct
 	return worst <= c->n_entries && !(c->sparse && has_zero(codes, c->n_present));
 }
 
+/* What comes behind the entries. */
+static bool read_layout(struct column *c, struct bytes *b, struct arena *a)
+{
+	uint8_t layout = bytes_u8(b), width = bytes_u8(b);
+
+	if (b->bad || layout > LAYOUT_SPARSE)
+		return false;
+	c->sparse = layout == LAYOUT_SPARSE;
+	if (c->sparse && !read_rows(c, b, a))
+		return false;
+	return read_codes(c, b, width, a);
+}
+
 bool column_decode(struct column *c, struct str body, uint32_t n_rows, struct arena *a)
 {
 	struct bytes b = bytes_of(body);
-	uint8_t layout, width;
 
 	*c = (struct column){.n_rows = n_rows, .n_present = n_rows};
-	if (!read_entries(c, &b, a))
-		return false;
-	layout = bytes_u8(&b);
-	width = bytes_u8(&b);
-	if (b.bad || layout > LAYOUT_SPARSE)
-		return false;
-	c->sparse = layout == LAYOUT_SPARSE;
-	if (c->sparse && !read_rows(c, &b, a))
-		return false;
-	return read_codes(c, &b, width, a);
+	return read_entries(c, &b, a) && read_layout(c, &b, a);
+}
+
+bool column_decode_uuids(struct column *c, struct str body, uint32_t n_rows, struct arena *a)
+{
+	struct bytes b = bytes_of(body);
+
+	*c = (struct column){.n_rows = n_rows, .n_present = n_rows};
+	return read_uuids(c, &b) && read_layout(c, &b, a);
 }
 
 uint32_t column_code(const struct column *c, uint32_t row)

@@ -17,10 +17,13 @@
 
 struct bytes;
 
+enum { COLUMN_UUID = 17 }; /* bytes of an entry that is one */
+
 struct column {
 	uint32_t n_rows;
 	uint32_t n_entries;
 	struct value *entries; /* strings point into the decoded bytes */
+	const char *uuids;     /* column_decode_uuids(): see there */
 	bool sparse;
 	uint32_t n_present;   /* codes stored: n_rows when dense */
 	const uint32_t *rows; /* sparse: ascending */
@@ -29,6 +32,9 @@ struct column {
 
 /* Reads a body. False when it is malformed or the arena is full. */
 bool column_decode(struct column *c, struct str body, uint32_t n_rows, struct arena *a);
+/* The same of a column of UUIDs, without entries: code k is the 16 bytes at
+ * uuids + (k - 1) * COLUMN_UUID. False when one of them is something else. */
+bool column_decode_uuids(struct column *c, struct str body, uint32_t n_rows, struct arena *a);
 /* Code of a row: 0 when missing. */
 uint32_t column_code(const struct column *c, uint32_t row);
 /* Value of a row; NULL when missing. */

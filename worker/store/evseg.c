@@ -200,6 +200,14 @@ bool evseg_column(
 	       right_types(part->kind, c);
 }
 
+bool evseg_uuids(
+	const struct evseg *s, const struct evseg_part *part, struct arena *a, struct column *c)
+{
+	struct str raw;
+
+	return evseg_unpack(part, a, &raw) && column_decode_uuids(c, raw, s->n, a);
+}
+
 bool evseg_kinds(const struct evseg *s, struct arena *a, struct str **kinds, uint32_t *n)
 {
 	const struct evseg_part *part = evseg_find(s, PART_KIND, SCOPE_AUTO, STR(""));

@@ -87,6 +87,9 @@ bool evseg_unpack(const struct evseg_part *part, struct arena *a, struct str *ra
 /* Unpacks and decodes a column part. */
 bool evseg_column(
 	const struct evseg *s, const struct evseg_part *part, struct arena *a, struct column *c);
+/* The same of a part of sessions, without values (column_decode_uuids()). */
+bool evseg_uuids(
+	const struct evseg *s, const struct evseg_part *part, struct arena *a, struct column *c);
 /* The kinds that its events have, in the order of their dictionary. False as above. */
 bool evseg_kinds(const struct evseg *s, struct arena *a, struct str **kinds, uint32_t *n);
 /* s->n times in ms. */

@@ -210,6 +210,18 @@ bool people_find_all(struct people *p, const struct str *ids, uint32_t n, uint32
 	return true;
 }
 
+uint32_t people_end(const struct people *p)
+{
+	return p->by_digest ? (p->base ? p->base->n : 0) + p->others.n : p->n;
+}
+
+bool people_has_profile(const struct people *p, uint32_t person)
+{
+	if (p->by_digest)
+		return person < p->base->n && people_base_live(p->base, person);
+	return p->rank[person] == RANK_PROFILE;
+}
+
 struct str people_key(const struct people *p, uint32_t person)
 {
 	return p->ids.strings[person];

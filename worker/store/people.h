@@ -61,6 +61,16 @@ bool people_trait(struct people *p, struct str person, uint32_t path, const stru
 uint32_t people_find(struct people *p, struct str id);
 /* The same for up to INTERN_BATCH ids at once. False at the arena's cap. */
 bool people_find_all(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons);
+/* Persons are below that; it grows as ids are asked for. */
+uint32_t people_end(const struct people *p);
+/* Whether a person is a live profile. */
+bool people_has_profile(const struct people *p, uint32_t person);
+/* Numbers of sealed events and persons in one range, for whoever keeps very many and does not
+ * want to look each number up: a number is itself, and this is a person. */
+static inline uint32_t people_id(const struct people *p, uint32_t person)
+{
+	return p->n_numbers + 1 + person;
+}
 /* The profile id, or the distinct_id of somebody anonymous; by text only. */
 struct str people_key(const struct people *p, uint32_t person);
 /* The external_id of a profile; empty when it has none, or the person is anonymous; by text
