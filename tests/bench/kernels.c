@@ -31,6 +31,7 @@
 #include "worker/insights/topk.h"
 #include "worker/insights/trends.h"
 #include "worker/store/evseg.h"
+#include "worker/store/people_base.h"
 #include "tests/bench/kernel_events.h"
 #include "tests/bench/questions.h"
 
@@ -47,6 +48,7 @@ struct run {
 	struct plan plan;
 	struct arena a, batch_a;
 	struct people people;
+	struct people_base *base;
 	void *kernel;
 	uint64_t digest;
 	double cpu[4]; /* decode, frame, fold, finish */
@@ -399,10 +401,13 @@ static void make_people(struct run *r, uint32_t n)
 		profiles[i] = hash_64(&i, sizeof(i)) & ~1ull;
 	}
 	people_init_digests(&r->people, &r->a);
-	if (!people_numbers(&r->people, digests, n) ||
-		!people_profiles(&r->people, profiles, externals, known) ||
-		!people_aliases(&r->people, digests, profiles, known) || !people_ready(&r->people))
+	r->base = need(people_base_new((size_t)1 << 30));
+	if (!people_base_numbers(r->base, 1, digests, n) ||
+		!people_base_profiles(r->base, profiles, externals, known) ||
+		!people_base_aliases(r->base, digests, profiles, known) ||
+		!people_base_ready(r->base))
 		events_die("people", "no memory");
+	people_use(&r->people, r->base);
 }
 
 /* The next bytes of the file. */
@@ -439,6 +444,8 @@ static void run(const char *name, const char *json, struct str data, uint32_t ev
 		r.cpu[1] * 1e3, r.cpu[2] * 1e3, r.cpu[3] * 1e3, (double)r.a.held / 1048576,
 		(double)r.peak_batch / 1048576, (unsigned long long)r.digest);
 	fflush(stdout);
+	if (r.base)
+		people_base_free(r.base);
 	arena_free(&r.a);
 	arena_free(&r.batch_a);
 }
