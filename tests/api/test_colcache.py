@@ -10,6 +10,7 @@ import collections
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -255,6 +256,34 @@ def test_changes(variant):
             done = subprocess.run([p.binary, "verify", "--config", "/dev/null", "-o",
                                    "database_url=" + p.info["database_url"]], capture_output=True, check=False)
             assert done.returncode == 0, done.stdout
+
+
+def test_what_is_not_believed(variant):
+    """A row that says anything else is another segment, whatever its id; a death is a new start."""
+    with pug.Pug(variant, options=LAZY + ["workers=1"]) as p:
+        use(p)
+        shop = Shop(p)
+        for _ in range(5):
+            shop.send(shop.batch(random.Random(5), 40))
+        seal()
+        asked = Asked(shop)
+
+        def misses():
+            before = counters(p)
+            asked.check(1)
+            after = counters(p)
+            assert after["hits"] + after["misses"] > before["hits"] + before["misses"]
+            return after["misses"] - before["misses"]
+        first = misses()
+        assert first > 0 and misses() == 0
+        shop.db.query("update pugd.segment set sealed_at = sealed_at + interval '1 microsecond' where project = $1",
+                      shop.num)
+        assert misses() == first and misses() == 0
+        worker = next(w["pid"] for w in p.admin()["workers"] if w["role"] == "worker")
+        os.kill(worker, signal.SIGSEGV)
+        until(lambda: [w["pid"] for w in p.admin()["workers"] if w["role"] == "worker" and w["state"] == "ready"]
+              not in ([], [worker]))
+        assert misses() == first and misses() == 0
 
 
 if __name__ == "__main__":
