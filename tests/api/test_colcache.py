@@ -288,7 +288,7 @@ def test_what_is_not_believed(variant):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--scenarios", type=int, default=3)
+    parser.add_argument("--scenarios", type=int, default=2)
     parser.add_argument("--seed", default=os.environ.get("PUGD_SEED", "20261129"))
     ARGS, rest = parser.parse_known_args()
     cases = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and callable(f)]
