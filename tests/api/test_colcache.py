@@ -10,6 +10,7 @@ import collections
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -257,9 +258,37 @@ def test_changes(variant):
             assert done.returncode == 0, done.stdout
 
 
+def test_what_is_not_believed(variant):
+    """A row that says anything else is another segment, whatever its id; a death is a new start."""
+    with pug.Pug(variant, options=LAZY + ["workers=1"]) as p:
+        use(p)
+        shop = Shop(p)
+        for _ in range(5):
+            shop.send(shop.batch(random.Random(5), 40))
+        seal()
+        asked = Asked(shop)
+
+        def misses():
+            before = counters(p)
+            asked.check(1)
+            after = counters(p)
+            assert after["hits"] + after["misses"] > before["hits"] + before["misses"]
+            return after["misses"] - before["misses"]
+        first = misses()
+        assert first > 0 and misses() == 0
+        shop.db.query("update pugd.segment set sealed_at = sealed_at + interval '1 microsecond' where project = $1",
+                      shop.num)
+        assert misses() == first and misses() == 0
+        worker = next(w["pid"] for w in p.admin()["workers"] if w["role"] == "worker")
+        os.kill(worker, signal.SIGSEGV)
+        until(lambda: [w["pid"] for w in p.admin()["workers"] if w["role"] == "worker" and w["state"] == "ready"]
+              not in ([], [worker]))
+        assert misses() == first and misses() == 0
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--scenarios", type=int, default=3)
+    parser.add_argument("--scenarios", type=int, default=2)
     parser.add_argument("--seed", default=os.environ.get("PUGD_SEED", "20261129"))
     ARGS, rest = parser.parse_known_args()
     cases = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and callable(f)]

@@ -20,8 +20,9 @@ VIEWERS, ASKERS = 8, 2
 SHARE, FACTOR, FLOOR_MS = 0.3, 3, 25
 TILES = ["trend", "users", "breakdown", "revenue", "segmentation", "funnel", "retention", "flow", "paths", "map",
          "duration", "entry"]
-# A worker's budget: worker_memory, insight_threads queries of insight_memory, and people_cache (options.def).
-BUDGET_MB = 80 + 2 * 256 + 64
+# A worker's budget: worker_memory, insight_threads queries of insight_memory, and people_cache (options.def);
+# and insight_cache, which all workers have together, but which counts for whoever has touched it.
+BUDGET_MB = 80 + 2 * 256 + 64 + 256
 
 
 class Load:
