@@ -134,6 +134,13 @@ def test_columns(_):
     got = explain(p, session)
     assert got["insight"] == "sessions" and "session_id" in names(got)
     assert got["segments"]["pruned"] == {"time": 0, "retention": 0, "kind": 0}, "sessions are read whole"
+    # events of one instant are in order within what is sealed; what waits has their ids
+    flow = {"spec": {"insightType": "INSIGHT_TYPE_USER_FLOW", "userFlow": {}}, "granularity": "GRANULARITY_DAY"}
+    got = explain(p, {**flow, "timeRange": count(DAYS, **sealed)["timeRange"]})
+    assert got["runs"] == 1 and names(got) == {"time", "kind", "session_id", "distinct_id"}, got
+    got = explain(p, {**flow, "timeRange": count(DAYS)["timeRange"]})
+    ids = next(c for c in got["columns"] if c["name"] == "event_id")
+    assert got["runs"] == 2 and ids["decoded"] == 16 * (2 * 3 + 2 * DAYS), got
 
 
 def test_kinds_and_retention(_):
