@@ -216,25 +216,19 @@ static struct session **find_sessions(
 	return at[0] ? at : NULL;
 }
 
-static bool fold_events(
-	struct sessions *s, const struct frame *f, const uint8_t *wanted, const uint32_t *no)
+/* What was picked, and the codes of its sessions. */
+static bool fold_events(struct sessions *s, const struct picked *p, const uint32_t *codes,
+	const uint8_t *wanted, const uint32_t *no)
 {
-	struct session **at = find_sessions(s, f, wanted, no);
-	const int64_t *times = f->batch->times;
-	const uint32_t *codes;
-	struct picked p;
+	struct session **at = find_sessions(s, p->f, wanted, no);
+	const int64_t *times = p->f->batch->times;
 
-	if (!at || !hits_pick(&p, f, f->match[0], false))
-		return false;
-	codes = hits_column(&p, f->batch->session.codes);
-	if (!codes || !hits_rows(&p))
-		return false;
-	for (uint32_t k = 0; k < p.n; k++) {
-		int64_t ms = times[hits_row(&p, k)];
+	for (uint32_t k = 0; at && k < p->n; k++) {
+		int64_t ms = times[hits_row(p, k)];
 
 		extend(s, at[codes[k]], ms, ms, 1);
 	}
-	return true;
+	return at != NULL;
 }
 
 bool sessions_fold(struct sessions *s, const struct frame *f)
@@ -242,15 +236,21 @@ bool sessions_fold(struct sessions *s, const struct frame *f)
 	const struct batch_column *c = &f->batch->session;
 	uint8_t *wanted = arena_zalloc(f->a, (size_t)c->n_entries + 1);
 	uint32_t *no = arena_alloc(f->a, ((size_t)c->n_entries + 1) * sizeof(*no));
+	const uint32_t *codes;
+	struct picked p;
 
-	if (!wanted || !no)
+	if (!wanted || !no || !hits_pick(&p, f, f->match[0], false) || !hits_rows(&p))
+		return false;
+	codes = hits_column(&p, c->codes);
+	if (!codes)
 		return false;
 	/* code 0: events without a session are nobody's (D36) */
-	for (uint32_t i = 0; i < f->batch->n; i++)
-		wanted[c->codes[i]] |= f->match[0][i];
+	for (uint32_t k = 0; k < p.n; k++)
+		wanted[codes[k]] = 1;
 	if (!uuids_add(&s->ids, c, wanted, no) || !begin_sessions(s))
 		return false;
-	return s->plan->n_breakdowns ? fold_parts(s, f, wanted, no) : fold_events(s, f, wanted, no);
+	return s->plan->n_breakdowns ? fold_parts(s, f, wanted, no)
+				     : fold_events(s, &p, codes, wanted, no);
 }
 
 /* ---- the answer ---- */
