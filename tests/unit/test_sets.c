@@ -125,6 +125,7 @@ Test(sets, marked_persons_count_once)
 		uint32_t universe = round % 3 == 0 ? 100 : round % 3 == 1 ? 5000 : ALL;
 		uint32_t most = round % 5 == 0 ? 9 : 1000, n = 0, persons = 0;
 		struct personset s = {0}, copy = {0};
+		uint32_t ids[PERSONSET_SOME];
 
 		memset(is_in, 0, sizeof(is_in));
 		memset(is_known, 0, sizeof(is_known));
@@ -158,6 +159,10 @@ Test(sets, marked_persons_count_once)
 		for (uint32_t at = 0, who; personset_next(&s, &at, &who); n--)
 			cr_assert(is_in[who]);
 		cr_assert_eq(n, 0);
+		for (uint32_t at = 0, k; (k = personset_some(&s, &at, ids)) > 0; n += k)
+			for (uint32_t i = 0; i < k; i++)
+				cr_assert_eq(is_in[ids[i]]++, 1);
+		cr_assert_eq(n, s.n);
 	}
 }
 

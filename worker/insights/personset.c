@@ -368,6 +368,26 @@ bool personset_join_marked(
 			    : personset_join(s, a, from);
 }
 
+/* *at: what is next, a word, a place in the list or a slot. */
+uint32_t personset_some(const struct personset *s, uint32_t *at, uint32_t out[PERSONSET_SOME])
+{
+	uint32_t n = 0;
+
+	if (s->listed) {
+		n = s->n - *at < PERSONSET_SOME ? s->n - *at : PERSONSET_SOME;
+		memcpy(out, s->list + *at, n * sizeof(*out));
+		*at += n;
+		return n;
+	}
+	for (; s->dense && *at < s->size && n + WORD <= PERSONSET_SOME; ++*at)
+		for (uint64_t word = s->bits[*at]; word; word &= word - 1)
+			out[n++] = *at * WORD + (uint32_t)__builtin_ctzll(word);
+	for (; !s->dense && *at < s->size && n < PERSONSET_SOME; ++*at)
+		if (s->slots[*at])
+			out[n++] = s->slots[*at] - 1;
+	return n;
+}
+
 /* *at: what is next, a slot or a person. */
 bool personset_next(const struct personset *s, uint32_t *at, uint32_t *person)
 {

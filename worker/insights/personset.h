@@ -78,6 +78,10 @@ uint32_t personset_count(const struct personset *s, struct marks *m, struct id_m
 /* Adds all of `from`. False at the arena's cap. */
 bool personset_join(struct personset *s, struct arena *a, const struct personset *from);
 
+/* Some of them after another, in any order: how many were put into out, 0 at the end; *at is 0
+ * at first. */
+enum { PERSONSET_SOME = 512 };
+uint32_t personset_some(const struct personset *s, uint32_t *at, uint32_t out[PERSONSET_SOME]);
 /* One of them after another, in any order; *at is 0 at first. False at the end. */
 bool personset_next(const struct personset *s, uint32_t *at, uint32_t *person);
 

@@ -347,29 +347,37 @@ static bool take_waiting(struct retention *r)
 	return true;
 }
 
+static void count_person(struct retention *r, uint32_t person, uint32_t bucket)
+{
+	const struct place *place = &r->places[person];
+	uint64_t *seen = &r->marks.bits[person / 64], bit = 1ull << person % 64;
+
+	/* once, with all their ids; where clocks go back over midnight, a later time may lie in an
+	 * earlier bucket */
+	if (!(*seen & bit) && bucket >= place->cohort)
+		r->counts[place->at + bucket - place->cohort]++;
+	*seen |= bit;
+}
+
 /* Who is in the set of a bucket started at or before a return in it. */
 static bool count_returned(struct retention *r)
 {
-	uint64_t turn = 0, *seen = r->marks.bits;
+	struct id_map map = {0};
 
+	if (r->people) /* else there were no events */
+		map = hits_id_map(r->people);
 	for (uint32_t bucket = 0; bucket < r->plan->buckets.n; bucket++) {
 		const struct personset *set = &r->returned[bucket];
-		uint32_t at = 0, id;
+		uint32_t ids[PERSONSET_SOME], at = 0, turn = 0;
 
-		while (personset_next(set, &at, &id)) {
-			uint32_t person = id_person(hits_id_map(r->people), id);
-			const struct place *place = &r->places[person];
-
-			if (watch_due(turn++))
+		for (uint32_t n; (n = personset_some(set, &at, ids)) > 0; turn += n) {
+			if (turn / WATCH_EVERY != (turn + n) / WATCH_EVERY && watch_over())
 				return false;
-			/* once, with all their ids; where clocks go back over midnight, a later
-			 * time may lie in an earlier bucket */
-			if (!(seen[person / 64] >> person % 64 & 1) && bucket >= place->cohort)
-				r->counts[place->at + bucket - place->cohort]++;
-			seen[person / 64] |= 1ull << person % 64;
+			for (uint32_t i = 0; i < n; i++)
+				count_person(r, id_person(map, ids[i]), bucket);
 		}
 		if (set->n)
-			memset(seen, 0, r->marks.words * sizeof(*seen));
+			memset(r->marks.bits, 0, r->marks.words * sizeof(*r->marks.bits));
 	}
 	return true;
 }
