@@ -68,6 +68,9 @@ Test(topk, k3_numbers_of_others)
 	topk(TOP(BY_USER ",\"limit\":1" METRIC("MIN")), amounts, "q=30 +$others=3");
 	topk(TOP(BY_USER METRIC("MAX")), amounts, "q=30 p=8 r=3 s=0");
 	topk(TOP(BY_USER), amounts, "p=2 q=1 r=1 s=1");
+	topk(TOP(BY_USER METRIC("UNIQUE_USERS")), amounts, "p=1 q=1 r=1 s=1");
+	topk(TOP(BY_USER ",\"limit\":1" METRIC("UNIQUE_USERS")), amounts, "p=1 +$others=3");
+	topk(TOP(BY_USER METRIC("PER_USER_AVG")), amounts, "p=2 q=1 r=1 s=1");
 	topk(Q("TOP_K", "\"includeCookieless\":true,\"topK\":{" BY_USER METRIC("SUM") "}"), amounts,
 		"cookieless-1=99 q=30 p=12 r=3 s=0");
 }

@@ -212,8 +212,7 @@ static bool add_groups(struct pass *p, const struct picked *picked, const uint32
 	const uint32_t *ids = hits_ids(picked);
 	struct groups g;
 
-	if (!ids || !groups_init(&g, p->column->n_entries, picked->n, p->f->a) ||
-		!marks_reserve(&p->t->marks, p->t->plan->a, hits_ids_end(p->f)))
+	if (!ids || !groups_init(&g, p->column->n_entries, picked->n, p->f->a))
 		return false;
 	groups_make(&g, codes, picked->n, ids);
 	for (uint32_t i = 0; i < g.n; i++) {
@@ -265,6 +264,7 @@ static bool count_persons(struct pass *p, const uint32_t *rows, uint32_t n)
 static bool add_hits(struct pass *p)
 {
 	uint32_t *rows = p->hits->rows, n = p->hits->n;
+	bool users = tally_needs_users(p->t->plan->events[0].agg);
 
 	if (p->t->plan->events[0].consented)
 		n = hits_consented(p->f, rows, n);
@@ -273,10 +273,12 @@ static bool add_hits(struct pass *p)
 		return count_persons(p, rows, n);
 	for (uint32_t k = 0; k < n; k++) {
 		uint32_t row = row_of_person(p, p->persons[k], rows[k]);
+		uint32_t id = people_id(p->t->people, p->persons[k]);
 
-		if (row == 0)
+		if (row == 0 || (users && !add_users(p, row - 1, &id, 1)))
 			return false;
-		add(p, row - 1, rows[k]);
+		if (!users)
+			add(p, row - 1, rows[k]);
 	}
 	return true;
 }
@@ -319,7 +321,7 @@ bool topk_fold(struct topk *t, const struct frame *f)
 	struct pass p = {.t = t, .f = f};
 
 	t->people = f->people;
-	if (!begin(&p))
+	if (!begin(&p) || !marks_reserve(&t->marks, t->plan->a, hits_ids_end(f)))
 		return false;
 	if (p.column)
 		return add_column(&p);
