@@ -319,6 +319,8 @@ static bool make_cohorts(struct retention *r)
 	if ((uint64_t)r->series.n * n_buckets >= PLAN_NONE || !size_cohorts(r))
 		return false;
 	for (uint32_t cell = 0; cell < r->series.n * n_buckets; cell++) {
+		if (watch_due(cell))
+			return false;
 		r->rows[cell] = (uint32_t)at;
 		at += r->sizes[cell] ? n_buckets - cell % n_buckets : 0;
 	}
