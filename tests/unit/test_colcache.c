@@ -308,7 +308,7 @@ Test(colcache, processes_at_once_never_read_what_is_torn, .timeout = 60)
 		waitpid(pid[i], NULL, 0);
 		held += (uint64_t)colcache_repair(seg, i, true);
 	}
-	cr_log_warn("hits=%lu torn=%lu puts=%lu held=%lu", (unsigned long)t->hits,
+	cr_log_info("hits=%lu torn=%lu puts=%lu held=%lu", (unsigned long)t->hits,
 		(unsigned long)t->torn, (unsigned long)t->puts, (unsigned long)held);
 	cr_expect_eq(t->torn, 0);
 	cr_expect_gt(t->hits, 1000);

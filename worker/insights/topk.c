@@ -521,7 +521,8 @@ bool topk_name(struct topk *t, struct scan *s, struct reader *r)
 	if (!is_nameless(t))
 		return true;
 	v = arena_array(t->plan->a, NAMING_PERSONS + 1, sizeof(struct naming_person *));
-	return v && make_rows(t) && find_wanted(t, v, &n) && naming_find(&t->naming, s, r, v, n);
+	return v && make_rows(t) && make_users(t) && find_wanted(t, v, &n) &&
+	       naming_find(&t->naming, s, r, v, n);
 }
 
 bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
