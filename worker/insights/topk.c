@@ -543,8 +543,8 @@ bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 		struct row *row = row_get(t, best[i]);
 
 		row->kept = true;
-		out[i] = (struct topk_row){
-			value_of(t, best[i]), tally_value(&row->t, agg), false, row->who.person};
+		out[i] = (struct topk_row){value_of(t, best[i]), tally_value(&row->t, agg), false,
+			is_by_user(t) && people_has_profile(t->people, row->who.person)};
 	}
 	*rows = out;
 	*n = kept;
@@ -553,7 +553,6 @@ bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 	tally_merge(&others, &t->rest);
 	if (!fold_others(t, &others))
 		return false;
-	out[(*n)++] =
-		(struct topk_row){STR("$others"), tally_value(&others, agg), true, PERSON_FULL};
+	out[(*n)++] = (struct topk_row){STR("$others"), tally_value(&others, agg), true, false};
 	return true;
 }

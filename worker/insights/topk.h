@@ -13,7 +13,7 @@ struct topk_row {
 	struct str value;
 	double number;
 	bool others;
-	uint32_t person; /* of DIMENSION_USER; else, and in $others, PERSON_FULL */
+	bool profile; /* of DIMENSION_USER: a live one, whose id the value is */
 };
 
 /* NULL at the arena's cap. */

@@ -67,8 +67,7 @@ static int put_profile(
 }
 
 /* Whoever cannot be looked up stays without a profile; the numbers are right all the same. */
-static int put_profiles(
-	struct call *c, struct scan *s, const struct run *run, Insights__V1__TopKRow *all)
+static int put_profiles(struct call *c, const struct run *run, Insights__V1__TopKRow *all)
 {
 	struct str *ids = call_alloc(c, (run->n + 1) * sizeof(*ids));
 	struct q_profiles_by_id_row *rows;
@@ -76,13 +75,8 @@ static int put_profiles(
 
 	if (!ids)
 		return -1;
-	for (uint32_t i = 0; i < run->n; i++) {
-		uint32_t person = run->rows[i].person;
-
-		ids[i] = person != PERSON_FULL && s->people.rank[person] == RANK_PROFILE
-				 ? run->rows[i].value
-				 : STR("");
-	}
+	for (uint32_t i = 0; i < run->n; i++)
+		ids[i] = run->rows[i].profile ? run->rows[i].value : STR("");
 	n = q_profiles_by_id(&c->db,
 		&(struct q_profiles_by_id_args){c->who.project, {ids, (int)run->n}, TRAITS_BUDGET},
 		&rows);
@@ -111,7 +105,7 @@ static int put_rows(
 		result->rows[i] = &all[i];
 	}
 	result->n_rows = run->n;
-	return s->plan->dimension == DIMENSION_USER ? put_profiles(c, s, run, all) : 0;
+	return s->plan->dimension == DIMENSION_USER ? put_profiles(c, run, all) : 0;
 }
 
 int insight_top_k(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
