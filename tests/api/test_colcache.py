@@ -280,7 +280,7 @@ def test_what_is_not_believed(variant):
                       shop.num)
         assert misses() == first and misses() == 0
         worker = next(w["pid"] for w in p.admin()["workers"] if w["role"] == "worker")
-        os.kill(worker, signal.SIGSEGV)
+        os.kill(worker, signal.SIGKILL)
         until(lambda: [w["pid"] for w in p.admin()["workers"] if w["role"] == "worker" and w["state"] == "ready"]
               not in ([], [worker]))
         assert misses() == first and misses() == 0
