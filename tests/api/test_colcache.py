@@ -97,9 +97,11 @@ def test_models(variant):
                            for e in shop.batch(random.Random(day), 60, days=1)])
             seal()
 
-            def models(stop=stop):
+            def models(stop=stop, size=size, p=p):
                 try:
                     run_models()
+                    if size == "4K":  # somebody has written there just before somebody else read it
+                        until(lambda: counters(p)["lost"] > 0)
                 finally:
                     stop.set()
 
@@ -114,7 +116,6 @@ def test_models(variant):
             print(f"  {size}: {got}, {asked} times all of the shop")
             assert (got["hits"] > 0) == (size != "0"), got
             assert size != "256M" or got["hits"] > got["misses"], got
-            assert size != "4K" or got["lost"] > 0, got
 
 
 # ---- one project, while its segments change --------------------------------------------------
@@ -280,7 +281,7 @@ def test_what_is_not_believed(variant):
                       shop.num)
         assert misses() == first and misses() == 0
         worker = next(w["pid"] for w in p.admin()["workers"] if w["role"] == "worker")
-        os.kill(worker, signal.SIGSEGV)
+        os.kill(worker, signal.SIGKILL)
         until(lambda: [w["pid"] for w in p.admin()["workers"] if w["role"] == "worker" and w["state"] == "ready"]
               not in ([], [worker]))
         assert misses() == first and misses() == 0
