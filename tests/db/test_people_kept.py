@@ -6,14 +6,13 @@ import os
 import random
 import signal
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 import pg  # noqa: E402
 import pug  # noqa: E402
 from digest import digest  # noqa: E402
-from test_people_pack import Base, Probe, Reading, Writer, model  # noqa: E402
+from test_people_pack import Base, Probe, Reading, Writer, model, others_writing  # noqa: E402
 
 MADE, CHANGED, KEPT = 1, 2, 3  # enum people_origin
 BLOCK, STEPS = 50, 200
@@ -125,47 +124,24 @@ def test_what_is_kept(variant):
 
 def test_kept_while_others_write(variant):
     """The same where changes commit in another order than they were drawn."""
-    failures, stopped, origins, kept_at_once = [], threading.Event(), [], 0
-
-    def write(url, num, no):
-        try:
-            with pg.connect(url) as db:
-                writer = Writer(db, num, random.Random(no), "abcd"[no])
-                while not stopped.is_set():
-                    try:
-                        writer.step(no < 2)
-                        time.sleep(0.005)
-                    except pg.DbError as e:
-                        assert e.sqlstate in ("40P01", "23505"), e
-        except BaseException as e:  # pylint: disable=broad-except
-            failures.append(e)
-
+    origins, kept_at_once, turn = [], 0, 0
     with pg.Postgres() as server, Base(server, variant) as b:
         b.fill(1200)
-        threads = [threading.Thread(target=write, args=(b.url, b.num, no)) for no in range(4)]
-        for t in threads:
-            t.start()
-        try:
-            with Probe(b.url, variant) as keeper, Probe(b.url, variant) as reader:
-                keeper.do(f"pack {b.num}")
-                end, turn = time.monotonic() + 5, 0
-                while time.monotonic() < end:
-                    turn += 1
-                    if turn % 10 == 0:
-                        keeper.say(f"pack {b.num}")
-                    reader.do("begin")
-                    got = [reader.say(f"{command} {b.num}") for command in ("keep", "tables", "keep")]
-                    reader.do("rollback")
-                    kept, tables, again = (Reading(g[0]) for g in got)
-                    origins.append(kept.origin)
-                    assert again.origin != MADE and again.others() == kept.others(), origins
-                    kept_at_once += again.origin == KEPT  # nothing is where an erasure has spoilt the copy
-                    assert kept.others() == {i: p for i, p in tables.persons().items() if i != p}, origins
-        finally:
-            stopped.set()
-            for t in threads:
-                t.join()
-        assert not failures, failures
+        with others_writing(b, 0.005), Probe(b.url, variant) as keeper, Probe(b.url, variant) as reader:
+            keeper.do(f"pack {b.num}")
+            end = time.monotonic() + 5
+            while time.monotonic() < end:
+                turn += 1
+                if turn % 10 == 0:
+                    keeper.say(f"pack {b.num}")
+                reader.do("begin")
+                got = [reader.say(f"{command} {b.num}") for command in ("keep", "tables", "keep")]
+                reader.do("rollback")
+                kept, tables, again = (Reading(g[0]) for g in got)
+                origins.append(kept.origin)
+                assert again.origin != MADE and again.others() == kept.others(), origins
+                kept_at_once += again.origin == KEPT  # nothing is where an erasure has spoilt the copy
+                assert kept.others() == {i: p for i, p in tables.persons().items() if i != p}, origins
         assert origins.count(CHANGED) > 5 and MADE in origins and kept_at_once > 5, (kept_at_once, origins)
 
 

@@ -4,6 +4,7 @@ copies are made, a query is told the same as a naive model finds in the tables.
     test_people_pack.py [--steps N] [--seed S]
 """
 import argparse
+import contextlib
 import os
 import random
 import subprocess
@@ -271,43 +272,50 @@ def test_random_writes(variant):
         assert b.run("verify").returncode == 0
 
 
-def test_copies_while_others_write(variant):
-    """Nothing is missed, whoever commits while the keeper draws its number or reads."""
+@contextlib.contextmanager
+def others_writing(b, pause=0):
+    """Four connections change people, two of them merge and erase, until the block ends."""
     failures, stopped = [], threading.Event()
 
-    def write(url, num, no):
+    def write(no):
         try:
-            with pg.connect(url) as db:
-                writer = Writer(db, num, random.Random(no), "abcd"[no])
+            with pg.connect(b.url) as db:
+                writer = Writer(db, b.num, random.Random(no), "abcd"[no])
                 while not stopped.is_set():
                     try:
                         writer.step(no < 2)
+                        time.sleep(pause)
                     except pg.DbError as e:
                         assert e.sqlstate in ("40P01", "23505"), e
         except BaseException as e:  # pylint: disable=broad-except
             failures.append(e)
 
+    threads = [threading.Thread(target=write, args=(no,)) for no in range(4)]
+    for t in threads:
+        t.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        for t in threads:
+            t.join()
+    assert not failures, failures
+
+
+def test_copies_while_others_write(variant):
+    """Nothing is missed, whoever commits while the keeper draws its number or reads."""
     with pg.Postgres() as server, Base(server, variant) as b:
         b.fill(2000)
-        threads = [threading.Thread(target=write, args=(b.url, b.num, no)) for no in range(4)]
-        for t in threads:
-            t.start()
         packed = 0
-        try:
-            with Probe(b.url, variant) as keeper, Probe(b.url, variant) as reader:
-                end = time.monotonic() + 8
-                while time.monotonic() < end:
-                    done = keeper.say(f"pack {b.num}")[1]
-                    assert done in (DONE, LEFT), done
-                    packed += done == DONE
-                    for _ in range(2):
-                        copy, tables = reader.both(b.num)
-                        assert copy == tables, set(copy.items()) ^ set(tables.items())
-        finally:
-            stopped.set()
-            for t in threads:
-                t.join()
-        assert not failures, failures
+        with others_writing(b), Probe(b.url, variant) as keeper, Probe(b.url, variant) as reader:
+            end = time.monotonic() + 8
+            while time.monotonic() < end:
+                done = keeper.say(f"pack {b.num}")[1]
+                assert done in (DONE, LEFT), done
+                packed += done == DONE
+                for _ in range(2):
+                    copy, tables = reader.both(b.num)
+                    assert copy == tables, set(copy.items()) ^ set(tables.items())
         assert packed > 5, packed
         assert int(b.db.one("SELECT count(*) FROM pugd.profiles WHERE id !~ '^0'")) > 20
 

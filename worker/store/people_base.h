@@ -87,7 +87,8 @@ void people_base_changing(struct people_base *b);
 /* That was all. */
 bool people_base_ready(struct people_base *b);
 
-/* Nothing but what vanished makes a copy grow beyond what it would be if made from nothing. */
+/* Whether copies of copies have got so many ids more that it had better be made from nothing:
+ * what has vanished leaves some that mean nothing. */
 bool people_base_stale(const struct people_base *b);
 bool people_base_live(const struct people_base *b, uint32_t no);
 
