@@ -284,7 +284,7 @@ def test_the_table_says_so(_):
     for limit, line in ((1, True), (100, True)):
         code, out, err = test_explain.command("explain", "--project", p.id, stdin=test_explain.json.dumps(
             p.body(limit=limit)))
-        assert code == 0 and ("asked                 2 times" in out) == line, (out, err)
+        assert code == 0 and ("runs                  2 (ids" in out) == line, (out, err)
 
 
 def test_one_question_is_counted(_):

@@ -306,14 +306,11 @@ __attribute__((unused)) static const char *kit_topk(const char *json, const char
 	buf_init(&b, &kit_a);
 	for (uint32_t i = 0; i < n; i++) {
 		char number[NUMBER_TEXT];
-		uint32_t who = rows[i].person;
-		bool known = who != PERSON_FULL && kit_people.rank[who] == RANK_PROFILE;
-
 		number_text(rows[i].number, number);
 		buf_printf(&b, "%s%s%.*s=%s", i ? " " : "",
-			rows[i].others ? "+"
-			: known        ? "#"
-				       : "",
+			rows[i].others    ? "+"
+			: rows[i].profile ? "#"
+					  : "",
 			STR_ARG(rows[i].value), number);
 	}
 	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p ? b.p : "");
