@@ -19,6 +19,7 @@ QUERY = "/insights.v1.InsightsService/Query"
 BOARDS = "/dashboards.v1.DashboardsService/"
 MAY = {"from": "2026-05-01T00:00:00Z", "to": "2026-05-03T00:00:00Z"}
 # Events come in all the same.
+# Scans that wait for the lock have no turns (shm/turns.h): insight_parallel is 64.
 LOCK = "BEGIN; LOCK TABLE pugd.segment IN ACCESS EXCLUSIVE MODE"
 HELD = ("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
         "AND application_name = 'pugd' AND query LIKE '%retention_floor%'")
@@ -335,7 +336,7 @@ def test_others_are_others(_):
 
 def test_the_next_one_waits_with_measure(variant):
     """A quarter of the budget; but no more than two scans of one question run at a time."""
-    with pug.Pug(variant, options=["workers=1", "insight_threads=4", "insight_timeout=8s"]) as p:
+    with pug.Pug(variant, options=["workers=1", "insight_parallel=64", "insight_threads=4", "insight_timeout=8s"]) as p:
         global P
         outer, P = P, p
         try:
@@ -428,5 +429,5 @@ def test_tiles(_):
 if __name__ == "__main__":
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and callable(f)]
     with pug.Pug("asan" if "asan" in sys.argv else "test",
-                 options=["workers=1", "insight_threads=2", "insight_timeout=60s"]) as P:
+                 options=["workers=1", "insight_parallel=64", "insight_threads=2", "insight_timeout=60s"]) as P:
         sys.exit(pug.main(tests, sys.argv[1:]))
