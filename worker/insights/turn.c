@@ -42,6 +42,9 @@ void turn_take(struct turn *t)
 	if (place != TURNS_NONE)
 		t->index = wait_for_one(t, place, now_ms);
 	t->since_ms = clock_mono_ms();
+	/* whoever holds the turns may go on standing still: not a second again for each slice */
+	if (t->index == TURNS_NONE)
+		t->since_ms += WAIT_MS;
 }
 
 void turn_look(struct turn *t)
