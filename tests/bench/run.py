@@ -119,7 +119,8 @@ def request(method, path, body=b"", **headers):
 
 def load(how, target, clients, millis, path, statement=None):
     command = [LOADER, how, target, str(clients), str(millis), path] + ([statement] if statement else [])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    # a session of its own: the kernel shares CPUs out by session, and Python works in this one
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout)
