@@ -15,8 +15,8 @@
 #include "shm/base/log.h"
 #include "shm/colcache.h"
 #include "shm/keycache.h"
-#include "shm/turns.h"
 #include "shm/segment.h"
+#include "shm/turns.h"
 
 /* As enum step of worker/call/call.h, which this side may not include; a unit test compares. */
 const char *obituary_step_name(uint32_t step)

@@ -3,9 +3,9 @@
 
 #include <endian.h>
 #include <pthread.h>
-#include <sys/random.h>
 
 #include "q.h"
+#include "shm/base/hash.h"
 #include "worker/db/codec.h"
 #include "worker/db/sqlstate.h"
 #include "worker/store/numbers.h"
@@ -25,9 +25,7 @@ static int64_t seed;
 
 static void draw(void)
 {
-	/* a seed that can be guessed only makes hashes that can be */
-	if (getrandom(&seed, sizeof(seed), 0) < 0)
-		seed = (int64_t)(intptr_t)&seed;
+	hash_random(&seed, sizeof(seed));
 }
 
 /* ---- what the snapshot sees ---- */
