@@ -10,10 +10,18 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { RECENT_SLOTS = 1 << 21 }; /* an id each, 4 bytes: some seconds at full speed */
+enum { RECENT_WAYS = 15, RECENT_SETS = 1 << 17 }; /* an id each: some seconds at full speed */
+
+/* A cache line. The oldest goes first (FIFO, by the hand), but for those that were stored again
+ * since the hand was there last: who sends an id twice sends it thrice, and one id that is not
+ * known costs its whole group a claim that fails. */
+struct recent_set {
+	_Atomic uint32_t hand;
+	_Atomic uint32_t v[RECENT_WAYS]; /* 0: free; the last bit: stored again */
+};
 
 struct recent {
-	_Atomic uint32_t v[RECENT_SLOTS]; /* 0: free */
+	struct recent_set sets[RECENT_SETS];
 };
 
 struct segment;
