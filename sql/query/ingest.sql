@@ -1,5 +1,14 @@
--- Event writes: worker/ingest/ingest.c sends one events_store per group commit, and
--- events_claim for a group that holds more than new events of live projects.
+-- Event writes: worker/ingest/ingest.c sends one events_store per group commit, after events_known
+-- when ids of the group may be known, and events_claim for a group that holds more than new events
+-- of live projects all the same.
+
+-- name: events_known :one
+-- lane: ingest
+-- params: project int4[], id uuid[], day date[], past int4[], b_project int4[], b_day date[]
+-- columns: known int4[]
+-- Positions (from 1) of the ids that were stored before. They come day by day: up to `past` those
+-- of each day. `b_day` is the first day of each project.
+SELECT pugd.events_known($1, $2, $3, $4, $5, $6);
 
 -- name: events_store :one
 -- lane: ingest

@@ -156,15 +156,19 @@ static struct claim *make_claims(const struct group *g)
 	return sort_claims(v, spare, g->n_events);
 }
 
-/* Marks repeats: of equal keys the first that arrived stays. */
-static bool drop_repeats(struct group *g, const struct claim *v)
+/* Marks repeats and leaves them out of the claims: of equal keys the first that arrived stays. */
+static bool drop_repeats(struct group *g)
 {
+	struct claim *v = g->claims;
+
 	g->pos_of = arena_array(g->a, g->n_events + 1, sizeof(*g->pos_of));
 	if (!g->pos_of)
 		return false;
-	for (uint32_t i = 1; i < g->n_events; i++)
-		if (same_key(&v[i - 1], &v[i]))
+	for (uint32_t i = 0; i < g->n_events; i++)
+		if (g->n_claims > 0 && same_key(&v[g->n_claims - 1], &v[i]))
 			g->pos_of[v[i].order] = GROUP_DUPLICATE;
+		else
+			v[g->n_claims++] = v[i];
 	return true;
 }
 
@@ -174,11 +178,17 @@ struct shares {
 	struct str *data;
 };
 
+static bool left_out(const struct group *g, uint32_t order)
+{
+	return g->pos_of[order] >= GROUP_KNOWN;
+}
+
+/* A row of the statement, or none when all of its events are left out. */
 static bool encode_share(
 	struct group *g, struct shares *s, uint32_t first, uint32_t end, uint32_t order)
 {
 	struct encoder *e = encoder_new(g->a);
-	uint32_t no = g->share_of[first];
+	uint32_t no = g->n_rows;
 	int64_t lo = INT64_MAX, hi = INT64_MIN;
 
 	if (!e)
@@ -187,7 +197,7 @@ static bool encode_share(
 		for (uint32_t k = 0; k < g->batches[i]->n; k++, order++) {
 			const struct event *ev = &g->batches[i]->events[k];
 
-			if (g->pos_of[order] == GROUP_DUPLICATE)
+			if (left_out(g, order))
 				continue;
 			g->pos_of[order] = encoder_count(e);
 			if (!encoder_add(e, ev))
@@ -196,6 +206,10 @@ static bool encode_share(
 			hi = ev->time_ms > hi ? ev->time_ms : hi;
 		}
 	}
+	g->row_of[g->share_of[first]] = GROUP_NO_ROW;
+	if (encoder_count(e) == 0)
+		return true;
+	g->row_of[g->share_of[first]] = g->n_rows++;
 	s->project[no] = g->batches[first]->project;
 	s->n[no] = (int32_t)encoder_count(e);
 	s->tmin[no] = lo;
@@ -211,10 +225,10 @@ static bool encode_shares(struct group *g)
 		arena_array(g->a, g->n_shares, sizeof(int64_t)),
 		arena_array(g->a, g->n_shares, sizeof(int64_t)),
 		arena_array(g->a, g->n_shares, sizeof(struct str))};
-	int n = (int)g->n_shares;
 	uint32_t order = 0, end;
 
-	if (!s.project || !s.n || !s.tmin || !s.tmax || !s.data)
+	g->row_of = arena_array(g->a, g->n_shares, sizeof(*g->row_of));
+	if (!g->row_of || !s.project || !s.n || !s.tmin || !s.tmax || !s.data)
 		return false;
 	for (uint32_t first = 0; first < g->n_batches; first = end) {
 		uint32_t events = 0;
@@ -226,6 +240,7 @@ static bool encode_shares(struct group *g)
 			return false;
 		order += events;
 	}
+	int n = (int)g->n_rows;
 	g->args.b_project = (struct db_int4s){s.project, n};
 	g->args.b_n = (struct db_int4s){s.n, n};
 	g->args.b_tmin = (struct db_int8s){s.tmin, n};
@@ -234,45 +249,84 @@ static bool encode_shares(struct group *g)
 	return true;
 }
 
-static bool fill_claims(struct group *g, const struct claim *v)
+/* The keys of the claims as arguments: of all, or of those that are not left out. */
+static bool fill_ids(struct group *g, struct group_ids *ids)
 {
-	int32_t *project = arena_array(g->a, g->n_events, sizeof(*project));
-	int32_t *day = arena_array(g->a, g->n_events, sizeof(*day));
-	int32_t *batch = arena_array(g->a, g->n_events, sizeof(*batch));
-	int32_t *pos = arena_array(g->a, g->n_events, sizeof(*pos));
-	uint8_t *id = arena_array(g->a, g->n_events, 16);
+	int32_t *project = arena_array(g->a, g->n_claims + 1, sizeof(*project));
+	int32_t *day = arena_array(g->a, g->n_claims + 1, sizeof(*day));
+	uint8_t *id = arena_array(g->a, g->n_claims + 1, 16);
 	int n = 0;
 
-	if (!project || !day || !batch || !pos || !id)
+	if (!project || !day || !id)
 		return false;
-	for (uint32_t i = 0; i < g->n_events; i++) {
-		if (g->pos_of[v[i].order] == GROUP_DUPLICATE)
+	for (uint32_t i = 0; i < g->n_claims; i++) {
+		const struct claim *c = &g->claims[i];
+
+		if (left_out(g, c->order))
 			continue;
-		project[n] = (int32_t)((uint32_t)(v[i].key[0] >> 32) ^ UINT32_C(1) << 31);
-		day[n] = (int32_t)((uint32_t)v[i].key[0] ^ UINT32_C(1) << 31);
-		batch[n] = (int32_t)v[i].share + 1;
-		pos[n] = (int32_t)g->pos_of[v[i].order];
-		memcpy(id + (size_t)n * 16,
-			(uint64_t[]){htobe64(v[i].key[1]), htobe64(v[i].key[2])}, 16);
+		project[n] = (int32_t)((uint32_t)(c->key[0] >> 32) ^ UINT32_C(1) << 31);
+		day[n] = (int32_t)((uint32_t)c->key[0] ^ UINT32_C(1) << 31);
+		memcpy(id + (size_t)n * 16, (uint64_t[]){htobe64(c->key[1]), htobe64(c->key[2])},
+			16);
 		n++;
 	}
-	g->args.project = (struct db_int4s){project, n};
-	g->args.day = (struct db_int4s){day, n};
-	g->args.id = (struct db_uuids){id, n};
+	ids->project = (struct db_int4s){project, n};
+	ids->day = (struct db_int4s){day, n};
+	ids->id = (struct db_uuids){id, n};
+	return true;
+}
+
+static bool fill_claims(struct group *g)
+{
+	int32_t *batch = arena_array(g->a, g->n_claims + 1, sizeof(*batch));
+	int32_t *pos = arena_array(g->a, g->n_claims + 1, sizeof(*pos));
+	struct group_ids ids = g->ids;
+	int n = 0;
+
+	if (!batch || !pos || (g->n_known > 0 && !fill_ids(g, &ids)))
+		return false;
+	for (uint32_t i = 0; i < g->n_claims; i++) {
+		const struct claim *c = &g->claims[i];
+
+		if (left_out(g, c->order))
+			continue;
+		batch[n] = (int32_t)g->row_of[c->share] + 1;
+		pos[n++] = (int32_t)g->pos_of[c->order];
+	}
+	g->args.project = ids.project;
+	g->args.day = ids.day;
+	g->args.id = ids.id;
 	g->args.batch = (struct db_int4s){batch, n};
 	g->args.pos = (struct db_int4s){pos, n};
 	return true;
 }
 
+bool group_sort(struct group *g, struct ingest_batch *const *batches, uint32_t n, struct arena *a)
+{
+	*g = (struct group){.a = a};
+	return order_batches(g, batches, n) && (g->claims = make_claims(g)) && drop_repeats(g) &&
+	       fill_ids(g, &g->ids);
+}
+
+bool group_drop(struct group *g, const int32_t *numbers, int n, const struct db_int4s *known)
+{
+	for (int i = 0; i < known->n; i++) {
+		if (known->v[i] < 1 || known->v[i] > n)
+			return false;
+		g->pos_of[g->claims[numbers[known->v[i] - 1] - 1].order] = GROUP_KNOWN;
+	}
+	g->n_known = (uint32_t)known->n;
+	return true;
+}
+
+bool group_encode(struct group *g)
+{
+	return encode_shares(g) && fill_claims(g);
+}
+
 bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n, struct arena *a)
 {
-	struct claim *claims;
-
-	*g = (struct group){.a = a};
-	if (!order_batches(g, batches, n))
-		return false;
-	claims = make_claims(g);
-	return claims && drop_repeats(g, claims) && encode_shares(g) && fill_claims(g, claims);
+	return group_sort(g, batches, n, a) && group_encode(g);
 }
 
 enum fate { STORED, KNOWN, EXPIRED };
@@ -304,7 +358,7 @@ static void settle_batch(
 {
 	b->created = b->expired = 0;
 	for (uint32_t k = 0; k < b->n; k++, order++) {
-		if (g->pos_of[order] == GROUP_DUPLICATE)
+		if (left_out(g, order))
 			continue;
 		b->created += map[g->pos_of[order]] == STORED;
 		b->expired += map[g->pos_of[order]] == EXPIRED;
@@ -313,11 +367,11 @@ static void settle_batch(
 
 bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n)
 {
-	uint8_t **maps = arena_array(g->a, g->n_shares, sizeof(uint8_t *));
-	bool *dead = arena_array(g->a, g->n_shares, sizeof(*dead));
+	uint8_t **maps = arena_array(g->a, g->n_rows + 1, sizeof(uint8_t *));
+	bool *dead = arena_array(g->a, g->n_rows + 1, sizeof(*dead));
 	uint32_t order = 0;
 
-	if (!maps || !dead || n != (int)g->n_shares)
+	if (!maps || !dead || n != (int)g->n_rows)
 		return false;
 	for (int i = 0; i < n; i++) {
 		if (rows[i].batch < 1 || rows[i].batch > n)
@@ -327,12 +381,12 @@ bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n)
 	}
 	for (uint32_t i = 0; i < g->n_batches; i++) {
 		struct ingest_batch *b = g->batches[i];
-		const uint8_t *map = maps[g->share_of[i]];
+		uint32_t row = g->row_of[g->share_of[i]];
 
-		if (!map)
+		if (row != GROUP_NO_ROW && !maps[row])
 			return false;
-		g->dead[i] = dead[g->share_of[i]];
-		settle_batch(g, b, map, order);
+		g->dead[i] = row != GROUP_NO_ROW && dead[row];
+		settle_batch(g, b, row != GROUP_NO_ROW ? maps[row] : NULL, order);
 		order += b->n;
 	}
 	return true;
@@ -348,7 +402,7 @@ void group_settle_new(struct group *g)
 		b->created = b->expired = 0;
 		g->dead[i] = false;
 		for (uint32_t k = 0; k < b->n; k++, order++)
-			b->created += g->pos_of[order] != GROUP_DUPLICATE;
+			b->created += !left_out(g, order);
 	}
 }
 

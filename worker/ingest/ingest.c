@@ -11,6 +11,7 @@
 #include "shm/segment.h"
 #include "worker/coro.h"
 #include "worker/ingest/group.h"
+#include "worker/ingest/resent.h"
 #include "worker/loop.h"
 #include "worker/worker.h"
 
@@ -178,59 +179,93 @@ static void weigh(struct ingest *in, bool surprised)
 	}
 }
 
-/* 1 settled, -1 with db->err, or without it when memory ends or the rows make no sense.
- * `expected` of the ids were stored lately, as far as is known. */
-static int claim(struct ingest *in, struct db *db, struct group *g, uint32_t expected)
+/* 1 settled, -1 with db->err, or without it when memory ends or the rows make no sense. */
+static int claim(struct ingest *in, struct db *db, struct group *g)
 {
 	struct q_events_claim_row *rows;
-	uint32_t known = 0;
+	bool surprised = false;
 	int n = q_events_claim(db, &g->args, &rows);
 
 	if (n < 0 || !group_settle(g, rows, n))
 		return -1;
 	for (int i = 0; i < n; i++)
-		known += rows[i].refused_null ? 0 : (uint32_t)rows[i].refused.n;
-	weigh(in, known > expected);
+		surprised = surprised || (!rows[i].refused_null && rows[i].refused.n > 0);
+	if (surprised)
+		weigh(in, true);
 	return 1;
 }
 
-/* Looks for ids that were stored lately, of which there are *n: mostly all that are known.
- * False without memory. */
-static bool look_back(const struct ingest *in, struct group *g, uint32_t *n)
+/* Numbers of ids that may be known: those that were stored lately, or, after surprises, all. Of how
+ * many it would be the former, *expected says. NULL without memory. */
+static int32_t *suspects(const struct ingest *in, const struct group *g, int *n, uint32_t *expected)
 {
-	int32_t *suspects = arena_array(g->a, (size_t)g->args.id.n + 1, sizeof(*suspects));
+	uint32_t all = (uint32_t)g->ids.id.n;
+	int32_t *v = arena_array(g->a, (size_t)all + 1, sizeof(*v));
 
-	if (!suspects)
-		return false;
-	*n = recent_find(
-		in->recent, g->args.project.v, g->args.id.v, (uint32_t)g->args.id.n, suspects);
-	if (in->doubts == 0)
-		g->args.suspects = (struct db_int4s){suspects, (int)*n};
-	return true;
+	if (!v)
+		return NULL;
+	*expected = recent_find(in->recent, g->ids.project.v, g->ids.id.v, all, v);
+	*n = (int)(in->doubts > 0 ? all : *expected);
+	for (uint32_t i = 0; in->doubts > 0 && i < all; i++)
+		v[i] = (int32_t)i + 1;
+	return v;
+}
+
+/* Leaves out what is known of the suspects: it is neither claimed nor written once more. */
+static int drop_known(struct ingest *in, struct db *db, struct group *g)
+{
+	struct q_events_known_args args;
+	struct q_events_known_row row;
+	uint32_t expected;
+	int n;
+	int32_t *v = suspects(in, g, &n, &expected);
+
+	if (!v)
+		return -1;
+	if (n == 0)
+		return 0;
+	if (!resent_pick(g, v, n, &args) || q_events_known(db, &args, &row) < 0 ||
+		!group_drop(g, v, n, &row.known))
+		return -1;
+	weigh(in, (uint32_t)row.known.n > expected);
+	return 0;
 }
 
 static int store_or_claim(struct ingest *in, struct db *db, struct group *g)
 {
-	uint32_t expected;
-	bool doubtful;
+	bool surprised = false;
 
-	if (!look_back(in, g, &expected))
-		return -1;
-	doubtful = expected > 0 || in->doubts > 0;
-	for (int attempt = 1;; attempt++) {
-		int rc = doubtful ? claim(in, db, g, expected) : store(db, g);
+	if (g->n_rows == 0)
+		group_settle_new(g);
+	for (int attempt = 1; g->n_rows > 0; attempt++) {
+		int rc = surprised ? claim(in, db, g) : store(db, g);
 
 		if (rc > 0)
 			break;
 		if (rc == 0) {
-			doubtful = true;
+			surprised = true;
 			attempt = 0;
 		} else if (attempt == ATTEMPTS || !repair(db, g)) {
 			return -1;
 		}
 	}
-	recent_add(in->recent, g->args.project.v, g->args.id.v, (uint32_t)g->args.id.n);
+	recent_add(in->recent, g->ids.project.v, g->ids.id.v, (uint32_t)g->ids.id.n);
 	return 0;
+}
+
+/* Moves v's waiters to its front, without the holes; returns how many there are. */
+static uint32_t close_up(struct waiter **v, uint32_t n)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (v[i])
+			v[kept++] = v[i];
+	for (uint32_t i = 0; i < kept; i++)
+		v[i]->place = &v[i];
+	for (uint32_t i = kept; i < n; i++)
+		v[i] = NULL;
+	return kept;
 }
 
 /* What the group found out, to the waiters that are still there. */
@@ -248,7 +283,7 @@ static void hand_out(const struct group *g, const struct ingest_batch *copies, s
 	}
 }
 
-/* The batches as group_make() wants them. Copies, because a waiter may leave while the
+/* The batches as group_sort() wants them. Copies, because a waiter may leave while a
  * statement is under way; its events are not looked at after they were encoded. */
 static bool make(struct group *g, struct ingest_batch **copies, struct waiter **v, uint32_t n,
 	struct arena *a)
@@ -262,10 +297,26 @@ static bool make(struct group *g, struct ingest_batch **copies, struct waiter **
 		(*copies)[i] = *v[i]->batch;
 		batches[i] = &(*copies)[i];
 	}
-	return group_make(g, batches, n, a);
+	return group_sort(g, batches, n, a);
 }
 
-/* One statement for these waiters, who are all there when it begins. */
+/* A group, encoded but for what is known. Who leaves in the meantime takes his events along, of
+ * which others' may be repeats: then it is made again, and nothing is taken for known. */
+static bool prepare(struct ingest *in, struct db *db, struct group *g, struct ingest_batch **copies,
+	struct waiter **v, uint32_t n)
+{
+	uint32_t left;
+
+	if (!make(g, copies, v, n, db->arena) || drop_known(in, db, g) < 0)
+		return false;
+	left = close_up(v, n);
+	*g = left > 0 ? *g : (struct group){.a = db->arena};
+	if (left > 0 && left < n && !make(g, copies, v, left, db->arena))
+		return false;
+	return group_encode(g);
+}
+
+/* For these waiters, who are all there when it begins. */
 static enum db_kind commit(struct ingest *in, struct waiter **v, uint32_t n)
 {
 	struct ingest_batch *copies;
@@ -276,7 +327,7 @@ static enum db_kind commit(struct ingest *in, struct waiter **v, uint32_t n)
 	arena_init(&a, GROUP_MEMORY);
 	db_pooled(&db, in->w->db, &a, 0);
 	db.err = (struct db_error){.kind = DB_MEMORY};
-	if (!make(&g, &copies, v, n, &a) || store_or_claim(in, &db, &g) < 0) {
+	if (!prepare(in, &db, &g, &copies, v, n) || store_or_claim(in, &db, &g) < 0) {
 		if (db.err.kind == DB_OK)
 			db.err.kind = DB_BUG;
 		fail_all(v, n, &db.err);
@@ -304,21 +355,6 @@ static int by_project(const void *x, const void *y)
 	if (a->batch->project != b->batch->project)
 		return a->batch->project < b->batch->project ? -1 : 1;
 	return a->no < b->no ? -1 : a->no > b->no;
-}
-
-/* Moves v's waiters to its front, without the holes; returns how many there are. */
-static uint32_t close_up(struct waiter **v, uint32_t n)
-{
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		if (v[i])
-			v[kept++] = v[i];
-	for (uint32_t i = 0; i < kept; i++)
-		v[i]->place = &v[i];
-	for (uint32_t i = kept; i < n; i++)
-		v[i] = NULL;
-	return kept;
 }
 
 static bool mixed(struct waiter *const *v, uint32_t n)
