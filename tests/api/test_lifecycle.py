@@ -67,6 +67,21 @@ def test_hang_and_segfault_stay_with_their_worker(variant):
                 conn.close()
 
 
+def test_few_connections_are_spread(variant):
+    """Four clients with a connection each are to have both workers, however soon they come after one another."""
+    with pug.Pug(variant, options=["workers=2"]) as p:
+        most = []
+        for _ in range(16):
+            socks = [socket.create_connection((p.host, p.port)) for _ in range(4)]
+            wait_for("four connections", lambda: sum(w["connections"] for w in workers(p)) == 4)
+            most.append(max(w["connections"] for w in workers(p)))
+            for s in socks:
+                s.close()
+            wait_for("their ends", lambda: sum(w["connections"] for w in workers(p)) == 0)
+        # 2 each is what it should be, and 3.4 on average what it was
+        assert sum(most) <= 2.9 * len(most), most
+
+
 def test_the_release_build_cannot_be_told_to_die(_):
     with pug.Pug("release", options=["workers=2"]) as p:
         for how in ("abort", "segv", "hang"):

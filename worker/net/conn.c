@@ -122,6 +122,7 @@ void conn_end(struct conn *c, const char *reason)
 	if (c->next)
 		c->next->prev = c->prev;
 	n->conns_n--;
+	accept_counted(n);
 	accept_review(n);
 	conn_poke(c);
 }

@@ -110,8 +110,9 @@ struct net {
 	int listeners_n;
 	bool accept_paused;
 	bool short_of_fds;
+	bool gives_way; /* to workers with fewer connections */
 	int reserve_fd;
-	struct loop_timer accept_timer, memory_timer, drain_timer;
+	struct loop_timer accept_timer, way_timer, memory_timer, drain_timer;
 	size_t buffered; /* bytes in read-ahead and body buffers */
 	size_t arenas;   /* bytes held by arenas of calls, as of the last tick */
 	uint64_t arenas_ms;
@@ -179,6 +180,8 @@ void stream_wake(struct conn *c);
 /* accept.c */
 /* Looks whether accepting must pause or may go on. */
 void accept_review(struct net *n);
+/* Connections became more or fewer. */
+void accept_counted(struct net *n);
 void accept_stop(struct net *n);
 
 /* net.c */
