@@ -1,6 +1,6 @@
 /*
- * pugd import: events of JSON Lines into a project, in batches, each one claim like
- * an ingestion's (D20). It may be stopped anywhere and run again: it goes on where
+ * pugd import: events of JSON Lines into a project, in batches, each stored like a
+ * group of ingestion (D20). It may be stopped anywhere and run again: it goes on where
  * it was, and whatever it meets a second time is known by its id.
  */
 #include <inttypes.h>
@@ -40,6 +40,7 @@ struct import {
 	} * links;
 	uint32_t n, n_links;
 	size_t bytes;
+	bool again; /* the last batch was not all new, so the next one may not be either */
 	uint64_t lines, created, known, expired, refused, joined, left_out, shortened;
 	struct progress progress;
 };
@@ -95,7 +96,6 @@ static int store_events(struct import *im)
 	struct ingest_batch batch = {
 		.project = im->project, .events = im->events, .n = im->n, .bytes = im->bytes};
 	struct ingest_batch *one = &batch;
-	struct q_events_claim_row *rows;
 	struct group g;
 
 	if (!group_make(&g, &one, 1, &im->a)) {
@@ -103,12 +103,19 @@ static int store_events(struct import *im)
 		return -1;
 	}
 	for (int attempt = 1;; attempt++) {
-		int n = q_events_claim(&im->db, &g.args, &rows);
+		uint32_t known = 0;
+		int rc = im->again ? group_claim(&g, &im->db, &known) : group_store(&g, &im->db);
 
-		if (n >= 0 && group_settle(&g, rows, n))
+		if (rc > 0) {
+			im->again = known > 0;
 			break;
-		if (n >= 0 || attempt == ATTEMPTS || !repair(im, &g))
+		}
+		if (rc == 0) {
+			im->again = true;
+			attempt = 0;
+		} else if (im->db.err.kind == DB_OK || attempt == ATTEMPTS || !repair(im, &g)) {
 			return db_failed(im);
+		}
 	}
 	if (g.dead[0]) {
 		fprintf(stderr, "pugd import: the project was deleted\n");

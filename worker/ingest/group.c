@@ -406,6 +406,38 @@ void group_settle_new(struct group *g)
 	}
 }
 
+int group_store(struct group *g, struct db *db)
+{
+	struct q_events_store_args args = {.project = g->args.project,
+		.day = g->args.day,
+		.id = g->args.id,
+		.b_project = g->args.b_project,
+		.b_n = g->args.b_n,
+		.b_tmin = g->args.b_tmin,
+		.b_tmax = g->args.b_tmax,
+		.b_data = g->args.b_data};
+	struct q_events_store_row row;
+
+	if (q_events_store(db, &args, &row) < 0)
+		return -1;
+	if (row.stored)
+		group_settle_new(g);
+	return row.stored;
+}
+
+int group_claim(struct group *g, struct db *db, uint32_t *known)
+{
+	struct q_events_claim_row *rows;
+	int n = q_events_claim(db, &g->args, &rows);
+
+	*known = 0;
+	if (n < 0 || !group_settle(g, rows, n))
+		return -1;
+	for (int i = 0; i < n; i++)
+		*known += rows[i].refused_null ? 0 : (uint32_t)rows[i].refused.n;
+	return 1;
+}
+
 static int by_number(const void *x, const void *y)
 {
 	int32_t a = *(const int32_t *)x, b = *(const int32_t *)y;

@@ -50,6 +50,12 @@ bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n
 bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n);
 /* The same when all that was left is stored. */
 void group_settle_new(struct group *g);
+/* Stores and settles a group of new events of live projects: 1. When it is anything else, nothing
+ * is stored: 0. -1 with db->err. */
+int group_store(struct group *g, struct db *db);
+/* Stores and settles any group, of which each id is looked up first: 1, and how many of them were
+ * known. -1 with db->err, or without it when memory ends or the rows make no sense. */
+int group_claim(struct group *g, struct db *db, uint32_t *known);
 /* The days of the group's events, each once. False at the arena's cap. */
 bool group_days(const struct group *g, struct db_int4s *days);
 

@@ -147,26 +147,6 @@ static bool repair(struct db *db, const struct group *g)
 	return q_events_days(db, &args, &row) >= 0;
 }
 
-/* 1 stored, 0 not all of it is new and live, -1 with db->err. */
-static int store(struct db *db, struct group *g)
-{
-	struct q_events_store_args args = {.project = g->args.project,
-		.day = g->args.day,
-		.id = g->args.id,
-		.b_project = g->args.b_project,
-		.b_n = g->args.b_n,
-		.b_tmin = g->args.b_tmin,
-		.b_tmax = g->args.b_tmax,
-		.b_data = g->args.b_data};
-	struct q_events_store_row row;
-
-	if (q_events_store(db, &args, &row) < 0)
-		return -1;
-	if (row.stored)
-		group_settle_new(g);
-	return row.stored;
-}
-
 static void weigh(struct ingest *in, bool surprised)
 {
 	int next = in->next_doubts;
@@ -177,22 +157,6 @@ static void weigh(struct ingest *in, bool surprised)
 	} else if (in->doubts > 0 && --in->doubts == 0) {
 		in->next_doubts = next > 1 ? next / 2 : 1;
 	}
-}
-
-/* 1 settled, -1 with db->err, or without it when memory ends or the rows make no sense. */
-static int claim(struct ingest *in, struct db *db, struct group *g)
-{
-	struct q_events_claim_row *rows;
-	bool surprised = false;
-	int n = q_events_claim(db, &g->args, &rows);
-
-	if (n < 0 || !group_settle(g, rows, n))
-		return -1;
-	for (int i = 0; i < n; i++)
-		surprised = surprised || (!rows[i].refused_null && rows[i].refused.n > 0);
-	if (surprised)
-		weigh(in, true);
-	return 1;
 }
 
 /* Numbers of ids that may be known: those that were stored lately, or, after surprises, all. Of how
@@ -238,8 +202,11 @@ static int store_or_claim(struct ingest *in, struct db *db, struct group *g)
 	if (g->n_rows == 0)
 		group_settle_new(g);
 	for (int attempt = 1; g->n_rows > 0; attempt++) {
-		int rc = surprised ? claim(in, db, g) : store(db, g);
+		uint32_t known = 0;
+		int rc = surprised ? group_claim(g, db, &known) : group_store(g, db);
 
+		if (known > 0)
+			weigh(in, true);
 		if (rc > 0)
 			break;
 		if (rc == 0) {
