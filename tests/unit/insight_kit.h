@@ -273,7 +273,10 @@ __attribute__((unused)) static const char *kit_sessions(
 	s = sessions_new(&plan);
 	kit_fold(&plan, lines, kit_fold_sessions, s);
 	if (plan.buckets.n == 0) {
-		number_text(sessions_total(s), kit_text);
+		double total;
+
+		cr_assert(sessions_total(s, &total));
+		number_text(total, kit_text);
 		return kit_text;
 	}
 	if (!sessions_finish(s, &series, &n)) {

@@ -17,8 +17,8 @@ bool sessions_fold(struct sessions *s, const struct frame *f);
 /* Series as those of trends, in plan->a; their kind is that of the scope, or "$session".
  * False at the arena's cap. */
 bool sessions_finish(struct sessions *s, const struct trend_series **series, uint32_t *n);
-/* The metric over all of them; 0 without any. */
-double sessions_total(const struct sessions *s);
+/* The metric over all of them; 0 without any. False as sessions_finish(). */
+bool sessions_total(struct sessions *s, double *total);
 /* Why finish failed: of events of one time only the ids tell an order that matters, and
  * they were not loaded (batch.h). */
 bool sessions_undecided(const struct sessions *s);

@@ -52,6 +52,13 @@ void tally_number(struct tally *t, double v)
 	add(t, t->scaled ? v * DOWN : v);
 }
 
+void tally_sum(struct tally *t, int64_t n, double sum)
+{
+	t->count += (uint64_t)n;
+	t->numbers = (t->numbers + (uint64_t)n) & INT64_MAX;
+	add(t, t->scaled ? sum * DOWN : sum);
+}
+
 void tally_merge(struct tally *t, const struct tally *other)
 {
 	struct tally o = *other;

@@ -15,6 +15,9 @@ struct tally {
 };
 
 void tally_number(struct tally *t, double v);
+/* n more events, whose numbers have that sum; or, below 0, as many fewer. For aggregations that
+ * ask neither for the least nor for the greatest of them. */
+void tally_sum(struct tally *t, int64_t n, double sum);
 /* Adds all but the users. */
 void tally_merge(struct tally *t, const struct tally *other);
 /* Always finite: what no double can hold is the largest one of its sign. */

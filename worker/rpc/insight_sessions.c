@@ -30,8 +30,7 @@ static bool finish_total(struct scan *s)
 {
 	struct run *run = s->kernel;
 
-	run->total = sessions_total(run->kernel);
-	return true;
+	return sessions_total(run->kernel, &run->total);
 }
 
 /* Both answers are worked out on the thread. */
