@@ -133,11 +133,6 @@ static bool find_in_order(
 	return true;
 }
 
-static bool is_there(const struct parts *u, uint32_t code)
-{
-	return u->ready ? u->ready[code].n > 0 : u->first[code] != UINT32_MAX;
-}
-
 static inline struct part part_of(const struct sessions *s, const struct parts *u, uint32_t code)
 {
 	const int64_t *times = u->p->f->batch->times;
@@ -194,23 +189,29 @@ static bool begin_frame(struct sessions *s, const struct frame *f)
 }
 
 /* Takes over the edge of a part if it is nearer than what is known. */
-static bool merge_edge(
+static inline bool merge_edge(
 	struct sessions *s, const struct frame *f, const struct part *part, struct session *one)
 {
-	struct edge *edge = session_edge(one), other;
 	int64_t ms = s->plan->exits ? part->last_ms : part->first_ms;
 	int64_t known_ms = s->plan->exits ? one->last_ms : one->first_ms;
 	bool anew = one->first_ms == INT64_MAX;
-	uint64_t id[2];
+	struct edge *edge = session_edge(one);
+	const uint64_t *id;
+	uint64_t room[2];
+	uint32_t tuple;
 
 	if (!anew && (s->plan->exits ? ms < known_ms : ms > known_ms))
 		return true;
-	other = edge_of(batch_id(f->batch, part->edge, id), s->source, tuple_of(s, part->edge));
-	if (!anew && ms == known_ms)
+	tuple = tuple_of(s, part->edge);
+	id = batch_id(f->batch, part->edge, room);
+	if (!anew && ms == known_ms) {
+		struct edge other = edge_of(id, s->source, tuple);
+
 		edge_meet(edge, &other, s->plan->exits);
-	else
-		*edge = other;
-	return other.tuple != INTERN_FULL;
+	} else {
+		*edge = edge_of(id, s->source, tuple);
+	}
+	return tuple != INTERN_FULL;
 }
 
 static void extend(const struct sessions *s, struct session *one, const struct part *part)
@@ -222,23 +223,58 @@ static void extend(const struct sessions *s, struct session *one, const struct p
 		one->last_ms = part->last_ms > one->last_ms ? part->last_ms : one->last_ms;
 }
 
+/* The times of what was picked first and last, by code. */
+struct ends {
+	const int64_t *times;
+	const uint32_t *rows, *first, *last; /* rows or NULL: every */
+};
+
+static inline int64_t time_at(const struct ends *e, uint32_t k)
+{
+	return e->times[e->rows ? e->rows[k] : k];
+}
+
 /* Without breakdowns, and where rows are in order, nothing is asked that depends. */
-static void extend_some(struct sessions *s, const struct parts *u, const uint32_t *codes,
+static void extend_lasts(const struct visits *v, const struct ends *ends, const uint32_t *codes,
 	const uint32_t *no, uint32_t n)
 {
-	const int64_t *times = u->p->f->batch->times;
+	struct session *all = (struct session *)v->items;
+	struct ends e = *ends;
 
 	for (uint32_t k = 0; k < n; k++) {
-		struct session *one = visits_item(&s->visits, no[k]);
-		int64_t first = times[hits_row(u->p, u->first[codes[k]])];
-		int64_t last = times[hits_row(u->p, u->last[codes[k]])];
+		struct session *one = &all[no[k]];
+		int64_t first = time_at(&e, e.first[codes[k]]);
+		int64_t last = time_at(&e, e.last[codes[k]]);
 
 		one->first_ms = first < one->first_ms ? first : one->first_ms;
-		if (s->counts)
-			one->n += u->n[codes[k]];
-		else
-			one->last_ms = last > one->last_ms ? last : one->last_ms;
+		one->last_ms = last > one->last_ms ? last : one->last_ms;
 	}
+}
+
+static void extend_counts(const struct visits *v, const struct ends *ends, const uint32_t *counts,
+	const uint32_t *codes, const uint32_t *no, uint32_t n)
+{
+	struct session *all = (struct session *)v->items;
+	struct ends e = *ends;
+
+	for (uint32_t k = 0; k < n; k++) {
+		struct session *one = &all[no[k]];
+		int64_t first = time_at(&e, e.first[codes[k]]);
+
+		one->first_ms = first < one->first_ms ? first : one->first_ms;
+		one->n += counts[codes[k]];
+	}
+}
+
+static void extend_some(const struct visits *v, const struct parts *u, const uint32_t *codes,
+	const uint32_t *no, uint32_t n)
+{
+	struct ends e = {u->p->f->batch->times, u->p->rows, u->first, u->last};
+
+	if (u->n)
+		extend_counts(v, &e, u->n, codes, no, n);
+	else
+		extend_lasts(v, &e, codes, no, n);
 }
 
 /* Some codes that are there. */
@@ -262,7 +298,7 @@ static bool fold_some(struct sessions *s, const struct parts *u, const uint32_t 
 			one->last_ms = INT64_MIN;
 	}
 	if (!u->ready && s->plan->n_breakdowns == 0) {
-		extend_some(s, u, codes, no, n);
+		extend_some(v, u, codes, no, n);
 		return true;
 	}
 	for (uint32_t k = 0; k < n; k++) {
@@ -276,19 +312,29 @@ static bool fold_some(struct sessions *s, const struct parts *u, const uint32_t 
 	return true;
 }
 
+/* Those of n codes from `code` on that are there; how many. */
+static uint32_t list(const struct parts *u, uint32_t code, uint32_t n, uint32_t *some)
+{
+	uint32_t found = 0;
+
+	for (uint32_t k = 0; k < n; k++) {
+		some[found] = code + k;
+		found += u->ready ? u->ready[code + k].n > 0 : u->first[code + k] != UINT32_MAX;
+	}
+	return found;
+}
+
 /* Code 0 is not looked at: events without a session are nobody's (D36). */
 static bool fold_parts(struct sessions *s, const struct parts *u)
 {
-	uint32_t some[VISITS_SOME], n = 0, n_codes = u->p->f->batch->session.n_entries;
+	uint32_t some[VISITS_SOME], n_codes = u->p->f->batch->session.n_entries;
 
-	for (uint32_t code = 1; code <= n_codes; code++) {
-		some[n] = code;
-		n += is_there(u, code);
-		if (n == VISITS_SOME || code == n_codes) {
-			if (!fold_some(s, u, some, n))
-				return false;
-			n = 0;
-		}
+	for (uint32_t code = 1; code <= n_codes; code += VISITS_SOME) {
+		uint32_t left = n_codes - code + 1;
+		uint32_t n = list(u, code, left < VISITS_SOME ? left : VISITS_SOME, some);
+
+		if (n > 0 && !fold_some(s, u, some, n))
+			return false;
 	}
 	return true;
 }

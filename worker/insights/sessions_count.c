@@ -9,8 +9,9 @@
 
 /* A record: times in ms, as how long after (or before) some time, and of how long or how many. */
 enum { EXTENT_BITS = 26, SINCE_BITS = 37, TIMES_WORDS = 2, DOUBT_BITS = 2, ID_WORDS = 4 };
+enum { DOUBTS = (1 << DOUBT_BITS) - 1 };
 /* of the query's memory, records may take such a part before they are merged */
-enum { MERGE_SHARE = 4, AHEAD = 16 };
+enum { MERGE_SHARE = 4 };
 
 static const uint64_t wide_mark = (uint64_t)1 << 63;
 static const double bin_most = 0x1p+52; /* whole numbers are exact below twice of it */
@@ -113,8 +114,8 @@ static inline bool count(struct sessions *s, struct session *one, int by)
 static uint32_t record_words(const struct plan *plan)
 {
 	if (plan->n_breakdowns == 0)
-		return SHARD_DIGEST + TIMES_WORDS;
-	return SHARD_DIGEST + TIMES_WORDS + 1 + (plan->need.ids ? ID_WORDS : 0);
+		return RECORD_DIGEST + TIMES_WORDS;
+	return RECORD_DIGEST + TIMES_WORDS + 1 + (plan->need.ids ? ID_WORDS : 0);
 }
 
 /* Times that fit, or where they are; known: what the record says already, or 0. */
@@ -122,8 +123,8 @@ static inline bool pack_times(
 	struct sessions *s, const struct session *one, uint64_t known, uint64_t *times)
 {
 	uint64_t extent = s->counts ? one->n : (uint64_t)one->last_ms - (uint64_t)one->first_ms;
-	uint64_t since = (uint64_t)one->first_ms - (uint64_t)s->base_ms +
-			 ((uint64_t)1 << (SINCE_BITS - 1));
+	uint64_t since =
+		(uint64_t)one->first_ms - (uint64_t)s->base_ms + ((uint64_t)1 << (SINCE_BITS - 1));
 	struct session *wide;
 
 	if (extent >> EXTENT_BITS == 0 && since >> SINCE_BITS == 0) {
@@ -169,7 +170,7 @@ static void unpack_edge(
 	const struct sessions *s, const uint32_t *record, uint32_t source, struct edge *edge)
 {
 	*edge = edge_of(NULL, source, *record >> DOUBT_BITS);
-	edge->doubt = *record & ((1 << DOUBT_BITS) - 1);
+	edge->doubt = *record & DOUBTS;
 	edge->known = s->plan->need.ids;
 	if (s->plan->need.ids)
 		memcpy(edge->id, record + 1, sizeof(edge->id));
@@ -188,8 +189,8 @@ static inline bool pack(struct sessions *s, struct session *one, uint64_t known,
 }
 
 /* Returns its times as they are packed. */
-static uint64_t unpack(const struct sessions *s, const uint32_t *record, uint32_t source,
-	struct session_edge *out)
+static uint64_t unpack(
+	const struct sessions *s, const uint32_t *record, uint32_t source, struct session_edge *out)
 {
 	uint64_t times;
 
@@ -234,13 +235,16 @@ static void join(const struct sessions *s, struct session_edge *into, const stru
 		a->last_ms = b->last_ms > a->last_ms ? b->last_ms : a->last_ms;
 }
 
-static bool meet(void *arg, uint32_t *record, const uint32_t *later)
+/* What was taken over is of no interest any more, nor its doubts. */
+static bool meet(void *arg, uint32_t *record, uint32_t *later)
 {
 	struct sessions *s = arg;
 	struct session_edge a = {0}, b = {0};
 	uint64_t times = unpack(s, record, 0, &a);
 
 	unpack(s, later, 1, &b);
+	if (s->plan->n_breakdowns)
+		later[TIMES_WORDS] &= ~(uint32_t)DOUBTS;
 	s->taken_back = true;
 	if (!count(s, &a.session, -1) || !count(s, &b.session, -1))
 		return false;
@@ -252,52 +256,43 @@ static bool meet(void *arg, uint32_t *record, const uint32_t *later)
 /* As often as records became half as many again, so that what this costs is in proportion. */
 static bool merge_when_due(struct sessions *s)
 {
-	size_t size = s->shards.words * sizeof(uint32_t);
+	struct records *r = &s->records;
 
 	if (s->merge_at == 0)
-		s->merge_at = s->plan->a->cap / MERGE_SHARE / size;
-	if (s->shards.n < s->merge_at)
+		s->merge_at = s->plan->a->cap / MERGE_SHARE / (r->words * sizeof(uint32_t));
+	if (r->n < s->merge_at)
 		return true;
-	if (!shards_merge(&s->shards, meet, s))
+	if (!records_merge(r, meet, s))
 		return false;
-	if (s->merge_at < s->shards.n + s->shards.n / 2)
-		s->merge_at = s->shards.n + s->shards.n / 2;
+	records_squeeze(r);
+	if (s->merge_at < (uint64_t)r->n + r->n / 2)
+		s->merge_at = (uint64_t)r->n + r->n / 2;
 	return true;
 }
 
-/* Counts what was met lately. */
-static bool count_visits(struct sessions *s)
+/* Notes what is in doubt, and counts. */
+static inline bool count_visit(struct sessions *s, struct session *one)
 {
-	if (!make_bins(s))
-		return false;
-	for (uint32_t i = 0; i < s->visits.n; i++) {
-		struct session *one = visits_item(&s->visits, i);
-
-		if (s->plan->n_breakdowns && session_edge(one)->doubt == EDGE_UNSURE)
-			s->unsure = true;
-		if (!count(s, one, 1))
-			return false;
-	}
-	return true;
+	if (s->plan->n_breakdowns && session_edge(one)->doubt == EDGE_UNSURE)
+		s->unsure = true;
+	return count(s, one, 1);
 }
 
 bool sessions_put_away(struct sessions *s)
 {
 	struct visits *v = &s->visits;
 
-	if (!s->shards.v) {
-		if (!shards_init(&s->shards, s->plan->a, record_words(s->plan)))
-			return false;
+	if (s->records.words == 0) {
+		records_init(&s->records, s->plan->a, record_words(s->plan));
 		s->base_ms = v->n ? ((struct session *)visits_item(v, 0))->first_ms : 0;
 	}
-	if (watch_over() || !count_visits(s))
+	if (watch_over() || !make_bins(s))
 		return false;
 	for (uint32_t i = 0; i < v->n; i++) {
-		uint32_t *record = shards_add(&s->shards, v->digests[i]);
+		struct session *one = visits_item(v, i);
+		uint32_t *record = records_add(&s->records, v->digests[i]);
 
-		if (i + AHEAD < v->n)
-			shards_fetch(&s->shards, v->digests[i + AHEAD]);
-		if (!record || !pack(s, visits_item(v, i), 0, record))
+		if (!record || !count_visit(s, one) || !pack(s, one, 0, record))
 			return false;
 	}
 	visits_forget(v);
@@ -306,35 +301,40 @@ bool sessions_put_away(struct sessions *s)
 
 /* ---- the answer ---- */
 
-static bool is_unsure(const void *arg, const uint32_t *record)
+static bool is_unsure(const struct sessions *s, struct session *one)
 {
-	const struct sessions *s = arg;
-	struct session_edge e;
-
-	unpack(s, record, 0, &e);
-	return e.edge.doubt == EDGE_UNSURE && is_counted(s, &e.session);
+	return session_edge(one)->doubt == EDGE_UNSURE && is_counted(s, one);
 }
 
 /* Whether only ids tell an order that matters. */
 static bool any_unsure(struct sessions *s)
 {
+	struct session_edge e;
+
 	if (!s->unsure)
 		return false;
-	for (uint32_t i = 0; i < s->visits.n; i++) {
-		struct session *one = visits_item(&s->visits, i);
-
-		if (session_edge(one)->doubt == EDGE_UNSURE && is_counted(s, one))
+	for (uint32_t i = 0; i < s->visits.n; i++)
+		if (is_unsure(s, visits_item(&s->visits, i)))
+			return true;
+	for (uint32_t i = 0; i < s->records.n; i++) {
+		unpack(s, records_at(&s->records, i) + RECORD_DIGEST, 0, &e);
+		if (is_unsure(s, &e.session))
 			return true;
 	}
-	return s->shards.v && shards_any(&s->shards, is_unsure, s);
+	return false;
 }
 
 /* Counts everything. Few sessions were never put away. */
 static bool count_all(struct sessions *s)
 {
-	if (!s->shards.v)
-		return count_visits(s) && empty_bins(s);
-	return sessions_put_away(s) && shards_merge(&s->shards, meet, s) && empty_bins(s);
+	if (s->records.n > 0)
+		return sessions_put_away(s) && records_merge(&s->records, meet, s) && empty_bins(s);
+	if (!make_bins(s))
+		return false;
+	for (uint32_t i = 0; i < s->visits.n; i++)
+		if (!count_visit(s, visits_item(&s->visits, i)))
+			return false;
+	return empty_bins(s);
 }
 
 /* Cells, and then lines, of which nothing is left. */

@@ -5,7 +5,7 @@
 #include "worker/insights/codes.h"
 #include "worker/insights/edge.h"
 #include "worker/insights/sessions.h"
-#include "worker/insights/shards.h"
+#include "worker/insights/records.h"
 #include "worker/insights/trends_internal.h"
 #include "worker/insights/visits.h"
 
@@ -43,7 +43,7 @@ struct sessions {
 	struct visits visits;
 	int64_t settled_ms; /* of the frame before */
 	/* what was put away, and counted: records are merged from so many on */
-	struct shards shards;
+	struct records records;
 	struct chunks wide; /* struct session: times that do not fit into a record */
 	uint32_t n_wide;
 	int64_t base_ms;

@@ -1,15 +1,12 @@
 /*
- * See visits.h. A hash table of buckets with a few numbers each, whose tags are compared at once.
- * What overflows goes to the next bucket; nothing is ever taken out. A tag is not what chose the
- * bucket, so that another session's digest is hardly ever looked at.
+ * See visits.h. Open addressing, with so many free slots that it is nearly always the first that is
+ * looked at: one that is not costs as much as all else. Slots are small: they are what is read at
+ * random, digests and items are read nearly in order.
  */
 #include "shm/base/hash.h"
 #include "worker/insights/visits.h"
 
-/* so many numbers to a bucket when there is room for no more */
-enum { ROOM_MIN = 512, FULL = VISITS_LANES / 2, TAG_BITS = 16 };
-
-static const uint64_t ones = 0x0001000100010001, tops = 0x8000800080008000;
+enum { ROOM_MIN = 512, SPACE = 8 };
 
 void visits_init(struct visits *v, struct arena *a, size_t size)
 {
@@ -28,41 +25,17 @@ static inline uint64_t digest_of_id(const uint64_t key[2], const char *id)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline uint64_t tag_of(uint64_t digest)
-{
-	return digest >> (64 - TAG_BITS) | 1;
-}
-
-/* The top bit of each lane that is 0, and maybe of some above the first of those. */
-static inline uint64_t empty_lanes(uint64_t lanes)
-{
-	return (lanes - ones) & ~lanes & tops;
-}
-
-static inline uint32_t first_lane(uint64_t lanes)
-{
-	return (uint32_t)__builtin_ctzll(lanes) / TAG_BITS;
-}
-
 /* The number of a digest, if need be the next one, which then is taken. */
 static uint32_t find(struct visits *v, uint64_t digest)
 {
-	for (uint32_t k = (uint32_t)digest;; k++) {
-		struct visits_bucket *b = &v->buckets[k & v->mask];
+	uint32_t k = (uint32_t)digest & v->mask;
 
-		for (uint32_t lane = 0; lane < VISITS_LANES; lane++) {
-			uint64_t tag = b->tags >> lane * TAG_BITS & UINT16_MAX;
-
-			if (tag == tag_of(digest) && v->digests[b->no[lane]] == digest)
-				return b->no[lane];
-			if (tag)
-				continue;
-			b->tags |= tag_of(digest) << lane * TAG_BITS;
-			b->no[lane] = v->n;
-			v->digests[v->n] = digest;
-			return v->n++;
-		}
-	}
+	for (; v->slots[k]; k = (k + 1) & v->mask)
+		if (v->digests[v->slots[k] - 1] == digest)
+			return v->slots[k] - 1u;
+	v->digests[v->n++] = digest;
+	v->slots[k] = (uint16_t)v->n;
+	return v->n - 1;
 }
 
 static bool grow(struct visits *v, uint32_t room)
@@ -71,11 +44,11 @@ static bool grow(struct visits *v, uint32_t room)
 
 	v->digests = arena_alloc(v->a, ((size_t)room + 1) * sizeof(*v->digests));
 	v->items = arena_alloc(v->a, room * v->size);
-	v->buckets = arena_array(v->a, room / FULL, sizeof(*v->buckets));
-	if (!v->digests || !v->items || !v->buckets)
+	v->slots = arena_array(v->a, (size_t)room * SPACE, sizeof(*v->slots));
+	if (!v->digests || !v->items || !v->slots)
 		return false;
 	v->room = room;
-	v->mask = room / FULL - 1;
+	v->mask = room * SPACE - 1;
 	v->n = 0;
 	if (old.n > 0)
 		memcpy(v->items, old.items, old.n * old.size);
@@ -88,29 +61,28 @@ static bool grow(struct visits *v, uint32_t room)
  * the next number in any case, and gives it back. */
 static void find_all(struct visits *v, const uint64_t *wanted, uint32_t n, uint32_t *no)
 {
-	struct visits_bucket *buckets = v->buckets;
 	uint64_t *digests = v->digests;
+	uint16_t *slots = v->slots;
 	uint32_t mask = v->mask, next = v->n;
+	const char *items = v->items;
+	size_t size = v->size;
 
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t digest = wanted[i], tag = tag_of(digest);
-		struct visits_bucket *b = &buckets[(uint32_t)digest & mask];
-		uint64_t hit = empty_lanes(b->tags ^ ones * tag), free = empty_lanes(b->tags);
-		uint64_t there = -(uint64_t)(hit != 0);
-		uint32_t lane = first_lane((hit & there) | (free & ~there) | (uint64_t)1 << 63);
-		uint32_t at = next ^ ((next ^ b->no[lane]) & (uint32_t)there);
+		uint64_t digest = wanted[i];
+		uint32_t k = (uint32_t)digest & mask, slot = slots[k], there = slot != 0;
+		uint32_t at = next ^ ((next ^ (slot - 1)) & -there);
 
 		digests[next] = digest;
-		if (__builtin_expect((hit | free) == 0 || digests[at] != digest, 0)) {
+		if (__builtin_expect(digests[at] != digest, 0)) {
 			v->n = next;
 			no[i] = find(v, digest);
 			next = v->n;
 			continue;
 		}
-		b->tags |= (tag & ~there) << lane * TAG_BITS;
-		b->no[lane] = at;
-		next += (uint32_t)(1 + there);
+		slots[k] = (uint16_t)(at + 1);
+		next += 1 - there;
 		no[i] = at;
+		__builtin_prefetch(items + at * size, 1);
 	}
 	v->n = next;
 }
@@ -127,7 +99,7 @@ bool visits_find(struct visits *v, const struct batch_column *c, const uint32_t 
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		wanted[i] = digest_of_id(v->key, batch_uuid(c, codes[i]));
-		__builtin_prefetch(&v->buckets[(uint32_t)wanted[i] & v->mask]);
+		__builtin_prefetch(&v->slots[(uint32_t)wanted[i] & v->mask]);
 	}
 	find_all(v, wanted, n, no);
 	return true;
@@ -136,6 +108,6 @@ bool visits_find(struct visits *v, const struct batch_column *c, const uint32_t 
 void visits_forget(struct visits *v)
 {
 	if (v->n > 0)
-		memset(v->buckets, 0, ((size_t)v->mask + 1) * sizeof(*v->buckets));
+		memset(v->slots, 0, ((size_t)v->mask + 1) * sizeof(*v->slots));
 	v->n = 0;
 }

@@ -11,17 +11,9 @@
 #include "worker/store/batch.h"
 
 enum {
-	VISITS_MAX = 1 << 17,  /* sessions at a time */
-	VISITS_MANY = 1 << 14, /* fewer take no time worth saving */
-	VISITS_SOME = 256      /* that are looked for at once */
-};
-
-enum { VISITS_LANES = 4 };
-
-/* Tags are bits of digests, 16 each, the first in the lowest; 0: a free lane, and all behind it. */
-struct visits_bucket {
-	uint64_t tags;
-	uint32_t no[VISITS_LANES];
+	VISITS_MAX = UINT16_MAX, /* sessions at a time */
+	VISITS_MANY = 1 << 14,   /* fewer take no time worth saving */
+	VISITS_SOME = 256        /* that are looked for at once */
 };
 
 struct visits {
@@ -30,8 +22,8 @@ struct visits {
 	uint32_t n, room;
 	uint64_t *digests; /* by number */
 	char *items;
-	size_t size; /* of one */
-	struct visits_bucket *buckets;
+	size_t size;     /* of one */
+	uint16_t *slots; /* number + 1; 0: free */
 	uint32_t mask;
 };
 
