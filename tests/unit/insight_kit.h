@@ -32,8 +32,12 @@ static const struct evseg *kit_seg; /* that kit_fold() is at */
  * these with all their ids, if a plan asks for an order. */
 static enum { KIT_INBOX, KIT_SEALED, KIT_SEALED_IDS } kit_level;
 
+/* Segments come day by day: before that of its first event nothing comes any more. */
+static bool kit_settles;
+
 static void __attribute__((unused)) kit_setup(void)
 {
+	kit_settles = false;
 	arena_init(&kit_a, 256 << 20);
 	people_init(&kit_people, &kit_a, 8);
 	kit_level = KIT_INBOX;
@@ -154,6 +158,8 @@ static bool kit_fold_all(const struct plan *plan, const char *const *lines,
 		seg.id = kit_level != KIT_INBOX;
 		cr_assert(batch_load(&batch, &seg, &need, &kit_a));
 		cr_assert(frame_make(&frame, plan, &batch, &kit_people, &kit_a));
+		if (kit_settles)
+			frame.settled_ms = batch.times[0] - batch.times[0] % 86400000;
 		kit_seg = &seg;
 		if (!fold(kernel, &frame))
 			return false;

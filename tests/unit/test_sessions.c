@@ -207,3 +207,211 @@ Test(sessions, many)
 	cr_assert(small.over);
 	arena_free(&small);
 }
+
+/* ---- against a naive model: sessions of many days, put away and met again ---- */
+
+enum { MODEL_EVENTS = 160, MODEL_SESSIONS = 14, MODEL_DAYS = 5, MODEL_VALUES = 3 };
+
+struct model_event {
+	int day, second, session, id, value;
+};
+
+struct model {
+	struct model_event v[MODEL_EVENTS];
+	int n;
+	char lines[MODEL_EVENTS][64];
+	const char *segments[2 * MODEL_EVENTS + 2];
+};
+
+static uint64_t next(uint64_t *rng)
+{
+	*rng = *rng * 6364136223846793005u + 1442695040888963407u;
+	return *rng >> 33;
+}
+
+static int pick(uint64_t *rng, int below)
+{
+	return (int)(next(rng) % (uint64_t)below);
+}
+
+static int by_time(const void *x, const void *y)
+{
+	const struct model_event *a = x, *b = y;
+
+	if (a->day != b->day)
+		return a->day - b->day;
+	return a->second != b->second ? a->second - b->second : a->id - b->id;
+}
+
+/* A day has some segments, whose rows are in order; of few instants, so that ids tell. */
+static void model_draw(struct model *m, uint64_t *rng)
+{
+	int n_lines = 0, ids[MODEL_EVENTS];
+
+	m->n = 1 + pick(rng, MODEL_EVENTS);
+	for (int i = 0; i < m->n; i++)
+		ids[i] = i + 1;
+	for (int i = 0; i < m->n; i++) {
+		int k = i + pick(rng, m->n - i), id = ids[k];
+
+		ids[k] = ids[i];
+		m->v[i] = (struct model_event){pick(rng, MODEL_DAYS), pick(rng, 4) * 7,
+			pick(rng, MODEL_SESSIONS), id, pick(rng, MODEL_VALUES)};
+	}
+	qsort(m->v, (size_t)m->n, sizeof(m->v[0]), by_time);
+	for (int day = 0; day < MODEL_DAYS; day++) {
+		int parts = 1 + pick(rng, 3);
+
+		for (int part = 0; part < parts; part++) {
+			int before = n_lines;
+
+			for (int i = 0; i < m->n; i++) {
+				const struct model_event *e = &m->v[i];
+
+				if (e->day != day || e->id % parts != part)
+					continue;
+				snprintf(m->lines[i], sizeof(m->lines[i]),
+					"2024-01-%02dT10:00:%02d v u p=%c @session=%d @id=%d",
+					day + 1, e->second, 'a' + e->value, e->session + 1, e->id);
+				m->segments[n_lines++] = m->lines[i];
+			}
+			if (n_lines > before)
+				m->segments[n_lines++] = NULL;
+		}
+	}
+	m->segments[n_lines] = NULL;
+}
+
+/* The first or last event of a session; NULL when it has none. */
+static const struct model_event *model_edge(const struct model *m, int session, bool last)
+{
+	const struct model_event *edge = NULL;
+
+	for (int i = 0; i < m->n; i++)
+		if (m->v[i].session == session && (!edge || last))
+			edge = &m->v[i];
+	return edge;
+}
+
+/* From the second day on, to the end of the fourth. */
+#define MIDDLE WINDOW("02T00:00:00", "05T00:00:00")
+
+static void model_totals(const struct model *m)
+{
+	double seconds = 0, bounced = 0, events = 0, n = 0;
+
+	for (int s = 0; s < MODEL_SESSIONS; s++) {
+		const struct model_event *a = model_edge(m, s, false), *b = model_edge(m, s, true);
+		int count = 0;
+
+		for (int i = 0; i < m->n; i++)
+			count += m->v[i].session == s;
+		if (!a || a->day < 1 || a->day > 3)
+			continue;
+		n++;
+		seconds += (b->day - a->day) * 86400 + b->second - a->second;
+		bounced += count == 1;
+		events += count;
+	}
+	cr_expect_float_eq(
+		atof(kit_sessions(TOTAL("SESSIONS", MIDDLE, ""), "", m->segments)), n, 0);
+	n = n > 0 ? n : 1;
+	cr_expect_float_eq(atof(kit_sessions(TOTAL("AVG_DURATION", MIDDLE, ""), "", m->segments)),
+		seconds / n, 1e-6);
+	cr_expect_float_eq(atof(kit_sessions(TOTAL("BOUNCE_RATE", MIDDLE, ""), "", m->segments)),
+		100 * bounced / n, 1e-6);
+	cr_expect_float_eq(
+		atof(kit_sessions(TOTAL("AVG_EVENTS_PER_SESSION", MIDDLE, ""), "", m->segments)),
+		events / n, 1e-6);
+}
+
+/* The series as kit_series() writes them. */
+static const char *model_series(const struct model *m, bool last)
+{
+	static char text[1024];
+	int counts[MODEL_VALUES][MODEL_DAYS] = {{0}}, totals[MODEL_VALUES] = {0};
+	size_t at = 0;
+
+	for (int s = 0; s < MODEL_SESSIONS; s++) {
+		const struct model_event *a = model_edge(m, s, false);
+		int value = a ? model_edge(m, s, last)->value : 0;
+
+		if (a && a->day >= 1 && a->day <= 3) {
+			counts[value][a->day]++;
+			totals[value]++;
+		}
+	}
+	text[0] = 0;
+	for (int left = MODEL_VALUES; left > 0; left--) {
+		int best = 0;
+
+		for (int v = 1; v < MODEL_VALUES; v++)
+			best = totals[v] > totals[best] ? v : best;
+		if (totals[best] <= 0)
+			break;
+		at += (size_t)snprintf(text + at, sizeof(text) - at,
+			"%s$session[%c]:", at ? "; " : "", 'a' + best);
+		for (int day = 1; day <= 3; day++)
+			if (counts[best][day])
+				at += (size_t)snprintf(text + at, sizeof(text) - at, " 01-%02d=%d",
+					day + 1, counts[best][day]);
+		totals[best] = 0;
+	}
+	return text;
+}
+
+Test(sessions, are_those_of_a_naive_model_however_often_they_were_put_away)
+{
+	static const char *const questions[] = {Q("TRENDS", "ENTRY", MIDDLE, "", BY("p")),
+		Q("TRENDS", "EXIT", MIDDLE, "", BY("p"))};
+	static struct model m;
+	uint64_t rng = getenv("PUGD_SEED") ? (uint64_t)atoll(getenv("PUGD_SEED")) : 5;
+	int decided = 0;
+
+	for (int round = 0; round < 300; round++) {
+		model_draw(&m, &rng);
+		kit_settles = round % 4 > 0;
+		kit_level = round % 3;
+		if (kit_level == KIT_INBOX)
+			kit_settles = false;
+		model_totals(&m);
+		for (int k = 0; k < 2; k++) {
+			const char *want = model_series(&m, k == 1);
+			const char *got = kit_sessions(questions[k], "", m.segments);
+
+			/* without ids it may say that it does not know */
+			if (kit_level == KIT_SEALED && strcmp(got, "undecided") == 0)
+				continue;
+			decided++;
+			cr_assert_str_eq(got, want, "round %d\ngot  %s\nwant %s", round, got, want);
+		}
+		arena_reset(&kit_a);
+		people_init(&kit_people, &kit_a, 8);
+	}
+	cr_expect_gt(decided, 400);
+}
+
+/* Longer than a record has room for, and from far away. */
+Test(sessions, that_last_for_years)
+{
+	static const char *const data[] = {"1999-01-01T00:00:00 v u p=a @session=1",
+		"2019-01-01T00:00:00 v u p=a @session=2", "2019-01-01T00:00:01 v u p=a @session=3",
+		"2019-01-01T00:00:02 v u p=a @session=4", NULL,
+		"2024-01-01T10:00:00 v u p=b @session=2", "2024-01-01T10:00:00 v u p=b @session=5",
+		"2024-01-01T10:00:01 v u p=b @session=6", "2024-01-01T10:00:02 v u p=b @session=7",
+		NULL, "2024-01-02T10:00:00 v u p=c @session=7",
+		"2024-01-02T10:00:00 v u p=c @session=8", "2024-01-02T10:00:00 v u p=c @session=9",
+		NULL, "2044-01-01T00:00:00 v u p=d @session=8",
+		"2044-01-01T00:00:00 v u p=d @session=1", "2044-01-01T00:00:00 v u p=d @session=3",
+		"2044-01-01T00:00:00 v u p=d @session=10", NULL,
+		"2044-01-02T00:00:00 v u p=e @session=8", NULL, NULL};
+
+	kit_settles = true;
+	kit_level = KIT_SEALED;
+	/* of 5, 6, 7 (a day less 2 s), 8 (7305 days less 10 hours) and 9 */
+	sessions(TOTAL("SESSIONS", WEEK, ""), data, "5");
+	sessions(TOTAL("AVG_EVENTS_PER_SESSION", WEEK, ""), data, "1.6");
+	sessions(TOTAL("AVG_DURATION", WEEK, ""), data, "126240479.6");
+	sessions(Q("TRENDS", "EXIT", WEEK, "", BY("p")), data,
+		"$session[b]: 01-01=2; $session[c]: 01-01=1 01-02=1; $session[e]: 01-02=1");
+}

@@ -119,7 +119,7 @@ static bool list_doubles(struct records *r, size_t n_bits, struct list *doubles)
 				__builtin_prefetch(
 					&bits[(digest_of(record + AHEAD * words) & mask) / 64]);
 			doubles->v[doubles->n] = digest;
-			doubles->n += known >> bit % 64 & 1;
+			doubles->n += (uint32_t)(known >> bit % 64 & 1);
 			*word = known | (uint64_t)1 << bit % 64;
 		}
 	}
@@ -148,7 +148,7 @@ static bool list_suspects(
 			uint64_t bit = digest_of(record) >> 32 & mask;
 
 			suspects->v[suspects->n] = no;
-			suspects->n += bits[bit / 64] >> bit % 64 & 1;
+			suspects->n += (uint32_t)(bits[bit / 64] >> bit % 64 & 1);
 		}
 	}
 	return true;
@@ -184,8 +184,8 @@ static bool merge(struct records *r, const struct list *suspects,
 	return true;
 }
 
-bool records_merge(struct records *r,
-	bool (*meet)(void *arg, uint32_t *record, uint32_t *later), void *arg)
+bool records_merge(
+	struct records *r, bool (*meet)(void *arg, uint32_t *record, uint32_t *later), void *arg)
 {
 	struct list doubles = {0}, suspects = {0};
 	size_t n_bits = power_of_two((size_t)r->n * BITS);

@@ -45,8 +45,8 @@ static inline uint32_t *records_add(struct records *r, uint64_t digest)
 /* Gives the first record of each digest to `meet`, with each later one, to take it over. False
  * when that says so, at the arena's cap, or when nobody waits any more (watch.h). Before another
  * merge records_squeeze() must come. */
-bool records_merge(struct records *r,
-	bool (*meet)(void *arg, uint32_t *record, uint32_t *later), void *arg);
+bool records_merge(
+	struct records *r, bool (*meet)(void *arg, uint32_t *record, uint32_t *later), void *arg);
 /* Forgets the records that others took over. */
 void records_squeeze(struct records *r);
 

@@ -12,8 +12,12 @@
 
 enum {
 	VISITS_MAX = UINT16_MAX, /* sessions at a time */
-	VISITS_MANY = 1 << 14,   /* fewer take no time worth saving */
-	VISITS_SOME = 256        /* that are looked for at once */
+#ifdef PUGD_TEST_HOOKS
+	VISITS_MANY = 3, /* so that tests of few events put away, too */
+#else
+	VISITS_MANY = 1 << 14, /* fewer take no time worth saving */
+#endif
+	VISITS_SOME = 256 /* that are looked for at once */
 };
 
 struct visits {
