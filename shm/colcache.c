@@ -21,7 +21,7 @@
 #include "shm/colcache.h"
 #include "shm/segment_priv.h"
 
-enum { UNIT = 64, RING_MIN = 4096, SHARE = 8 };
+enum { UNIT = 64, RING_MIN = 4096, SHARE = 8, AHEAD = 128 };
 
 static uint64_t get(const _Atomic uint64_t *word)
 {
@@ -128,8 +128,12 @@ bool colcache_read(const struct colcache *c, struct colcache_place place, void *
 	const _Atomic uint64_t *from = &cache->bytes[place.pos % c->ring / 8];
 	uint64_t *to = out;
 
-	for (uint64_t i = 0; i < (place.size + 7) / 8; i++)
+	for (uint64_t i = 0, n = (place.size + 7) / 8; i < n; i++) {
+		/* a processor's own fetching ahead ends where a page does */
+		if (i % 8 == 0 && i + AHEAD < n)
+			__builtin_prefetch((const void *)(uintptr_t)&from[i + AHEAD]);
 		to[i] = get(&from[i]);
+	}
 	/* Whoever wrote anything of what was read had moved `head` before. */
 	atomic_thread_fence(memory_order_acquire);
 	return get(&cache->head) <= place.pos + c->ring && get(&cache->epoch) == c->epoch;
