@@ -152,14 +152,6 @@ static bool refuse(void *arg, uint32_t *record, uint32_t *later)
 	return false;
 }
 
-static uint64_t digest_at(const struct records *r, uint32_t no)
-{
-	uint64_t digest;
-
-	memcpy(&digest, records_at(r, no), sizeof(digest));
-	return digest;
-}
-
 /* Of some digests, which have few bits of their own, some at a time. */
 static void merge_often(uint32_t kinds, uint64_t factor)
 {
@@ -168,7 +160,7 @@ static void merge_often(uint32_t kinds, uint64_t factor)
 	uint64_t rng = kinds;
 	struct records r;
 
-	records_init(&r, &a, RECORD_DIGEST + 3);
+	records_init(&r, &a, 3);
 	for (int round = 0; round < ROUNDS; round++) {
 		uint32_t before = r.n, all = 0;
 
@@ -190,9 +182,9 @@ static void merge_often(uint32_t kinds, uint64_t factor)
 		records_squeeze(&r);
 		cr_assert_eq(r.n, seen);
 		for (uint32_t i = 0; i < r.n; i++) {
-			const uint32_t *p = records_at(&r, i) + RECORD_DIGEST;
+			const uint32_t *p = records_at(&r, i);
 
-			cr_assert_eq(digest_at(&r, i), p[1] * factor);
+			cr_assert_eq(*records_digest(&r, i), p[1] * factor);
 			cr_assert_eq(p[2], ~p[1]);
 			cr_assert_eq(p[0], sums[p[1]]);
 			all += p[1] < kinds;
@@ -215,7 +207,7 @@ Test(records, of_none_and_one)
 	struct records r;
 	uint32_t met = 0;
 
-	records_init(&r, &a, RECORD_DIGEST + 1);
+	records_init(&r, &a, 1);
 	cr_expect(records_merge(&r, add_up, &met));
 	*records_add(&r, 5) = 1;
 	cr_expect(records_merge(&r, add_up, &met));
@@ -232,7 +224,7 @@ Test(records, end_at_the_arenas_cap)
 	uint32_t n = 0;
 
 	arena_init(&small, 1 << 20);
-	records_init(&r, &small, RECORD_DIGEST + 2);
+	records_init(&r, &small, 2);
 	while (records_add(&r, n) && n < 1 << 20)
 		n++;
 	cr_expect_gt(n, 40000);

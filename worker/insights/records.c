@@ -4,7 +4,7 @@
 
 /* So many bits for each record: one of twice as many seems to be there before. And for each of
  * those again. */
-enum { BITS = 16, BITS_AGAIN = 16, SLOTS = 4, AHEAD = 24 };
+enum { BITS = 16, BITS_AGAIN = 32, SLOTS = 2, AHEAD = 64 };
 /* Not so many that they are mapped for this query only, and cleared page by page. */
 enum { CHUNKS_AT_ONCE = 4, CHUNKS_MIN = 64 };
 
@@ -17,8 +17,8 @@ void records_init(struct records *r, struct arena *a, uint32_t words)
 bool records_room(struct records *r)
 {
 	uint32_t n = r->n_chunks < 1 ? 1 : r->n_chunks;
-	size_t words = (size_t)RECORDS_PER * r->words;
-	uint32_t *p;
+	size_t size = RECORDS_PER + (size_t)RECORDS_PER * r->words / 2;
+	uint64_t *p;
 
 	n = n < CHUNKS_AT_ONCE ? n : CHUNKS_AT_ONCE;
 	if (r->n > UINT32_MAX - 2 * RECORDS_PER)
@@ -32,14 +32,14 @@ bool records_room(struct records *r)
 			return false;
 		r->cap_chunks = cap;
 	}
-	p = arena_alloc(r->a, n * words * sizeof(*p));
+	p = arena_alloc(r->a, n * size * sizeof(*p));
 	/* close to the cap one may still fit */
 	if (!p && n > 1) {
 		n = 1;
-		p = arena_alloc(r->a, words * sizeof(*p));
+		p = arena_alloc(r->a, size * sizeof(*p));
 	}
 	for (uint32_t i = 0; p && i < n; i++)
-		r->chunks[r->n_chunks++] = p + i * words;
+		r->chunks[r->n_chunks++] = p + i * size;
 	return p != NULL;
 }
 
@@ -63,14 +63,6 @@ static bool reserve(struct list *l, struct arena *a)
 	l->v = arena_grow(a, l->v, l->cap * sizeof(*l->v), cap * sizeof(*l->v));
 	l->cap = cap;
 	return l->v != NULL;
-}
-
-static uint64_t digest_of(const uint32_t *record)
-{
-	uint64_t digest;
-
-	memcpy(&digest, record, sizeof(digest));
-	return digest;
 }
 
 static size_t power_of_two(size_t at_least)
@@ -103,21 +95,19 @@ static uint32_t chunk_end(const struct records *r, uint32_t at)
 static bool list_doubles(struct records *r, size_t n_bits, struct list *doubles)
 {
 	uint64_t *bits = r->bits, mask = n_bits - 1;
-	uint32_t words = r->words;
 
 	for (uint32_t at = 0; at < r->n; at = chunk_end(r, at)) {
-		const uint32_t *record = records_at(r, at);
+		const uint64_t *digests = records_digest(r, at);
 		uint32_t left = chunk_end(r, at) - at;
 
 		if (watch_over() || !reserve(doubles, r->a))
 			return false;
-		for (; left > 0; left--, record += words) {
-			uint64_t digest = digest_of(record), bit = digest & mask;
+		for (uint32_t k = 0; k < left; k++) {
+			uint64_t digest = digests[k], bit = digest & mask;
 			uint64_t *word = &bits[bit / 64], known = *word;
 
-			if (left > AHEAD)
-				__builtin_prefetch(
-					&bits[(digest_of(record + AHEAD * words) & mask) / 64]);
+			if (left - k > AHEAD)
+				__builtin_prefetch(&bits[(digests[k + AHEAD] & mask) / 64]);
 			doubles->v[doubles->n] = digest;
 			doubles->n += (uint32_t)(known >> bit % 64 & 1);
 			*word = known | (uint64_t)1 << bit % 64;
@@ -131,7 +121,6 @@ static bool list_suspects(
 	struct records *r, size_t n_bits, const struct list *doubles, struct list *suspects)
 {
 	uint64_t *bits = r->bits, mask = n_bits - 1;
-	uint32_t words = r->words;
 
 	for (uint32_t i = 0; i < doubles->n; i++) {
 		uint64_t bit = doubles->v[i] >> 32 & mask;
@@ -139,15 +128,15 @@ static bool list_suspects(
 		bits[bit / 64] |= (uint64_t)1 << bit % 64;
 	}
 	for (uint32_t at = 0; at < r->n; at = chunk_end(r, at)) {
-		const uint32_t *record = records_at(r, at);
-		uint32_t end = chunk_end(r, at);
+		const uint64_t *digests = records_digest(r, at);
+		uint32_t left = chunk_end(r, at) - at;
 
 		if (watch_over() || !reserve(suspects, r->a))
 			return false;
-		for (uint32_t no = at; no < end; no++, record += words) {
-			uint64_t bit = digest_of(record) >> 32 & mask;
+		for (uint32_t k = 0; k < left; k++) {
+			uint64_t bit = digests[k] >> 32 & mask;
 
-			suspects->v[suspects->n] = no;
+			suspects->v[suspects->n] = at + k;
 			suspects->n += (uint32_t)(bits[bit / 64] >> bit % 64 & 1);
 		}
 	}
@@ -165,21 +154,21 @@ static bool merge(struct records *r, const struct list *suspects,
 	if (!slots || !r->gone)
 		return false;
 	for (uint32_t i = 0; i < suspects->n; i++) {
-		uint32_t *record = records_at(r, (uint32_t)suspects->v[i]), *other = NULL;
-		uint64_t digest = digest_of(record);
+		uint32_t no = (uint32_t)suspects->v[i], other = no;
+		uint64_t digest = *records_digest(r, no);
 
 		for (k = digest & (size - 1); slots[k]; k = (k + 1) & (size - 1)) {
-			other = records_at(r, (uint32_t)suspects->v[slots[k] - 1]);
-			if (digest_of(other) == digest)
+			other = (uint32_t)suspects->v[slots[k] - 1];
+			if (*records_digest(r, other) == digest)
 				break;
 		}
 		if (!slots[k]) {
 			slots[k] = i + 1;
 			continue;
 		}
-		if (!meet(arg, other + RECORD_DIGEST, record + RECORD_DIGEST) || watch_due(i))
+		if (!meet(arg, records_at(r, other), records_at(r, no)) || watch_due(i))
 			return false;
-		r->gone[r->n_gone++] = (uint32_t)suspects->v[i];
+		r->gone[r->n_gone++] = no;
 	}
 	return true;
 }
@@ -205,8 +194,10 @@ void records_squeeze(struct records *r)
 	for (uint32_t i = 0; i < r->n_gone; i++) {
 		uint32_t end = i + 1 < r->n_gone ? r->gone[i + 1] : r->n;
 
-		for (uint32_t no = r->gone[i] + 1; no < end; no++)
-			memcpy(records_at(r, to++), records_at(r, no), r->words * sizeof(uint32_t));
+		for (uint32_t no = r->gone[i] + 1; no < end; no++, to++) {
+			*records_digest(r, to) = *records_digest(r, no);
+			memcpy(records_at(r, to), records_at(r, no), r->words * sizeof(uint32_t));
+		}
 	}
 	r->n = to;
 	r->n_gone = 0;

@@ -312,11 +312,26 @@ static bool fold_some(struct sessions *s, const struct parts *u, const uint32_t 
 	return true;
 }
 
+/* Whether none is missing, as without conditions. */
+static bool are_all_there(const uint32_t *first, uint32_t n)
+{
+	uint32_t missing = 0;
+
+	for (uint32_t k = 0; k < n; k++)
+		missing |= first[k] == UINT32_MAX;
+	return !missing;
+}
+
 /* Those of n codes from `code` on that are there; how many. */
 static uint32_t list(const struct parts *u, uint32_t code, uint32_t n, uint32_t *some)
 {
 	uint32_t found = 0;
 
+	if (u->first && are_all_there(u->first + code, n)) {
+		for (uint32_t k = 0; k < n; k++)
+			some[k] = code + k;
+		return n;
+	}
 	for (uint32_t k = 0; k < n; k++) {
 		some[found] = code + k;
 		found += u->ready ? u->ready[code + k].n > 0 : u->first[code + k] != UINT32_MAX;

@@ -114,8 +114,8 @@ static inline bool count(struct sessions *s, struct session *one, int by)
 static uint32_t record_words(const struct plan *plan)
 {
 	if (plan->n_breakdowns == 0)
-		return RECORD_DIGEST + TIMES_WORDS;
-	return RECORD_DIGEST + TIMES_WORDS + 1 + (plan->need.ids ? ID_WORDS : 0);
+		return TIMES_WORDS;
+	return TIMES_WORDS + 1 + (plan->need.ids ? ID_WORDS : 0);
 }
 
 /* Times that fit, or where they are; known: what the record says already, or 0. */
@@ -259,7 +259,8 @@ static bool merge_when_due(struct sessions *s)
 	struct records *r = &s->records;
 
 	if (s->merge_at == 0)
-		s->merge_at = s->plan->a->cap / MERGE_SHARE / (r->words * sizeof(uint32_t));
+		s->merge_at = s->plan->a->cap / MERGE_SHARE /
+			      (r->words * sizeof(uint32_t) + sizeof(uint64_t));
 	if (r->n < s->merge_at)
 		return true;
 	if (!records_merge(r, meet, s))
@@ -270,12 +271,53 @@ static bool merge_when_due(struct sessions *s)
 	return true;
 }
 
-/* Notes what is in doubt, and counts. */
-static inline bool count_visit(struct sessions *s, struct session *one)
+/* Without breakdowns. What lies in the bucket of the one before is added to that at once. */
+static bool count_plain(struct sessions *s)
 {
-	if (s->plan->n_breakdowns && session_edge(one)->doubt == EDGE_UNSURE)
-		s->unsure = true;
-	return count(s, one, 1);
+	static const struct buckets_near none = {0}, every = {INT64_MIN, INT64_MAX, 0};
+	struct session *all = (struct session *)s->visits.items;
+	struct session_bin *bin = &s->bins[s->none];
+	struct buckets_near near = none;
+	int64_t n = 0;
+	double sum = 0;
+
+	for (uint32_t i = 0; i < s->visits.n; i++) {
+		struct session *one = &all[i];
+
+		if (one->first_ms >= near.from && one->first_ms < near.to && sum < bin_most) {
+			n += is_counted(s, one);
+			sum += is_counted(s, one) ? number_of(s, one) : 0;
+			continue;
+		}
+		bin->n += n;
+		bin->sum += sum;
+		n = 0;
+		sum = 0;
+		if (!count(s, one, 1))
+			return false;
+		/* of one that is not counted nobody knows the bucket */
+		near = !is_counted(s, one) ? none : s->plan->buckets.n ? s->near : every;
+	}
+	bin->n += n;
+	bin->sum += sum;
+	return true;
+}
+
+/* What was met lately, and which of it is in doubt. */
+static bool count_visits(struct sessions *s)
+{
+	if (!make_bins(s))
+		return false;
+	if (s->plan->n_breakdowns == 0)
+		return count_plain(s);
+	for (uint32_t i = 0; i < s->visits.n; i++) {
+		struct session *one = visits_item(&s->visits, i);
+
+		s->unsure |= session_edge(one)->doubt == EDGE_UNSURE;
+		if (!count(s, one, 1))
+			return false;
+	}
+	return true;
 }
 
 bool sessions_put_away(struct sessions *s)
@@ -286,13 +328,13 @@ bool sessions_put_away(struct sessions *s)
 		records_init(&s->records, s->plan->a, record_words(s->plan));
 		s->base_ms = v->n ? ((struct session *)visits_item(v, 0))->first_ms : 0;
 	}
-	if (watch_over() || !make_bins(s))
+	if (watch_over() || !count_visits(s))
 		return false;
 	for (uint32_t i = 0; i < v->n; i++) {
 		struct session *one = visits_item(v, i);
 		uint32_t *record = records_add(&s->records, v->digests[i]);
 
-		if (!record || !count_visit(s, one) || !pack(s, one, 0, record))
+		if (!record || !pack(s, one, 0, record))
 			return false;
 	}
 	visits_forget(v);
@@ -317,7 +359,7 @@ static bool any_unsure(struct sessions *s)
 		if (is_unsure(s, visits_item(&s->visits, i)))
 			return true;
 	for (uint32_t i = 0; i < s->records.n; i++) {
-		unpack(s, records_at(&s->records, i) + RECORD_DIGEST, 0, &e);
+		unpack(s, records_at(&s->records, i), 0, &e);
 		if (is_unsure(s, &e.session))
 			return true;
 	}
@@ -327,14 +369,9 @@ static bool any_unsure(struct sessions *s)
 /* Counts everything. Few sessions were never put away. */
 static bool count_all(struct sessions *s)
 {
-	if (s->records.n > 0)
-		return sessions_put_away(s) && records_merge(&s->records, meet, s) && empty_bins(s);
-	if (!make_bins(s))
-		return false;
-	for (uint32_t i = 0; i < s->visits.n; i++)
-		if (!count_visit(s, visits_item(&s->visits, i)))
-			return false;
-	return empty_bins(s);
+	if (s->records.n == 0)
+		return count_visits(s) && empty_bins(s);
+	return sessions_put_away(s) && records_merge(&s->records, meet, s) && empty_bins(s);
 }
 
 /* Cells, and then lines, of which nothing is left. */

@@ -3,6 +3,7 @@
  * own database, but a flipped bit or a bug of another version must end as an
  * error of one query: everything is bounded before it is used.
  */
+#include <endian.h>
 #include <lz4.h>
 #include "shm/base/hash.h"
 #include "worker/store/bytes.h"
@@ -239,9 +240,12 @@ static bool read_times(struct bytes *b, uint32_t n, int64_t *times)
 		return false;
 	/* one check for all short deltas, so that the loop is only loads and additions */
 	if (width == 4 && base <= INT64_MAX - UINT32_MAX) {
-		for (uint32_t i = 0; i < n; i++, p += 4)
-			times[i] = base + (int64_t)(p[0] | (uint32_t)p[1] << 8 |
-						    (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+		for (uint32_t i = 0; i < n; i++) {
+			uint32_t delta;
+
+			memcpy(&delta, p + sizeof(delta) * i, sizeof(delta));
+			times[i] = base + (int64_t)le32toh(delta);
+		}
 		return true;
 	}
 	for (uint32_t i = 0; i < n; i++) {
