@@ -371,7 +371,9 @@ Test(sessions, are_those_of_a_naive_model_however_often_they_were_put_away)
 	for (int round = 0; round < 300; round++) {
 		model_draw(&m, &rng);
 		kit_settles = round % 4 > 0;
-		kit_level = round % 3;
+		kit_level = round % 3 == 0   ? KIT_INBOX
+			    : round % 3 == 1 ? KIT_SEALED
+					     : KIT_SEALED_IDS;
 		if (kit_level == KIT_INBOX)
 			kit_settles = false;
 		model_totals(&m);
