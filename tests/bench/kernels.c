@@ -336,7 +336,6 @@ static bool seal(struct evseg *seg, const struct plan *plan, struct str numbers,
 	if (!evseg_kinds(seg, a, &kinds, &n_kinds) || !evseg_times(seg, a, &times))
 		events_die("segment", "broken");
 	seg->kind = kinds[0];
-	seg->id = 1; /* rows are in order, and where that matters ids are there */
 	/* no edge lies within a day */
 	seg->flat = plan->need.flat;
 	seg->flat_ms = times[0];
@@ -433,7 +432,6 @@ static void run(const char *name, const char *json, struct str data, uint32_t ev
 	arena_init(&r.a, (size_t)4 << 30);
 	arena_init(&r.batch_a, (size_t)1 << 30);
 	compile(&r, name, json);
-	r.plan.need.ids |= r.plan.need.order;
 	make_people(&r, events / PER_PERSON + 1);
 	r.kernel = need(kernels[r.plan.kind].make(&r));
 	for (size_t at = 0; ok && at < data.n;) {

@@ -214,9 +214,6 @@ static bool make_base(struct frame *f)
 		return false;
 	if (b->flat)
 		memset(base, b->times[0] >= f->plan->from_ms && b->times[0] < f->plan->to_ms, b->n);
-	else if (b->ordered && b->times[0] >= f->plan->from_ms &&
-		 b->times[b->n - 1] < f->plan->to_ms)
-		memset(base, 1, b->n);
 	else
 		in_window(base, b->times, b->n, f->plan);
 	for (uint32_t i = 0; i < b->n && b->masked; i++)

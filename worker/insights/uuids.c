@@ -13,16 +13,11 @@
 enum { SLOTS_MIN = 1024, SLOTS_FOUR = 1 << 20, RECENT = 1 << 17, LARGE_PAGE = 2 << 20 };
 enum { SOME = 4096, RING = 128, AHEAD = 16 }; /* RING: a power of two above 2 * AHEAD */
 
-void uuids_init_items(struct uuids *u, struct arena *a, size_t size)
-{
-	*u = (struct uuids){.a = a};
-	chunks_init(&u->v, a, BATCH_UUID + size);
-	hash_random(u->key, sizeof(u->key));
-}
-
 void uuids_init(struct uuids *u, struct arena *a)
 {
-	uuids_init_items(u, a, 0);
+	*u = (struct uuids){.a = a};
+	chunks_init(&u->v, a, BATCH_UUID);
+	hash_random(u->key, sizeof(u->key));
 }
 
 static uint64_t hash(const struct uuids *u, const void *id)

@@ -1,6 +1,6 @@
 /*
- * UUIDs as small dense numbers of a query: 0, 1, 2, ... in order of appearance. What the
- * sessions of a project are counted by; some 40 bytes each.
+ * UUIDs as small dense numbers of a query: 0, 1, 2, ... in order of appearance. What flows
+ * know sessions by; some 40 bytes each.
  */
 #ifndef INSIGHTS_UUIDS_H
 #define INSIGHTS_UUIDS_H
@@ -10,7 +10,7 @@
 
 struct uuids {
 	struct arena *a;
-	struct chunks v; /* the 16 bytes of each, and what goes with it */
+	struct chunks v; /* the 16 bytes of each */
 	uint32_t n;
 	uint64_t *slots; /* half of the hash << 32 | number + 1; 0 = free */
 	uint32_t mask;
@@ -19,13 +19,6 @@ struct uuids {
 };
 
 void uuids_init(struct uuids *u, struct arena *a);
-/* With as many bytes for each, zero at first: beside its id, and so at hand when that was
- * looked up. */
-void uuids_init_items(struct uuids *u, struct arena *a, size_t size);
-static inline void *uuids_item(const struct uuids *u, uint32_t no)
-{
-	return (char *)chunks_at(&u->v, no) + BATCH_UUID;
-}
 /* Numbers of those entries of a column of UUIDs whose codes are wanted, by code; the others
  * are left alone. False at the arena's cap. */
 bool uuids_add(struct uuids *u, const struct batch_column *c, const uint8_t *wanted, uint32_t *no);
