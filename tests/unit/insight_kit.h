@@ -98,6 +98,7 @@ static bool kit_special(struct event *ev, struct str w)
 {
 	if (str_starts(w, STR("@session="))) {
 		ev->has_session = true;
+		ev->session[14] = (uint8_t)(atoi(w.p + 9) >> 8);
 		ev->session[15] = (uint8_t)atoi(w.p + 9);
 		return true;
 	}

@@ -417,3 +417,33 @@ Test(sessions, that_last_for_years)
 	sessions(Q("TRENDS", "EXIT", WEEK, "", BY("p")), data,
 		"$session[b]: 01-01=2; $session[c]: 01-01=1 01-02=1; $session[e]: 01-02=1");
 }
+
+/* Who comes again every day takes no more memory than who came once. */
+Test(sessions, that_come_again_take_little_memory)
+{
+	enum { DAYS = 56, N = 4000, JANUARY = 31 };
+	static char lines[DAYS][N][48];
+	static const char *data[DAYS * (N + 1) + 1];
+	struct arena small;
+	struct sessions *s;
+	struct plan plan;
+	double total;
+
+	for (int day = 0, at = 0; day < DAYS; day++, at++)
+		for (int i = 0; i < N; i++) {
+			snprintf(lines[day][i], sizeof(lines[day][i]),
+				"2024-%02d-%02dT10:00:00 v u @session=%d", 1 + day / JANUARY,
+				1 + day % JANUARY, i);
+			data[at++] = lines[day][i];
+		}
+	kit_settles = true;
+	cr_assert_null(kit_compile(&plan, TOTAL("AVG_EVENTS_PER_SESSION", WEEK, ""), ""));
+	/* all parts of sessions would take 3.6 MB */
+	arena_init(&small, 5 << 19);
+	plan.a = &small;
+	s = sessions_new(&plan);
+	cr_assert(s && kit_fold_all(&plan, data, kit_fold_sessions, s));
+	cr_assert(sessions_total(s, &total));
+	cr_expect_float_eq(total, DAYS, 1e-9);
+	arena_free(&small);
+}

@@ -4,7 +4,7 @@
 
 /* So many bits for each record: one of twice as many seems to be there before. And for each of
  * those again. */
-enum { BITS = 16, BITS_AGAIN = 32, SLOTS = 2, AHEAD = 64 };
+enum { BITS = 16, BITS_AGAIN = 32, AHEAD = 64 };
 /* Not so many that they are mapped for this query only, and cleared page by page. */
 enum { CHUNKS_AT_ONCE = 4, CHUNKS_MIN = 64 };
 
@@ -45,16 +45,23 @@ bool records_room(struct records *r)
 
 /* ---- those of equal digests ---- */
 
-/* Numbers of records, or digests. */
+/* Numbers of records. */
 struct list {
-	uint64_t *v;
-	uint32_t n, cap;
+	uint32_t *v, n, cap;
+};
+
+struct merging {
+	struct records *r;
+	struct arena a;
+	uint64_t *bits, mask;
+	struct list doubles, suspects;
+	uint32_t n_gone; /* of the suspects, the first ones: taken over */
 };
 
 /* Room for those of another chunk. */
 static bool reserve(struct list *l, struct arena *a)
 {
-	uint32_t cap = l->cap ? l->cap : 4 * RECORDS_PER;
+	uint32_t cap = l->cap ? l->cap : 2 * RECORDS_PER;
 
 	while (cap - l->n < RECORDS_PER)
 		cap *= 2;
@@ -74,16 +81,13 @@ static size_t power_of_two(size_t at_least)
 	return n;
 }
 
-/* n cleared bits, a power of two. */
-static bool clear_bits(struct records *r, size_t n)
+static bool make_bits(struct merging *m, size_t at_least)
 {
-	if (n > r->cap_bits) {
-		r->bits = arena_alloc(r->a, n / 8);
-		r->cap_bits = n;
-	}
-	if (r->bits)
-		memset(r->bits, 0, n / 8);
-	return r->bits != NULL;
+	size_t n = power_of_two(at_least);
+
+	m->mask = n - 1;
+	m->bits = arena_zalloc(&m->a, n / 8);
+	return m->bits != NULL;
 }
 
 static uint32_t chunk_end(const struct records *r, uint32_t at)
@@ -91,24 +95,24 @@ static uint32_t chunk_end(const struct records *r, uint32_t at)
 	return r->n - at < RECORDS_PER ? r->n : at + RECORDS_PER;
 }
 
-/* Digests whose bit is there already. */
-static bool list_doubles(struct records *r, size_t n_bits, struct list *doubles)
+/* Records whose bit is there already. */
+static bool list_doubles(struct merging *m)
 {
-	uint64_t *bits = r->bits, mask = n_bits - 1;
+	struct list *doubles = &m->doubles;
+	uint64_t *bits = m->bits, mask = m->mask;
 
-	for (uint32_t at = 0; at < r->n; at = chunk_end(r, at)) {
-		const uint64_t *digests = records_digest(r, at);
-		uint32_t left = chunk_end(r, at) - at;
+	for (uint32_t at = 0; at < m->r->n; at = chunk_end(m->r, at)) {
+		const uint64_t *digests = records_digest(m->r, at);
+		uint32_t left = chunk_end(m->r, at) - at;
 
-		if (watch_over() || !reserve(doubles, r->a))
+		if (watch_over() || !reserve(doubles, &m->a))
 			return false;
 		for (uint32_t k = 0; k < left; k++) {
-			uint64_t digest = digests[k], bit = digest & mask;
-			uint64_t *word = &bits[bit / 64], known = *word;
+			uint64_t bit = digests[k] & mask, *word = &bits[bit / 64], known = *word;
 
 			if (left - k > AHEAD)
 				__builtin_prefetch(&bits[(digests[k + AHEAD] & mask) / 64]);
-			doubles->v[doubles->n] = digest;
+			doubles->v[doubles->n] = at + k;
 			doubles->n += (uint32_t)(known >> bit % 64 & 1);
 			*word = known | (uint64_t)1 << bit % 64;
 		}
@@ -116,22 +120,22 @@ static bool list_doubles(struct records *r, size_t n_bits, struct list *doubles)
 	return true;
 }
 
-/* Records that have the bits of those digests; low ones are those that these have in common. */
-static bool list_suspects(
-	struct records *r, size_t n_bits, const struct list *doubles, struct list *suspects)
+/* Records that have the bits of those; other ones, the low ones are those they have in common. */
+static bool list_suspects(struct merging *m)
 {
-	uint64_t *bits = r->bits, mask = n_bits - 1;
+	struct list *suspects = &m->suspects;
+	uint64_t *bits = m->bits, mask = m->mask;
 
-	for (uint32_t i = 0; i < doubles->n; i++) {
-		uint64_t bit = doubles->v[i] >> 32 & mask;
+	for (uint32_t i = 0; i < m->doubles.n; i++) {
+		uint64_t bit = *records_digest(m->r, m->doubles.v[i]) >> 32 & mask;
 
 		bits[bit / 64] |= (uint64_t)1 << bit % 64;
 	}
-	for (uint32_t at = 0; at < r->n; at = chunk_end(r, at)) {
-		const uint64_t *digests = records_digest(r, at);
-		uint32_t left = chunk_end(r, at) - at;
+	for (uint32_t at = 0; at < m->r->n; at = chunk_end(m->r, at)) {
+		const uint64_t *digests = records_digest(m->r, at);
+		uint32_t left = chunk_end(m->r, at) - at;
 
-		if (watch_over() || !reserve(suspects, r->a))
+		if (watch_over() || !reserve(suspects, &m->a))
 			return false;
 		for (uint32_t k = 0; k < left; k++) {
 			uint64_t bit = digests[k] >> 32 & mask;
@@ -143,62 +147,66 @@ static bool list_suspects(
 	return true;
 }
 
-/* Compares them. */
-static bool merge(struct records *r, const struct list *suspects,
-	bool (*meet)(void *arg, uint32_t *record, uint32_t *later), void *arg)
+/* Compares them. The list becomes that of those that are gone; slots say which records are first
+ * of theirs, + 1. */
+static bool compare(
+	struct merging *m, bool (*meet)(void *arg, uint32_t *record, uint32_t *later), void *arg)
 {
-	size_t size = power_of_two((size_t)suspects->n * SLOTS), k;
-	uint32_t *slots = arena_array(r->a, size, sizeof(*slots)); /* place in the list + 1 */
+	size_t size = power_of_two(m->suspects.n + m->suspects.n / 2), k;
+	uint32_t *slots = arena_array(&m->a, size, sizeof(*slots));
 
-	r->gone = arena_alloc(r->a, ((size_t)suspects->n + 1) * sizeof(*r->gone));
-	if (!slots || !r->gone)
+	if (!slots)
 		return false;
-	for (uint32_t i = 0; i < suspects->n; i++) {
-		uint32_t no = (uint32_t)suspects->v[i], other = no;
-		uint64_t digest = *records_digest(r, no);
+	for (uint32_t i = 0; i < m->suspects.n; i++) {
+		uint32_t no = m->suspects.v[i];
+		uint64_t digest = *records_digest(m->r, no);
 
-		for (k = digest & (size - 1); slots[k]; k = (k + 1) & (size - 1)) {
-			other = (uint32_t)suspects->v[slots[k] - 1];
-			if (*records_digest(r, other) == digest)
+		for (k = digest & (size - 1); slots[k]; k = (k + 1) & (size - 1))
+			if (*records_digest(m->r, slots[k] - 1) == digest)
 				break;
-		}
 		if (!slots[k]) {
-			slots[k] = i + 1;
+			slots[k] = no + 1;
 			continue;
 		}
-		if (!meet(arg, records_at(r, other), records_at(r, no)) || watch_due(i))
+		if (!meet(arg, records_at(m->r, slots[k] - 1), records_at(m->r, no)) ||
+			watch_due(i))
 			return false;
-		r->gone[r->n_gone++] = no;
+		m->suspects.v[m->n_gone++] = no;
 	}
 	return true;
 }
 
-bool records_merge(
-	struct records *r, bool (*meet)(void *arg, uint32_t *record, uint32_t *later), void *arg)
+/* The others move up. */
+static void squeeze(const struct merging *m)
 {
-	struct list doubles = {0}, suspects = {0};
-	size_t n_bits = power_of_two((size_t)r->n * BITS);
+	struct records *r = m->r;
+	const uint32_t *gone = m->suspects.v;
+	uint32_t to = m->n_gone > 0 ? gone[0] : r->n;
 
-	r->n_gone = 0;
-	if (!clear_bits(r, n_bits) || !list_doubles(r, n_bits, &doubles))
-		return false;
-	n_bits = power_of_two((size_t)doubles.n * BITS_AGAIN);
-	return clear_bits(r, n_bits) && list_suspects(r, n_bits, &doubles, &suspects) &&
-	       merge(r, &suspects, meet, arg);
-}
+	for (uint32_t i = 0; i < m->n_gone; i++) {
+		uint32_t end = i + 1 < m->n_gone ? gone[i + 1] : r->n;
 
-void records_squeeze(struct records *r)
-{
-	uint32_t to = r->n_gone > 0 ? r->gone[0] : r->n;
-
-	for (uint32_t i = 0; i < r->n_gone; i++) {
-		uint32_t end = i + 1 < r->n_gone ? r->gone[i + 1] : r->n;
-
-		for (uint32_t no = r->gone[i] + 1; no < end; no++, to++) {
+		for (uint32_t no = gone[i] + 1; no < end; no++, to++) {
 			*records_digest(r, to) = *records_digest(r, no);
 			memcpy(records_at(r, to), records_at(r, no), r->words * sizeof(uint32_t));
 		}
 	}
 	r->n = to;
-	r->n_gone = 0;
+}
+
+bool records_merge(struct records *r, bool (*meet)(void *arg, uint32_t *record, uint32_t *later),
+	void *arg, bool last)
+{
+	struct merging m = {.r = r};
+	bool done;
+
+	arena_init(&m.a, r->a->cap - r->a->held);
+	done = make_bits(&m, (size_t)r->n * BITS) && list_doubles(&m) &&
+	       make_bits(&m, (size_t)m.doubles.n * BITS_AGAIN) && list_suspects(&m) &&
+	       compare(&m, meet, arg);
+	if (done && !last)
+		squeeze(&m);
+	r->a->over |= m.a.over;
+	arena_free(&m.a);
+	return done;
 }

@@ -17,11 +17,6 @@ struct records {
 	uint32_t n;
 	uint64_t **chunks; /* digests, and behind these the records */
 	uint32_t n_chunks, cap_chunks;
-	/* of a merge */
-	uint64_t *bits;
-	size_t cap_bits;
-	uint32_t *gone; /* records that others took over, ascending */
-	uint32_t n_gone;
 };
 
 void records_init(struct records *r, struct arena *a, uint32_t words);
@@ -45,12 +40,11 @@ static inline uint32_t *records_add(struct records *r, uint64_t digest)
 	*records_digest(r, r->n) = digest;
 	return records_at(r, r->n++);
 }
-/* Gives the first record of each digest to `meet`, with each later one, to take it over. False
- * when that says so, at the arena's cap, or when nobody waits any more (watch.h). Before another
- * merge records_squeeze() must come. */
-bool records_merge(
-	struct records *r, bool (*meet)(void *arg, uint32_t *record, uint32_t *later), void *arg);
-/* Forgets the records that others took over. */
-void records_squeeze(struct records *r);
+/* Gives the first record of each digest to `meet`, with each later one, to take it over; then
+ * those are forgotten, or, last, only left alone: nothing may come after that. False when `meet`
+ * says so, when there is no memory (what the arena has left, for the time of this), or when
+ * nobody waits any more (watch.h). */
+bool records_merge(struct records *r, bool (*meet)(void *arg, uint32_t *record, uint32_t *later),
+	void *arg, bool last);
 
 #endif

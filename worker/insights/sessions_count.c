@@ -11,7 +11,7 @@
 enum { EXTENT_BITS = 26, SINCE_BITS = 37, TIMES_WORDS = 2, DOUBT_BITS = 2, ID_WORDS = 4 };
 enum { DOUBTS = (1 << DOUBT_BITS) - 1 };
 /* of the query's memory, records may take such a part before they are merged */
-enum { MERGE_SHARE = 4 };
+enum { MERGE_SHARE = 6 };
 
 static const uint64_t wide_mark = (uint64_t)1 << 63;
 static const double bin_most = 0x1p+52; /* whole numbers are exact below twice of it */
@@ -263,9 +263,8 @@ static bool merge_when_due(struct sessions *s)
 			      (r->words * sizeof(uint32_t) + sizeof(uint64_t));
 	if (r->n < s->merge_at)
 		return true;
-	if (!records_merge(r, meet, s))
+	if (!records_merge(r, meet, s, false))
 		return false;
-	records_squeeze(r);
 	if (s->merge_at < (uint64_t)r->n + r->n / 2)
 		s->merge_at = (uint64_t)r->n + r->n / 2;
 	return true;
@@ -371,7 +370,7 @@ static bool count_all(struct sessions *s)
 {
 	if (s->records.n == 0)
 		return count_visits(s) && empty_bins(s);
-	return sessions_put_away(s) && records_merge(&s->records, meet, s) && empty_bins(s);
+	return sessions_put_away(s) && records_merge(&s->records, meet, s, true) && empty_bins(s);
 }
 
 /* Cells, and then lines, of which nothing is left. */
