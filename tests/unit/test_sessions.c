@@ -422,7 +422,7 @@ Test(sessions, that_last_for_years)
 Test(sessions, that_come_again_take_little_memory)
 {
 	enum { DAYS = 56, N = 4000, JANUARY = 31 };
-	static char lines[DAYS][N][48];
+	static char lines[DAYS][N][64];
 	static const char *data[DAYS * (N + 1) + 1];
 	struct arena small;
 	struct sessions *s;
