@@ -1,15 +1,20 @@
 /*
- * See trail.h. The events of a day stay where they are: what is sorted, by counting digits
- * of the time, is their numbers. Segments are in order, so that walking the events by time
- * reads as many places one after the other as there are segments. Blocks of a day that was
- * visited are used again.
+ * See trail.h. The keys of a day are spread by owner, by counting: each has few of them, which
+ * are sorted without a branch. Only owners with events of one time and several values are
+ * brought into order by what is known besides. Blocks of a day that was visited are used again.
  */
 #include "worker/insights/trail.h"
+#include "worker/insights/trail_sort.h"
 #include "worker/insights/watch.h"
 
-enum { BLOCK = 128, DAY_MS = 86400000, TIME_BITS = 27, DIGIT = 9 };
-/* so many of one instant are compared each with each; given to the kernel at a time */
-enum { SHORT = 32, RUN = 128 };
+enum { BLOCK = 128, DAY_MS = 86400000, TIME_BITS = 27 };
+/* so many of one instant are compared each with each */
+enum { SHORT = 32 };
+/* given to the kernel at a time; and of one owner; blocks after which somebody may have left */
+enum { RUNS = 64, LONG = WATCH_EVERY, EVERY = 256, AHEAD = 16 };
+
+/* of an origin: the id is beside the block */
+#define KNOWN ((uint32_t)1 << 31)
 
 struct trail_block {
 	struct trail_block *next;
@@ -26,6 +31,7 @@ bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_
 	t->first_ms = from_ms - (rest < 0 ? rest + DAY_MS : rest);
 	t->n_days = to_ms > from_ms ? (uint32_t)((to_ms - 1 - t->first_ms) / DAY_MS) + 1 : 0;
 	t->days = arena_array(a, (size_t)t->n_days + 1, sizeof(*t->days));
+	chunks_init(&t->counts, a, sizeof(uint32_t));
 	return t->days != NULL;
 }
 
@@ -48,82 +54,249 @@ static struct trail_block *block_new(struct trails *t)
 	return b;
 }
 
-bool trail_add(
-	struct trails *t, uint32_t owner, int64_t time_ms, const uint64_t id[2], uint32_t value)
+/* The day's last block, which has room; NULL at the arena's cap. */
+static struct trail_block *last_block(struct trails *t, struct trail_day *day)
 {
-	struct trail_day *day = &t->days[(uint64_t)(time_ms - t->first_ms) / DAY_MS];
 	struct trail_block *b = day->last;
 
-	if (value > TRAIL_VALUE_MAX)
-		return false;
-	if (!b || b->n == BLOCK) {
-		b = block_new(t);
-		if (!b)
+	if (b && b->n < BLOCK)
+		return b;
+	b = block_new(t);
+	if (!b)
+		return NULL;
+	if (day->last)
+		day->last->next = b;
+	else
+		day->first = b;
+	day->last = b;
+	return b;
+}
+
+static uint32_t row_at(const struct trail_rows *e, uint32_t k)
+{
+	return e->rows ? e->rows[k] : k;
+}
+
+/* How many from the one at `from` on are of its day. Rows mostly are in order. */
+static uint32_t of_one_day(
+	const struct batch *b, const struct trail_rows *e, uint32_t from, int64_t begin_ms)
+{
+	uint32_t k = from + 1;
+
+	if (b->ordered && b->times[row_at(e, e->n - 1)] - begin_ms < DAY_MS)
+		return e->n - from;
+	while (k < e->n && (uint64_t)(b->times[row_at(e, k)] - begin_ms) < DAY_MS)
+		k++;
+	return k - from;
+}
+
+/* Notes the ids of the last n items of a block, as far as they are known. */
+static bool add_ids(struct trails *t, struct trail_block *to, uint32_t n, const struct batch *b,
+	const struct trail_rows *e, uint32_t from)
+{
+	for (uint32_t k = 0, at = to->n - n; k < n; k++, at++) {
+		uint64_t id[2];
+
+		if (!batch_id(b, row_at(e, from + k), id))
+			continue;
+		if (!to->ids)
+			to->ids = arena_alloc(t->a, BLOCK * sizeof(*to->ids));
+		if (!to->ids)
 			return false;
-		if (day->last)
-			day->last->next = b;
-		else
-			day->first = b;
-		day->last = b;
+		memcpy(to->ids[at], id, sizeof(id));
+		to->v[at].origin |= KNOWN;
 	}
-	if (id) {
-		if (!b->ids)
-			b->ids = arena_alloc(t->a, BLOCK * sizeof(*b->ids));
-		if (!b->ids)
-			return false;
-		memcpy(b->ids[b->n], id, sizeof(*b->ids));
-	}
-	b->v[b->n++] =
-		(struct trail_item){(uint64_t)(time_ms - t->from_ms) << TRAIL_VALUE_BITS | value,
-			owner, t->source & INT32_MAX, id != NULL};
-	day->n++;
 	return true;
 }
 
-/* ---- a day in order ---- */
+/* Where the next items come from. */
+struct source {
+	const int64_t *times;
+	const uint32_t *rows, *owners, *values;
+	int64_t begin_ms;
+	uint32_t value, origin;
+};
+
+/* Loops without a question inside: which columns there are is known where this is called. */
+static inline __attribute__((always_inline)) void fill(
+	struct trail_item *v, uint32_t n, const struct source *s, bool some, bool valued)
+{
+	const int64_t *times = s->times;
+	const uint32_t *rows = s->rows, *owners = s->owners, *values = s->values;
+	int64_t begin_ms = s->begin_ms;
+	uint32_t origin = s->origin, value = s->value;
+
+	for (uint32_t k = 0; k < n; k++) {
+		uint64_t ms = (uint64_t)(times[some ? rows[k] : k] - begin_ms);
+
+		v[k].key = ms << TRAIL_VALUE_BITS | (valued ? values[k] : value);
+		v[k].owner = owners[k];
+		v[k].origin = origin;
+	}
+}
+
+/* Those from `from` on are of one day; the block has room for them. */
+static void add_items(struct trail_block *to, uint32_t n, const struct batch *b,
+	const struct trail_rows *e, uint32_t from, int64_t begin_ms, uint32_t origin)
+{
+	struct trail_item *v = to->v + to->n;
+	struct source s = {.times = e->rows ? b->times : b->times + from,
+		.rows = e->rows ? e->rows + from : NULL,
+		.owners = e->owners + from,
+		.values = e->values ? e->values + from : NULL,
+		.begin_ms = begin_ms,
+		.value = e->value,
+		.origin = origin};
+
+	to->n += n;
+	if (s.rows && s.values)
+		fill(v, n, &s, true, true);
+	else if (s.rows)
+		fill(v, n, &s, true, false);
+	else if (s.values)
+		fill(v, n, &s, false, true);
+	else
+		fill(v, n, &s, false, false);
+}
+
+static bool values_fit(const struct trail_rows *e)
+{
+	uint32_t all = e->values ? 0 : e->value;
+
+	for (uint32_t k = 0; k < e->n && e->values; k++)
+		all |= e->values[k];
+	return all <= TRAIL_VALUE_MAX;
+}
+
+bool trails_add(struct trails *t, const struct batch *b, const struct trail_rows *e)
+{
+	t->source++;
+	if (!values_fit(e))
+		return false;
+	for (uint32_t i = 0, n; i < e->n; i += n) {
+		uint32_t no = (uint32_t)((b->times[row_at(e, i)] - t->first_ms) / DAY_MS);
+		int64_t begin_ms = t->first_ms + (int64_t)no * DAY_MS;
+		struct trail_day *day = &t->days[no];
+
+		n = of_one_day(b, e, i, begin_ms);
+		day->n += n;
+		for (uint32_t k = 0, some; k < n; k += some) {
+			struct trail_block *to = last_block(t, day);
+
+			if (!to)
+				return false;
+			some = n - k < BLOCK - to->n ? n - k : BLOCK - to->n;
+			add_items(to, some, b, e, i + k, begin_ms, t->source % KNOWN);
+			if ((b->ids || b->tied) && !add_ids(t, to, some, b, e, i + k))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* ---- a day by owner ---- */
+
+/* As chunks_at(), of items whose size the compiler knows. */
+static inline uint32_t *count_of(char *const *counts, uint32_t owner)
+{
+	return (uint32_t *)(void *)counts[owner >> CHUNK_SHIFT] + (owner & (CHUNK_ITEMS - 1));
+}
+
+/* False at the arena's cap. */
+static bool count_block(struct trails *t, const struct trail_block *b, uint32_t *n)
+{
+	struct chunks *c = &t->counts;
+	uint32_t *owners = t->owners, end = *n;
+
+	for (uint32_t k = 0; k < b->n; k++) {
+		uint32_t owner = b->v[k].owner, chunk = owner >> CHUNK_SHIFT;
+
+		if ((chunk >= c->cap || !c->v[chunk]) && !chunks_make(c, owner))
+			return false;
+		owners[end] = owner;
+		end += (*count_of(c->v, owner))++ == 0;
+	}
+	*n = end;
+	return true;
+}
+
+/* How many owners there are, with how much each did; 0 as trails_settle() is false. */
+static uint32_t count_owners(struct trails *t)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < t->n_blocks; i++) {
+		if (i % EVERY == 0 && watch_over())
+			return 0;
+		if (!count_block(t, t->blocks[i], &n))
+			return 0;
+	}
+	return n;
+}
+
+/* Afterwards the count of an owner is where their keys end. False when nobody waits. */
+static bool spread_keys(struct trails *t, uint32_t n)
+{
+	char *const *counts = t->counts.v;
+	uint64_t *keys = t->keys;
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t *count = count_of(counts, t->owners[i]), some = *count;
+
+		*count = at;
+		at += some;
+	}
+	for (uint32_t i = 0; i < t->n_blocks; i++) {
+		const struct trail_block *b = t->blocks[i];
+
+		if (i % EVERY == 0 && watch_over())
+			return false;
+		for (uint32_t k = 0; k < b->n; k++)
+			keys[(*count_of(counts, b->v[k].owner))++] = b->v[k].key;
+	}
+	return true;
+}
+
+/* Runs that the kernel was not given yet. */
+struct runs {
+	struct trail_run v[RUNS];
+	uint32_t n, keys;
+};
+
+static bool give(struct trails *t, struct runs *r)
+{
+	if (r->keys >= WATCH_EVERY) {
+		if (watch_over())
+			return false;
+		r->keys = 0;
+	}
+	if (r->n > 0 && !t->visit(t->kernel, t->day_ms, r->v, r->n))
+		return false;
+	r->n = 0;
+	return true;
+}
+
+static bool add_run(
+	struct trails *t, struct runs *r, uint32_t owner, const uint64_t *keys, uint32_t n)
+{
+	for (uint32_t i = 0, some; i < n; i += some) {
+		some = n - i < LONG ? n - i : LONG;
+		r->v[r->n++] = (struct trail_run){keys + i, owner, some};
+		r->keys += some;
+		if (r->n == RUNS && !give(t, r))
+			return false;
+	}
+	return true;
+}
+
+/* ---- owners whose keys do not tell their order ---- */
 
 static struct trail_item *item_at(const struct trails *t, uint64_t number)
 {
 	uint32_t no = (uint32_t)number;
 
 	return &t->blocks[no / BLOCK]->v[no % BLOCK];
-}
-
-/* One digit. False when they are all the same, and nothing was done. */
-static bool sort_digit(const uint64_t *v, uint64_t *to, uint32_t n, unsigned shift)
-{
-	uint32_t counts[1 << DIGIT] = {0}, at = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		counts[v[i] >> shift & ((1 << DIGIT) - 1)]++;
-	if (counts[v[0] >> shift & ((1 << DIGIT) - 1)] == n)
-		return false;
-	for (uint32_t i = 0; i < 1 << DIGIT; i++) {
-		uint32_t count = counts[i];
-
-		counts[i] = at;
-		at += count;
-	}
-	for (uint32_t i = 0; i < n; i++)
-		to[counts[v[i] >> shift & ((1 << DIGIT) - 1)]++] = v[i];
-	return true;
-}
-
-/* By `bits` from the 32nd on; equal ones stay as they are. Returns where the result is, NULL
- * when nobody waits. */
-static uint64_t *sort(uint64_t *v, uint64_t *spare, uint32_t n, unsigned bits)
-{
-	for (unsigned shift = 32; shift < 32 + bits; shift += DIGIT) {
-		uint64_t *sorted = spare;
-
-		if (n > WATCH_EVERY && watch_over())
-			return NULL;
-		if (!sort_digit(v, spare, n, shift))
-			continue;
-		spare = v;
-		v = sorted;
-	}
-	return v;
 }
 
 static const uint64_t *id_of(const struct trails *t, uint64_t number)
@@ -160,13 +333,13 @@ static bool sort_ids(struct trails *t, uint64_t *v, uint32_t n)
 static bool decide(struct trails *t, uint64_t *v, uint32_t n)
 {
 	const struct trail_item *first = item_at(t, v[0]);
-	bool known = first->known, one_source = true, one_value = true;
+	bool known = first->origin & KNOWN, one_source = true, one_value = true;
 
 	for (uint32_t i = 1; i < n; i++) {
 		const struct trail_item *e = item_at(t, v[i]);
 
-		known &= e->known;
-		one_source &= e->source == first->source;
+		known &= (e->origin & KNOWN) != 0;
+		one_source &= e->origin % KNOWN == first->origin % KNOWN;
 		one_value &= e->key == first->key;
 	}
 	if (known && !one_value)
@@ -217,7 +390,7 @@ static bool sort_instant(struct trails *t, uint64_t *v, uint64_t *spare, uint32_
 
 	for (uint32_t i = 0; i < n; i++)
 		v[i] = (uint64_t)item_at(t, v[i])->owner << 32 | (uint32_t)v[i];
-	sorted = sort(v, spare, n, 32);
+	sorted = trail_sort_digits(v, spare, n, 32, 32);
 	if (!sorted)
 		return false;
 	for (uint32_t i = 0, k; i < n; i += k) {
@@ -231,16 +404,13 @@ static bool sort_instant(struct trails *t, uint64_t *v, uint64_t *spare, uint32_
 }
 
 /* Where the order of all is; NULL as trails_settle() is false. */
-static uint64_t *make_order(struct trails *t, uint32_t n, int64_t day_ms)
+static uint64_t *make_order(struct trails *t, uint32_t n)
 {
-	uint64_t *v = t->order, *spare;
+	uint64_t *v = trail_sort_digits(t->order, t->spares, n, 32, TIME_BITS), *spare;
 
-	for (uint32_t i = 0; i < n; i++)
-		v[i] = (uint64_t)(trail_time(item_at(t, i)) - day_ms) << 32 | i;
-	v = sort(v, t->scratch, n, TIME_BITS);
 	if (!v)
 		return NULL;
-	spare = v == t->order ? t->scratch : t->order;
+	spare = v == t->order ? t->spares : t->order;
 	for (uint32_t i = 0, k; i < n; i += k) {
 		k = alike(v + i, n - i);
 		if (watch_due(i) || (k > 1 && !(k > SHORT ? sort_instant(t, v + i, spare, k)
@@ -248,6 +418,44 @@ static uint64_t *make_order(struct trails *t, uint32_t n, int64_t day_ms)
 			return NULL;
 	}
 	return v;
+}
+
+/* Room for the order of n. */
+static bool make_order_room(struct trails *t, uint32_t n)
+{
+	if (n <= t->cap_order)
+		return true;
+	t->cap_order = n + n / 4;
+	t->order = arena_alloc(t->a, (size_t)t->cap_order * sizeof(*t->order));
+	t->spares = arena_alloc(t->a, (size_t)t->cap_order * sizeof(*t->spares));
+	return t->order && t->spares;
+}
+
+/* What owners did whose count is not 0: some n events. */
+static bool give_tied(struct trails *t, struct runs *r, uint32_t n)
+{
+	const uint64_t *order;
+	uint32_t found = 0;
+
+	if (!make_order_room(t, n))
+		return false;
+	for (uint32_t i = 0; i < t->n_blocks; i++) {
+		const struct trail_block *b = t->blocks[i];
+
+		for (uint32_t k = 0; k < b->n; k++)
+			if (*count_of(t->counts.v, b->v[k].owner) > 0)
+				t->order[found++] =
+					b->v[k].key >> TRAIL_VALUE_BITS << 32 | (i * BLOCK + k);
+	}
+	order = make_order(t, n);
+	for (uint32_t i = 0; order && i < n; i++) {
+		const struct trail_item *e = item_at(t, order[i]);
+
+		*count_of(t->counts.v, e->owner) = 0;
+		if (!add_run(t, r, e->owner, &e->key, 1))
+			return false;
+	}
+	return order != NULL;
 }
 
 /* ---- a day ---- */
@@ -258,39 +466,77 @@ static bool make_room(struct trails *t, uint32_t n)
 	if (n <= t->cap)
 		return true;
 	t->cap = n + n / 4;
-	t->order = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->order));
-	t->scratch = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->scratch));
+	t->keys = arena_alloc(t->a, ((size_t)t->cap + TRAIL_SORT_BEYOND) * sizeof(*t->keys));
+	t->owners = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->owners));
 	t->blocks = arena_alloc(t->a, ((size_t)t->cap / BLOCK + 1) * sizeof(struct trail_block *));
-	return t->order && t->scratch && t->blocks;
+	return t->keys && t->owners && t->blocks;
 }
 
-static bool give(struct trails *t, const uint64_t *order, uint32_t n)
+/* Sorts what one owner did. False as trails_settle() is. */
+static bool sort_keys(struct trails *t, uint64_t *v, uint32_t n)
 {
-	const struct trail_item *run[RUN];
+	uint64_t *sorted;
 
-	for (uint32_t i = 0, k; i < n; i += k) {
-		for (k = 0; k < RUN && i + k < n; k++) {
-			run[k] = item_at(t, order[i + k]);
-			__builtin_prefetch(run[k]);
-		}
-		if ((i / RUN % (WATCH_EVERY / RUN) == 0 && watch_over()) ||
-			!t->visit(t->kernel, run, k))
-			return false;
+	if (n <= TRAIL_SORT_FEW) {
+		trail_sort_few(v, n);
+		return true;
 	}
-	return true;
+	if (!make_order_room(t, n))
+		return false;
+	sorted = trail_sort_digits(v, t->spares, n, TRAIL_VALUE_BITS, TIME_BITS);
+	if (sorted && sorted != v)
+		memcpy(v, sorted, n * sizeof(*v));
+	return sorted != NULL;
+}
+
+/* Whether several values have the same time. */
+static bool is_tied(const uint64_t *v, uint32_t n)
+{
+	/* 0, for two that are alike, becomes the largest */
+	for (uint32_t i = 1; i < n; i++)
+		if ((v[i] ^ v[i - 1]) - 1 < TRAIL_VALUE_MAX)
+			return true;
+	return false;
+}
+
+static bool give_day(struct trails *t, uint32_t owners)
+{
+	char *const *counts = t->counts.v;
+	struct runs runs = {.n = 0};
+	uint32_t n_tied = 0, begin = 0;
+
+	for (uint32_t i = 0; i < owners; i++) {
+		uint32_t ahead = i + AHEAD < owners ? i + AHEAD : i;
+		uint32_t owner = t->owners[i], *count = count_of(counts, owner), end = *count;
+		uint64_t *keys = t->keys + begin;
+
+		__builtin_prefetch(count_of(counts, t->owners[ahead]), 1);
+		if (!sort_keys(t, keys, end - begin))
+			return false;
+		if (is_tied(keys, end - begin)) {
+			n_tied += end - begin;
+		} else {
+			*count = 0;
+			if (!add_run(t, &runs, owner, keys, end - begin))
+				return false;
+		}
+		begin = end;
+	}
+	return (n_tied == 0 || give_tied(t, &runs, n_tied)) && give(t, &runs);
 }
 
 static bool visit_day(struct trails *t, struct trail_day *day, int64_t day_ms)
 {
-	uint64_t *order;
-	uint32_t n = 0;
+	uint32_t owners;
 
-	if (watch_over() || !make_room(t, day->n))
+	if (!make_room(t, day->n))
 		return false;
+	t->day_ms = day_ms;
+	t->n_blocks = 0;
 	for (struct trail_block *b = day->first; b; b = b->next)
-		t->blocks[n++] = b;
-	order = make_order(t, day->n, day_ms);
-	if (!order || watch_over() || !give(t, order, day->n))
+		t->blocks[t->n_blocks++] = b;
+	owners = count_owners(t);
+	if (owners == 0 || !spread_keys(t, owners) || !give_day(t, owners))
 		return false;
 	day->last->next = t->spare;
 	t->spare = day->first;
