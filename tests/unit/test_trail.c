@@ -279,21 +279,41 @@ static int by_number(const void *x, const void *y)
 	return a < b ? -1 : a > b;
 }
 
+/* Numbers of which many differ in their low bits only, and one of above. */
+static uint32_t draw_numbers(uint64_t *v, uint64_t *sorted, uint32_t most, uint64_t *rng)
+{
+	uint32_t n = 1 + (uint32_t)(next(rng) % most);
+	uint64_t below = 1 + next(rng) % (next(rng) % 2 ? 10 : 1000000);
+
+	memset(v, 7, (TRAIL_SORT_FEW + TRAIL_SORT_SHORT) * sizeof(*v));
+	for (uint32_t k = 0; k < n; k++)
+		v[k] = sorted[k] = next(rng) % below << TRAIL_VALUE_BITS | next(rng) % 3;
+	qsort(sorted, n, sizeof(sorted[0]), by_number);
+	return n;
+}
+
 Test(trail, some_numbers_are_sorted)
 {
-	uint64_t rng = 3, v[TRAIL_SORT_FEW + TRAIL_SORT_BEYOND], sorted[TRAIL_SORT_FEW];
+	uint64_t rng = 3, v[TRAIL_SORT_FEW + TRAIL_SORT_SHORT], to[TRAIL_SORT_SHORT],
+		 sorted[TRAIL_SORT_FEW];
 
 	for (uint32_t i = 0; i < 20000; i++) {
-		uint32_t n = (uint32_t)(next(&rng) % (TRAIL_SORT_FEW + 1));
-		uint64_t below = 1 + next(&rng) % (i % 2 ? 10 : 1000000);
+		uint32_t n = draw_numbers(v, sorted, TRAIL_SORT_SHORT, &rng), ties = 0;
 
-		memset(v, 7, sizeof(v));
-		for (uint32_t k = 0; k < n; k++)
-			v[k] = sorted[k] = next(&rng) % below << 30;
+		for (uint32_t k = 1; k < n; k++)
+			ties += sorted[k] != sorted[k - 1] &&
+				trail_time(sorted[k]) == trail_time(sorted[k - 1]);
+		cr_assert_eq(trail_sort_short(to, v, n, TRAIL_VALUE_MAX), ties > 0);
+		cr_assert_eq(memcmp(to, sorted, n * sizeof(to[0])), 0);
+	}
+	for (uint32_t i = 0; i < 20000; i++) {
+		uint32_t n = draw_numbers(v, sorted, TRAIL_SORT_FEW, &rng);
+
+		if (n <= TRAIL_SORT_SHORT)
+			continue;
 		trail_sort_few(v, n);
-		qsort(sorted, n, sizeof(sorted[0]), by_number);
 		cr_assert_eq(memcmp(v, sorted, n * sizeof(v[0])), 0);
-		for (uint32_t k = n; k < TRAIL_SORT_FEW + TRAIL_SORT_BEYOND; k++)
+		for (uint32_t k = n; k < TRAIL_SORT_FEW + TRAIL_SORT_SHORT; k++)
 			cr_assert_eq(v[k], 0x0707070707070707, "what is behind stays");
 	}
 }

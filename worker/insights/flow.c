@@ -127,16 +127,29 @@ static bool is_step(const struct flow *f, const struct steps *s, uint32_t k)
 	return s->sessions[k] != 0 && f->labels.strings[label].n > 0;
 }
 
+/* Mostly there is one label, and everything has a session. */
+static bool are_steps(const struct flow *f, const struct steps *s)
+{
+	const uint32_t *sessions = s->sessions, n = s->p.n;
+	uint32_t without = 0;
+
+	for (uint32_t k = 0; k < n; k++)
+		without |= sessions[k] == 0;
+	if (!s->labels)
+		return !without && f->labels.strings[s->rows.value].n > 0;
+	for (uint32_t k = 0; k < n; k++)
+		without |= f->labels.strings[s->labels[k]].n == 0;
+	return !without;
+}
+
 /* Leaves only steps. False when the frame's arena is full. */
 static bool keep_steps(const struct flow *f, const struct frame *frame, struct steps *s)
 {
-	uint32_t n = s->p.n, kept = 0, *rows, *sessions;
+	uint32_t n = s->p.n, *rows, *sessions;
 
-	while (kept < n && is_step(f, s, kept))
-		kept++;
 	s->rows.rows = s->p.rows;
-	s->rows.n = kept;
-	if (kept == n)
+	s->rows.n = n;
+	if (are_steps(f, s))
 		return true;
 	rows = arena_alloc(frame->a, (size_t)n * sizeof(*rows));
 	sessions = arena_alloc(frame->a, (size_t)n * sizeof(*sessions));
@@ -161,19 +174,22 @@ static bool keep_steps(const struct flow *f, const struct frame *frame, struct s
 static bool find_sessions(struct flow *f, const struct frame *frame, struct steps *s)
 {
 	const struct batch_column *c = &frame->batch->session;
+	const uint32_t *sessions = s->sessions, n = s->rows.n;
 	size_t codes = (size_t)c->n_entries + 1;
-	uint8_t *wanted = arena_zalloc(frame->a, codes);
+	uint8_t *wanted = arena_alloc(frame->a, codes);
 	uint32_t *numbers = arena_alloc(frame->a, codes * sizeof(*numbers));
-	uint32_t *owners = arena_alloc(frame->a, (size_t)s->rows.n * sizeof(*owners));
+	uint32_t *owners = arena_alloc(frame->a, (size_t)n * sizeof(*owners));
+	bool every = n == frame->batch->n; /* there is no session without an event */
 
 	if (!wanted || !numbers || !owners)
 		return false;
-	for (uint32_t k = 0; k < s->rows.n; k++)
-		wanted[s->sessions[k]] = 1;
+	memset(wanted, every, codes);
+	for (uint32_t k = 0; k < n && !every; k++)
+		wanted[sessions[k]] = 1;
 	if (!uuids_add(&f->sessions, c, wanted, numbers))
 		return false;
-	for (uint32_t k = 0; k < s->rows.n; k++)
-		owners[k] = numbers[s->sessions[k]];
+	for (uint32_t k = 0; k < n; k++)
+		owners[k] = numbers[sessions[k]];
 	s->rows.owners = owners;
 	return true;
 }
@@ -281,28 +297,34 @@ static bool count_waiting(struct flow *f)
 	return true;
 }
 
+/* Notes a hop, if it is one. */
+static inline bool hop_waits(struct flow *f, uint32_t from, uint32_t to, bool is_one)
+{
+	struct hops *h = &f->hops;
+
+	h->waiting[h->n_waiting] = (struct pair){from, to};
+	h->n_waiting += is_one;
+	return h->n_waiting < WAITING || count_waiting(f);
+}
+
 /* Labels of a session without repeats in a row, as far as they are looked at. A link joins
- * two depths, so one session makes it once at most. */
+ * two depths, so one session makes it once at most. Nobody knows which label is repeated: there is
+ * no branch for that. */
 static bool walk(struct flow *f, uint32_t *session, const struct trail_run *run)
 {
 	const struct node *before = *session ? &f->nodes[*session - 1] : NULL;
-	uint32_t depth = before ? before->depth + 1 : 0;
+	uint32_t depth = before ? before->depth + 1 : 0, deepest = f->plan->max_hops;
 	uint32_t last = before ? before->label : PLAN_NONE, at = *session - 1;
 
-	for (uint32_t i = 0; i < run->n && depth <= f->plan->max_hops; i++) {
-		uint32_t label = trail_value(run->keys[i]), from = at;
+	for (uint32_t i = 0; i < run->n && depth <= deepest; i++) {
+		uint32_t label = trail_value(run->keys[i]), repeated = label == last;
+		uint32_t node = node_number(f, depth, label);
 
-		if (label == last)
-			continue;
-		at = node_number(f, depth, label);
-		if (at == PLAN_NONE)
+		if (node == PLAN_NONE || !hop_waits(f, at, node, depth > 0 && !repeated))
 			return false;
-		if (depth > 0)
-			f->hops.waiting[f->hops.n_waiting++] = (struct pair){from, at};
-		if (f->hops.n_waiting == WAITING && !count_waiting(f))
-			return false;
+		at = repeated ? at : node;
+		depth += !repeated;
 		last = label;
-		depth++;
 	}
 	*session = at + 1;
 	return true;

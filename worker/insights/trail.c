@@ -202,22 +202,31 @@ static inline uint32_t *count_of(char *const *counts, uint32_t owner)
 	return (uint32_t *)(void *)counts[owner >> CHUNK_SHIFT] + (owner & (CHUNK_ITEMS - 1));
 }
 
-/* False at the arena's cap. */
-static bool count_block(struct trails *t, const struct trail_block *b, uint32_t *n)
+/* Counts of all owners of a block. False at the arena's cap. */
+static bool make_counts(struct chunks *counts, const struct trail_block *b)
 {
-	struct chunks *c = &t->counts;
-	uint32_t *owners = t->owners, end = *n;
+	for (uint32_t k = 0, n = b->n; k < n; k++) {
+		uint32_t chunk = b->v[k].owner >> CHUNK_SHIFT;
 
-	for (uint32_t k = 0; k < b->n; k++) {
-		uint32_t owner = b->v[k].owner, chunk = owner >> CHUNK_SHIFT;
-
-		if ((chunk >= c->cap || !c->v[chunk]) && !chunks_make(c, owner))
+		if ((chunk >= counts->cap || !counts->v[chunk]) &&
+			!chunks_make(counts, b->v[k].owner))
 			return false;
-		owners[end] = owner;
-		end += (*count_of(c->v, owner))++ == 0;
 	}
-	*n = end;
 	return true;
+}
+
+/* How many owners there are with those of a block, of whom some were counted before. What the
+ * loop needs is not read through pointers. */
+static uint32_t count_block(
+	char *const *counts, uint32_t *owners, uint32_t end, const struct trail_block *b)
+{
+	for (uint32_t k = 0, n = b->n; k < n; k++) {
+		uint32_t owner = b->v[k].owner;
+
+		owners[end] = owner;
+		end += (*count_of(counts, owner))++ == 0;
+	}
+	return end;
 }
 
 /* How many owners there are, with how much each did; 0 as trails_settle() is false. */
@@ -228,8 +237,9 @@ static uint32_t count_owners(struct trails *t)
 	for (uint32_t i = 0; i < t->n_blocks; i++) {
 		if (i % EVERY == 0 && watch_over())
 			return 0;
-		if (!count_block(t, t->blocks[i], &n))
+		if (!make_counts(&t->counts, t->blocks[i]))
 			return 0;
+		n = count_block(t->counts.v, t->owners, n, t->blocks[i]);
 	}
 	return n;
 }
@@ -252,16 +262,17 @@ static bool spread_keys(struct trails *t, uint32_t n)
 
 		if (i % EVERY == 0 && watch_over())
 			return false;
-		for (uint32_t k = 0; k < b->n; k++)
+		for (uint32_t k = 0, some = b->n; k < some; k++)
 			keys[(*count_of(counts, b->v[k].owner))++] = b->v[k].key;
 	}
 	return true;
 }
 
-/* Runs that the kernel was not given yet. */
+/* Runs that the kernel was not given yet. Keys of short ones are here. */
 struct runs {
 	struct trail_run v[RUNS];
-	uint32_t n, keys;
+	uint32_t n, keys, n_sorted;
+	uint64_t sorted[(RUNS + 1) * TRAIL_SORT_SHORT];
 };
 
 static bool give(struct trails *t, struct runs *r)
@@ -273,7 +284,7 @@ static bool give(struct trails *t, struct runs *r)
 	}
 	if (r->n > 0 && !t->visit(t->kernel, t->day_ms, r->v, r->n))
 		return false;
-	r->n = 0;
+	r->n = r->n_sorted = 0;
 	return true;
 }
 
@@ -466,14 +477,14 @@ static bool make_room(struct trails *t, uint32_t n)
 	if (n <= t->cap)
 		return true;
 	t->cap = n + n / 4;
-	t->keys = arena_alloc(t->a, ((size_t)t->cap + TRAIL_SORT_BEYOND) * sizeof(*t->keys));
+	t->keys = arena_alloc(t->a, ((size_t)t->cap + TRAIL_SORT_SHORT) * sizeof(*t->keys));
 	t->owners = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->owners));
 	t->blocks = arena_alloc(t->a, ((size_t)t->cap / BLOCK + 1) * sizeof(struct trail_block *));
 	return t->keys && t->owners && t->blocks;
 }
 
-/* Sorts what one owner did. False as trails_settle() is. */
-static bool sort_keys(struct trails *t, uint64_t *v, uint32_t n)
+/* Sorts what one owner did, if it is much. False as trails_settle() is. */
+static bool sort_long(struct trails *t, uint64_t *v, uint32_t n)
 {
 	uint64_t *sorted;
 
@@ -499,6 +510,26 @@ static bool is_tied(const uint64_t *v, uint32_t n)
 	return false;
 }
 
+/* What one owner did; *tied when keys do not tell its order, and it was not given. */
+static bool give_owner(
+	struct trails *t, struct runs *r, uint32_t owner, uint64_t *v, uint32_t n, bool *tied)
+{
+	uint64_t *to = r->sorted + r->n_sorted;
+
+	if (n == 1) {
+		*tied = false;
+	} else if (n <= TRAIL_SORT_SHORT) {
+		*tied = trail_sort_short(to, v, n, TRAIL_VALUE_MAX);
+		r->n_sorted += *tied ? 0 : n;
+		v = to;
+	} else {
+		if (!sort_long(t, v, n))
+			return false;
+		*tied = is_tied(v, n);
+	}
+	return *tied || add_run(t, r, owner, v, n);
+}
+
 static bool give_day(struct trails *t, uint32_t owners)
 {
 	char *const *counts = t->counts.v;
@@ -507,19 +538,14 @@ static bool give_day(struct trails *t, uint32_t owners)
 
 	for (uint32_t i = 0; i < owners; i++) {
 		uint32_t ahead = i + AHEAD < owners ? i + AHEAD : i;
-		uint32_t owner = t->owners[i], *count = count_of(counts, owner), end = *count;
-		uint64_t *keys = t->keys + begin;
+		uint32_t *count = count_of(counts, t->owners[i]), end = *count, n = end - begin;
+		bool tied;
 
 		__builtin_prefetch(count_of(counts, t->owners[ahead]), 1);
-		if (!sort_keys(t, keys, end - begin))
+		if (!give_owner(t, &runs, t->owners[i], t->keys + begin, n, &tied))
 			return false;
-		if (is_tied(keys, end - begin)) {
-			n_tied += end - begin;
-		} else {
-			*count = 0;
-			if (!add_run(t, &runs, owner, keys, end - begin))
-				return false;
-		}
+		n_tied += tied ? n : 0;
+		*count = tied ? n : 0;
 		begin = end;
 	}
 	return (n_tied == 0 || give_tied(t, &runs, n_tied)) && give(t, &runs);

@@ -1,8 +1,6 @@
 /* See trail_sort.h. */
 #include "worker/insights/trail_sort.h"
 
-#include <stdbool.h>
-
 #include "worker/insights/watch.h"
 
 enum { DIGIT = 9 };
@@ -45,22 +43,17 @@ INLINE void sort_16(uint64_t *v)
 	order(v, 9, 10), order(v, 11, 12), order(v, 13, 14);
 }
 
+/* What makes those beyond n larger than all others, from beyond + 16 - n on. */
+#define ONES UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX
+static const uint64_t beyond[32] = {[16] = ONES, ONES, ONES, ONES};
+
 /* n of up to `room`, the rest as if there were larger ones, which come last. */
 INLINE void take(uint64_t *w, const uint64_t *v, uint32_t n, unsigned room)
 {
+	const uint64_t *mask = beyond + 16 - n;
+
 	for (unsigned i = 0; i < room; i++)
-		w[i] = i < n ? v[i] : UINT64_MAX;
-}
-
-static void sort_up_to_4(uint64_t *v, uint32_t n)
-{
-	uint64_t w[4];
-
-	take(w, v, n, 4);
-	sort_4(w);
-	v[0] = w[0], v[1] = w[1], v[2] = w[2];
-	if (n == 4)
-		v[3] = w[3];
+		w[i] = v[i] | mask[i];
 }
 
 static void put(uint64_t *v, const uint64_t *w, uint32_t n)
@@ -69,50 +62,85 @@ static void put(uint64_t *v, const uint64_t *w, uint32_t n)
 		v[i] = w[i];
 }
 
-static void sort_up_to_8(uint64_t *v, uint32_t n)
+/* What is beyond the last one is different from it in high bits. */
+INLINE bool are_tied(const uint64_t *w, unsigned room, uint64_t low)
+{
+	uint32_t tied = 0;
+
+	/* 0, for two that are alike, becomes the largest */
+	for (unsigned i = 1; i < room; i++)
+		tied |= (w[i] ^ w[i - 1]) - 1 < low;
+	return tied;
+}
+
+INLINE bool sort_8_to(uint64_t *to, const uint64_t *v, uint32_t n, uint64_t low)
 {
 	uint64_t w[8];
 
 	take(w, v, n, 8);
 	sort_8(w);
-	put(v, w, n);
+	for (unsigned i = 0; i < 8; i++)
+		to[i] = w[i];
+	return are_tied(w, 8, low);
 }
 
-static void sort_up_to_16(uint64_t *v, uint32_t n)
+INLINE bool sort_16_to(uint64_t *to, const uint64_t *v, uint32_t n, uint64_t low)
 {
 	uint64_t w[16];
 
 	take(w, v, n, 16);
 	sort_16(w);
-	put(v, w, n);
+	for (unsigned i = 0; i < 16; i++)
+		to[i] = w[i];
+	return are_tied(w, 16, low);
 }
 
-static void insert(uint64_t *v, uint32_t n)
+bool trail_sort_short(uint64_t *to, const uint64_t *v, uint32_t n, uint64_t low)
 {
-	for (uint32_t i = 1; i < n; i++) {
-		uint64_t one = v[i];
-		uint32_t k = i;
-
-		for (; k > 0 && one < v[k - 1]; k--)
-			v[k] = v[k - 1];
-		v[k] = one;
-	}
+	return n <= 8 ? sort_8_to(to, v, n, low) : sort_16_to(to, v, n, low);
 }
 
+/* Two sorted runs into one, without asking which comes first. */
+static void merge(uint64_t *to, const uint64_t *a, uint32_t n_a, const uint64_t *b, uint32_t n_b)
+{
+	const uint64_t *end_a = a + n_a, *end_b = b + n_b;
+
+	while (a < end_a && b < end_b) {
+		uint64_t x = *a, y = *b;
+		uint32_t second = y < x;
+
+		*to++ = second ? y : x;
+		a += !second;
+		b += second;
+	}
+	while (a < end_a)
+		*to++ = *a++;
+	while (b < end_b)
+		*to++ = *b++;
+}
+
+/* In pieces of 16, and these by twos. */
 void trail_sort_few(uint64_t *v, uint32_t n)
 {
-	if (n <= 1)
+	uint64_t w[TRAIL_SORT_FEW];
+
+	for (uint32_t i = 0; i < n; i += 16) {
+		uint32_t some = n - i < 16 ? n - i : 16;
+
+		(void)sort_16_to(w, v + i, some, 0);
+		put(v + i, w, some);
+	}
+	if (n <= 32) {
+		merge(w, v, 16, v + 16, n - 16);
+		put(v, w, n);
 		return;
-	if (n == 2)
-		order(v, 0, 1);
-	else if (n <= 4)
-		sort_up_to_4(v, n);
-	else if (n <= 8)
-		sort_up_to_8(v, n);
-	else if (n <= 16)
-		sort_up_to_16(v, n);
+	}
+	merge(w, v, 16, v + 16, 16);
+	if (n <= 48)
+		put(w + 32, v + 32, n - 32);
 	else
-		insert(v, n);
+		merge(w + 32, v + 32, 16, v + 48, n - 48);
+	merge(v, w, 32, w + 32, n - 32);
 }
 
 /* One digit. False when they are all the same, and nothing was done. */
