@@ -40,7 +40,7 @@ struct hop {
 
 enum { WAITING = 256 };
 
-/* Open addressing, at most half full. A large table is in no cache: hops wait until some
+/* Open addressing, at most three quarters full. A large table is in no cache: hops wait until some
  * can be counted side by side. */
 struct hops {
 	struct hop *slots;
@@ -280,7 +280,7 @@ static bool count_waiting(struct flow *f)
 {
 	struct hops *h = &f->hops;
 
-	while (!h->slots || h->n + h->n_waiting > h->mask / 2)
+	while (!h->slots || h->n + h->n_waiting > h->mask - h->mask / 4)
 		if (!grow_hops(f))
 			return false;
 	for (uint32_t i = 0; i < h->n_waiting; i++)
@@ -338,9 +338,13 @@ static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint3
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t *session = chunks_make(&f->at, v[i].owner);
 
-		if (!session || !walk(f, session, &v[i]))
+		if (!session)
 			return false;
+		__builtin_prefetch(session, 1);
 	}
+	for (uint32_t i = 0; i < n; i++)
+		if (!walk(f, chunks_at(&f->at, v[i].owner), &v[i]))
+			return false;
 	return true;
 }
 

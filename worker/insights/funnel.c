@@ -15,6 +15,8 @@ const struct funnel_time funnel_times[FUNNEL_TIMES] = {{"0-30s", 30}, {"30s-2m",
 	{"2-5m", 300}, {"5-15m", 900}, {"15-60m", 3600}, {"1-6h", 21600}, {"6-24h", 86400},
 	{"24h+", 0}};
 
+enum { FIRST = 1 }; /* the set of the first step */
+
 struct funnel {
 	const struct plan *plan;
 	struct trails trails;  /* by person; values are sets of steps */
@@ -22,7 +24,8 @@ struct funnel {
 	uint32_t n;            /* persons below may have one */
 	uint64_t *done;        /* bits by person: who made all steps */
 	uint32_t n_done;       /* words */
-	struct split split;    /* used with breakdowns only */
+	bool any_done;
+	struct split split; /* used with breakdowns only */
 	/* at the end */
 	struct split_series series;
 	uint32_t *series_of; /* by person, PLAN_NONE for who did nothing */
@@ -101,27 +104,21 @@ static const uint32_t *find_sets(
 	return sets ? hits_column(p, sets) : NULL;
 }
 
-static bool is_done(const struct funnel *f, uint32_t person)
+/* Bits of all persons so far. False at the arena's cap. */
+static bool make_done(struct funnel *f, uint32_t persons)
 {
-	return person / 64 < f->n_done && f->done[person / 64] >> person % 64 & 1;
-}
+	uint32_t words = persons / 64 + 1, n = f->n_done ? f->n_done : 64;
 
-/* False at the arena's cap. */
-static bool note_done(struct funnel *f, uint32_t person)
-{
-	uint32_t n = f->n_done ? f->n_done : 64;
-
-	while (n <= person / 64)
+	while (n < words)
 		n *= 2;
-	if (n > f->n_done) {
-		f->done = arena_grow(
-			f->plan->a, f->done, f->n_done * sizeof(*f->done), n * sizeof(*f->done));
-		if (!f->done)
-			return false;
-		memset(f->done + f->n_done, 0, (n - f->n_done) * sizeof(*f->done));
-		f->n_done = n;
-	}
-	f->done[person / 64] |= (uint64_t)1 << person % 64;
+	if (n == f->n_done)
+		return true;
+	f->done =
+		arena_grow(f->plan->a, f->done, f->n_done * sizeof(*f->done), n * sizeof(*f->done));
+	if (!f->done)
+		return false;
+	memset(f->done + f->n_done, 0, (n - f->n_done) * sizeof(*f->done));
+	f->n_done = n;
 	return true;
 }
 
@@ -133,6 +130,7 @@ static bool skip_done(
 	size_t bytes = ((size_t)e->n + 1) * sizeof(uint32_t);
 	uint32_t *rows = arena_alloc(frame->a, bytes), n = 0;
 	uint32_t *values = e->values ? arena_alloc(frame->a, bytes) : NULL;
+	const uint64_t *done = f->done;
 
 	if (!rows || (e->values && !values))
 		return false;
@@ -143,7 +141,7 @@ static bool skip_done(
 		owners[n] = owner;
 		if (values)
 			values[n] = e->values[k];
-		n += !is_done(f, owner);
+		n += ~done[owner / 64] >> owner % 64 & 1;
 	}
 	e->rows = rows;
 	e->values = values;
@@ -183,7 +181,8 @@ static bool add_picked(struct funnel *f, const struct frame *frame, const struct
 	}
 	if (f->plan->n_breakdowns && !see_firsts(f, frame, &e))
 		return false;
-	return (f->n_done == 0 || skip_done(f, frame, &e, owners)) &&
+	return make_done(f, people_end(frame->people)) &&
+	       (!f->any_done || skip_done(f, frame, &e, owners)) &&
 	       trails_add(&f->trails, frame->batch, &e);
 }
 
@@ -262,10 +261,19 @@ static bool walk(struct funnel *f, struct walker *w, uint32_t set, int64_t at)
 	return true;
 }
 
+/* The same of most events: those of the first step, without timing. */
+static void begin_again(struct walker *w, int64_t at)
+{
+	w->made |= FIRST;
+	w->chains[0].first = at;
+	w->reached = w->reached > 2 ? w->reached : 2;
+}
+
 static bool visit_one(struct funnel *f, int64_t day_ms, const struct trail_run *run)
 {
 	struct walker *w = chunks_make(&f->walkers, run->owner);
 	uint32_t through = f->plan->n_events + 1;
+	bool timing = f->plan->timing;
 
 	if (!w)
 		return false;
@@ -275,10 +283,20 @@ static bool visit_one(struct funnel *f, int64_t day_ms, const struct trail_run *
 		w->reached = 1;
 	if (w->reached == through)
 		return true;
-	for (uint32_t i = 0; i < run->n && w->reached < through; i++)
-		if (!walk(f, w, trail_value(run->keys[i]), day_ms + trail_time(run->keys[i])))
+	for (uint32_t i = 0; i < run->n && w->reached < through; i++) {
+		uint32_t set = trail_value(run->keys[i]);
+		int64_t at = day_ms + trail_time(run->keys[i]);
+
+		if (set == FIRST && !timing)
+			begin_again(w, at);
+		else if (!walk(f, w, set, at))
 			return false;
-	return w->reached < through || note_done(f, run->owner);
+	}
+	if (w->reached == through) {
+		f->done[run->owner / 64] |= (uint64_t)1 << run->owner % 64;
+		f->any_done = true;
+	}
+	return true;
 }
 
 /* Walkers are in no cache. */

@@ -168,10 +168,27 @@ static bool values_fit(const struct trail_rows *e)
 	return all <= TRAIL_VALUE_MAX;
 }
 
+/* Of all owners up to the largest of these. False at the arena's cap. */
+static bool make_counts(struct chunks *counts, const struct trail_rows *e)
+{
+	uint32_t most = 0;
+
+	for (uint32_t k = 0; k < e->n; k++)
+		most = e->owners[k] > most ? e->owners[k] : most;
+	for (uint32_t chunk = most >> CHUNK_SHIFT; chunk >= counts->cap || !counts->v[chunk];
+		chunk--) {
+		if (!chunks_make(counts, chunk << CHUNK_SHIFT))
+			return false;
+		if (chunk == 0)
+			break;
+	}
+	return true;
+}
+
 bool trails_add(struct trails *t, const struct batch *b, const struct trail_rows *e)
 {
 	t->source++;
-	if (!values_fit(e))
+	if (!values_fit(e) || !make_counts(&t->counts, e))
 		return false;
 	for (uint32_t i = 0, n; i < e->n; i += n) {
 		uint32_t no = (uint32_t)((b->times[row_at(e, i)] - t->first_ms) / DAY_MS);
@@ -202,19 +219,6 @@ static inline uint32_t *count_of(char *const *counts, uint32_t owner)
 	return (uint32_t *)(void *)counts[owner >> CHUNK_SHIFT] + (owner & (CHUNK_ITEMS - 1));
 }
 
-/* Counts of all owners of a block. False at the arena's cap. */
-static bool make_counts(struct chunks *counts, const struct trail_block *b)
-{
-	for (uint32_t k = 0, n = b->n; k < n; k++) {
-		uint32_t chunk = b->v[k].owner >> CHUNK_SHIFT;
-
-		if ((chunk >= counts->cap || !counts->v[chunk]) &&
-			!chunks_make(counts, b->v[k].owner))
-			return false;
-	}
-	return true;
-}
-
 /* How many owners there are with those of a block, of whom some were counted before. What the
  * loop needs is not read through pointers. */
 static uint32_t count_block(
@@ -229,15 +233,13 @@ static uint32_t count_block(
 	return end;
 }
 
-/* How many owners there are, with how much each did; 0 as trails_settle() is false. */
+/* How many owners there are, with how much each did; 0 when nobody waits. */
 static uint32_t count_owners(struct trails *t)
 {
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < t->n_blocks; i++) {
 		if (i % EVERY == 0 && watch_over())
-			return 0;
-		if (!make_counts(&t->counts, t->blocks[i]))
 			return 0;
 		n = count_block(t->counts.v, t->owners, n, t->blocks[i]);
 	}

@@ -73,6 +73,17 @@ INLINE bool are_tied(const uint64_t *w, unsigned room, uint64_t low)
 	return tied;
 }
 
+INLINE bool sort_4_to(uint64_t *to, const uint64_t *v, uint32_t n, uint64_t low)
+{
+	uint64_t w[4];
+
+	take(w, v, n, 4);
+	sort_4(w);
+	for (unsigned i = 0; i < 4; i++)
+		to[i] = w[i];
+	return are_tied(w, 4, low);
+}
+
 INLINE bool sort_8_to(uint64_t *to, const uint64_t *v, uint32_t n, uint64_t low)
 {
 	uint64_t w[8];
@@ -97,7 +108,9 @@ INLINE bool sort_16_to(uint64_t *to, const uint64_t *v, uint32_t n, uint64_t low
 
 bool trail_sort_short(uint64_t *to, const uint64_t *v, uint32_t n, uint64_t low)
 {
-	return n <= 8 ? sort_8_to(to, v, n, low) : sort_16_to(to, v, n, low);
+	return n <= 4   ? sort_4_to(to, v, n, low)
+	       : n <= 8 ? sort_8_to(to, v, n, low)
+			: sort_16_to(to, v, n, low);
 }
 
 /* Two sorted runs into one, without asking which comes first. */
