@@ -95,6 +95,16 @@ static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint3
 	return true;
 }
 
+static bool count(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n)
+{
+	uint32_t *all = kernel;
+
+	cr_assert_eq(day_ms, 0);
+	for (uint32_t i = 0; i < n; i++)
+		*all += v[i].n;
+	return true;
+}
+
 /* One event, of a segment of its own or (more) of the one before. */
 static bool add(struct trails *t, bool more, struct fact f, bool known)
 {
@@ -215,6 +225,33 @@ Test(trail, memory_goes_with_the_day_not_with_the_window)
 			after_one = arena.held;
 	}
 	cr_assert_eq(arena.held, after_one);
+}
+
+/* Without ids: 12 bytes where they were collected, 8 in order. */
+Test(trail, a_day_takes_20_bytes_an_event)
+{
+	enum { N = 50000, TIMES = 20 };
+	static int64_t times[N];
+	static uint32_t owners[N];
+	struct batch b = {.n = N, .times = times};
+	struct trail_rows e = {.n = N, .owners = owners, .value = 1};
+	struct trails t;
+
+	from_ms = 1704067200000;
+	cr_assert(trails_init(&t, &arena, from_ms, from_ms + DAY_MS));
+	t.visit = count;
+	t.kernel = &n_seen;
+	n_seen = 0;
+	for (uint32_t k = 0; k < TIMES; k++) {
+		for (uint32_t i = 0; i < N; i++) {
+			times[i] = from_ms + i * TIMES + k;
+			owners[i] = i % 1000;
+		}
+		cr_assert(trails_add(&t, &b, &e));
+	}
+	cr_assert(trails_settle(&t, INT64_MAX));
+	cr_assert_eq(n_seen, N * TIMES);
+	cr_assert_lt(arena.held, (size_t)22 * N * TIMES);
 }
 
 Test(trail, the_cap_ends_it)

@@ -141,7 +141,7 @@ static bool skip_done(
 		owners[n] = owner;
 		if (values)
 			values[n] = e->values[k];
-		n += ~done[owner / 64] >> owner % 64 & 1;
+		n += (uint32_t)(~done[owner / 64] >> owner % 64 & 1);
 	}
 	e->rows = rows;
 	e->values = values;

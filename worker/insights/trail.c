@@ -3,25 +3,13 @@
  * are sorted without a branch. Only owners with events of one time and several values are
  * brought into order by what is known besides. Blocks of a day that was visited are used again.
  */
-#include "worker/insights/trail.h"
+#include "worker/insights/trail_internal.h"
 #include "worker/insights/trail_sort.h"
 #include "worker/insights/watch.h"
 
-enum { BLOCK = 128, DAY_MS = 86400000, TIME_BITS = 27 };
-/* so many of one instant are compared each with each */
-enum { SHORT = 32 };
+enum { DAY_MS = 86400000, TIME_BITS = 27 };
 /* given to the kernel at a time; and of one owner; blocks after which somebody may have left */
 enum { RUNS = 64, LONG = WATCH_EVERY, EVERY = 256, AHEAD = 16 };
-
-/* of an origin: the id is beside the block */
-#define KNOWN ((uint32_t)1 << 31)
-
-struct trail_block {
-	struct trail_block *next;
-	uint32_t n;
-	uint64_t (*ids)[2]; /* of those in v that have one; or NULL */
-	struct trail_item v[BLOCK];
-};
 
 bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms)
 {
@@ -40,17 +28,20 @@ bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_
 static struct trail_block *block_new(struct trails *t)
 {
 	struct trail_block *b = t->spare;
-	bool recycled = b != NULL;
 
-	if (recycled)
-		t->spare = b->next;
-	else
-		b = arena_alloc(t->a, sizeof(*b));
 	if (b) {
-		b->ids = recycled ? b->ids : NULL;
-		b->next = NULL;
-		b->n = 0;
+		t->spare = b->next;
+	} else {
+		b = arena_alloc(t->a, sizeof(*b));
+		if (!b)
+			return NULL;
+		b->origins = NULL;
+		b->ids = NULL;
 	}
+	b->next = NULL;
+	b->n = 0;
+	b->mixed = false;
+	memset(b->known, 0, sizeof(b->known));
 	return b;
 }
 
@@ -59,7 +50,7 @@ static struct trail_block *last_block(struct trails *t, struct trail_day *day)
 {
 	struct trail_block *b = day->last;
 
-	if (b && b->n < BLOCK)
+	if (b && b->n < TRAIL_BLOCK)
 		return b;
 	b = block_new(t);
 	if (!b)
@@ -100,63 +91,58 @@ static bool add_ids(struct trails *t, struct trail_block *to, uint32_t n, const 
 		if (!batch_id(b, row_at(e, from + k), id))
 			continue;
 		if (!to->ids)
-			to->ids = arena_alloc(t->a, BLOCK * sizeof(*to->ids));
+			to->ids = arena_alloc(t->a, TRAIL_BLOCK * sizeof(*to->ids));
 		if (!to->ids)
 			return false;
 		memcpy(to->ids[at], id, sizeof(id));
-		to->v[at].origin |= KNOWN;
+		to->known[at / 64] |= (uint64_t)1 << at % 64;
 	}
 	return true;
 }
 
-/* Where the next items come from. */
-struct source {
-	const int64_t *times;
-	const uint32_t *rows, *owners, *values;
-	int64_t begin_ms;
-	uint32_t value, origin;
-};
-
-/* Loops without a question inside: which columns there are is known where this is called. */
-static inline __attribute__((always_inline)) void fill(
-	struct trail_item *v, uint32_t n, const struct source *s, bool some, bool valued)
+/* The segment of the next n. False at the arena's cap. */
+static bool add_origin(struct trails *t, struct trail_block *to, uint32_t n)
 {
-	const int64_t *times = s->times;
-	const uint32_t *rows = s->rows, *owners = s->owners, *values = s->values;
-	int64_t begin_ms = s->begin_ms;
-	uint32_t origin = s->origin, value = s->value;
+	if (to->n == 0)
+		to->origin = t->source;
+	if (!to->mixed && to->origin == t->source)
+		return true;
+	if (!to->origins)
+		to->origins = arena_alloc(t->a, TRAIL_BLOCK * sizeof(*to->origins));
+	if (!to->origins)
+		return false;
+	for (uint32_t k = 0; !to->mixed && k < to->n; k++)
+		to->origins[k] = to->origin;
+	for (uint32_t k = 0; k < n; k++)
+		to->origins[to->n + k] = t->source;
+	to->mixed = true;
+	return true;
+}
 
-	for (uint32_t k = 0; k < n; k++) {
-		uint64_t ms = (uint64_t)(times[some ? rows[k] : k] - begin_ms);
-
-		v[k].key = ms << TRAIL_VALUE_BITS | (valued ? values[k] : value);
-		v[k].owner = owners[k];
-		v[k].origin = origin;
-	}
+/* Loops without a question inside: whether there are rows is known where this is called. */
+static inline __attribute__((always_inline)) void fill_keys(
+	uint64_t *keys, uint32_t n, const int64_t *times, const uint32_t *rows, int64_t begin_ms)
+{
+	for (uint32_t k = 0; k < n; k++)
+		keys[k] = (uint64_t)(times[rows ? rows[k] : k] - begin_ms) << TRAIL_VALUE_BITS;
 }
 
 /* Those from `from` on are of one day; the block has room for them. */
-static void add_items(struct trail_block *to, uint32_t n, const struct batch *b,
-	const struct trail_rows *e, uint32_t from, int64_t begin_ms, uint32_t origin)
+static void fill(struct trail_block *to, uint32_t n, const struct batch *b,
+	const struct trail_rows *e, uint32_t from, int64_t begin_ms)
 {
-	struct trail_item *v = to->v + to->n;
-	struct source s = {.times = e->rows ? b->times : b->times + from,
-		.rows = e->rows ? e->rows + from : NULL,
-		.owners = e->owners + from,
-		.values = e->values ? e->values + from : NULL,
-		.begin_ms = begin_ms,
-		.value = e->value,
-		.origin = origin};
+	uint64_t *keys = to->keys + to->n;
 
-	to->n += n;
-	if (s.rows && s.values)
-		fill(v, n, &s, true, true);
-	else if (s.rows)
-		fill(v, n, &s, true, false);
-	else if (s.values)
-		fill(v, n, &s, false, true);
+	memcpy(to->owners + to->n, e->owners + from, n * sizeof(*to->owners));
+	if (e->rows)
+		fill_keys(keys, n, b->times, e->rows + from, begin_ms);
 	else
-		fill(v, n, &s, false, false);
+		fill_keys(keys, n, b->times + from, NULL, begin_ms);
+	for (uint32_t k = 0; k < n && e->values; k++)
+		keys[k] |= e->values[from + k];
+	for (uint32_t k = 0; k < n && !e->values; k++)
+		keys[k] |= e->value;
+	to->n += n;
 }
 
 static bool values_fit(const struct trail_rows *e)
@@ -169,12 +155,14 @@ static bool values_fit(const struct trail_rows *e)
 }
 
 /* Of all owners up to the largest of these. False at the arena's cap. */
-static bool make_counts(struct chunks *counts, const struct trail_rows *e)
+static bool make_counts(struct trails *t, const struct trail_rows *e)
 {
+	struct chunks *counts = &t->counts;
 	uint32_t most = 0;
 
 	for (uint32_t k = 0; k < e->n; k++)
 		most = e->owners[k] > most ? e->owners[k] : most;
+	t->n_owners = most >= t->n_owners ? most + 1 : t->n_owners;
 	for (uint32_t chunk = most >> CHUNK_SHIFT; chunk >= counts->cap || !counts->v[chunk];
 		chunk--) {
 		if (!chunks_make(counts, chunk << CHUNK_SHIFT))
@@ -188,7 +176,7 @@ static bool make_counts(struct chunks *counts, const struct trail_rows *e)
 bool trails_add(struct trails *t, const struct batch *b, const struct trail_rows *e)
 {
 	t->source++;
-	if (!values_fit(e) || !make_counts(&t->counts, e))
+	if (!values_fit(e) || !make_counts(t, e))
 		return false;
 	for (uint32_t i = 0, n; i < e->n; i += n) {
 		uint32_t no = (uint32_t)((b->times[row_at(e, i)] - t->first_ms) / DAY_MS);
@@ -202,8 +190,10 @@ bool trails_add(struct trails *t, const struct batch *b, const struct trail_rows
 
 			if (!to)
 				return false;
-			some = n - k < BLOCK - to->n ? n - k : BLOCK - to->n;
-			add_items(to, some, b, e, i + k, begin_ms, t->source % KNOWN);
+			some = n - k < TRAIL_BLOCK - to->n ? n - k : TRAIL_BLOCK - to->n;
+			if (!add_origin(t, to, some))
+				return false;
+			fill(to, some, b, e, i + k, begin_ms);
 			if ((b->ids || b->tied) && !add_ids(t, to, some, b, e, i + k))
 				return false;
 		}
@@ -225,7 +215,7 @@ static uint32_t count_block(
 	char *const *counts, uint32_t *owners, uint32_t end, const struct trail_block *b)
 {
 	for (uint32_t k = 0, n = b->n; k < n; k++) {
-		uint32_t owner = b->v[k].owner;
+		uint32_t owner = b->owners[k];
 
 		owners[end] = owner;
 		end += (*count_of(counts, owner))++ == 0;
@@ -265,7 +255,7 @@ static bool spread_keys(struct trails *t, uint32_t n)
 		if (i % EVERY == 0 && watch_over())
 			return false;
 		for (uint32_t k = 0, some = b->n; k < some; k++)
-			keys[(*count_of(counts, b->v[k].owner))++] = b->v[k].key;
+			keys[(*count_of(counts, b->owners[k]))++] = b->keys[k];
 	}
 	return true;
 }
@@ -305,143 +295,31 @@ static bool add_run(
 
 /* ---- owners whose keys do not tell their order ---- */
 
-static struct trail_item *item_at(const struct trails *t, uint64_t number)
+/* Room for n where there was less, which stays in the arena: so there is none to spare the first
+ * time, but then by quarters. */
+static uint32_t more_than(uint32_t cap, uint32_t n)
 {
-	uint32_t no = (uint32_t)number;
-
-	return &t->blocks[no / BLOCK]->v[no % BLOCK];
+	return n - cap > cap / 4 ? n : cap + cap / 4;
 }
 
-static const uint64_t *id_of(const struct trails *t, uint64_t number)
+/* Room to sort n numbers elsewhere. */
+static bool make_spares(struct trails *t, uint32_t n)
 {
-	uint32_t no = (uint32_t)number;
-
-	return t->blocks[no / BLOCK]->ids[no % BLOCK];
-}
-
-static int by_id(const void *x, const void *y, void *arg)
-{
-	const uint64_t *a = id_of(arg, *(const uint64_t *)x), *b = id_of(arg, *(const uint64_t *)y);
-	uint32_t word = a[0] == b[0];
-
-	return a[word] < b[word] ? -1 : a[word] > b[word];
-}
-
-static bool sort_ids(struct trails *t, uint64_t *v, uint32_t n)
-{
-	if (n > SHORT)
-		return watch_sort(t->a, v, n, sizeof(*v), by_id, t);
-	for (uint32_t i = 1; i < n; i++) {
-		uint64_t one = v[i];
-		uint32_t k = i;
-
-		for (; k > 0 && by_id(&one, &v[k - 1], t) < 0; k--)
-			v[k] = v[k - 1];
-		v[k] = one;
+	if (n > t->cap_spares) {
+		t->cap_spares = more_than(t->cap_spares, n);
+		t->spares = arena_alloc(t->a, (size_t)t->cap_spares * sizeof(*t->spares));
 	}
-	return true;
-}
-
-/* Some events of one owner and time, in the order in which they were added. */
-static bool decide(struct trails *t, uint64_t *v, uint32_t n)
-{
-	const struct trail_item *first = item_at(t, v[0]);
-	bool known = first->origin & KNOWN, one_source = true, one_value = true;
-
-	for (uint32_t i = 1; i < n; i++) {
-		const struct trail_item *e = item_at(t, v[i]);
-
-		known &= (e->origin & KNOWN) != 0;
-		one_source &= e->origin % KNOWN == first->origin % KNOWN;
-		one_value &= e->key == first->key;
-	}
-	if (known && !one_value)
-		return sort_ids(t, v, n);
-	t->undecided = !one_source && !one_value;
-	return !t->undecided;
-}
-
-/* A few events of one time: those of each owner together. */
-static bool sort_few(struct trails *t, uint64_t *v, uint32_t n)
-{
-	uint32_t owners[SHORT];
-
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t one = v[i];
-		uint32_t owner = item_at(t, one)->owner, k = i;
-
-		for (; k > 0 && owner < owners[k - 1]; k--) {
-			v[k] = v[k - 1];
-			owners[k] = owners[k - 1];
-		}
-		v[k] = one;
-		owners[k] = owner;
-	}
-	for (uint32_t i = 0, k; i < n; i += k) {
-		for (k = 1; i + k < n && owners[i + k] == owners[i];)
-			k++;
-		if (k > 1 && !decide(t, v + i, k))
-			return false;
-	}
-	return true;
-}
-
-/* How many from v on are alike but for their number. */
-static uint32_t alike(const uint64_t *v, uint32_t n)
-{
-	uint32_t k = 1;
-
-	while (k < n && v[k] >> 32 == v[0] >> 32)
-		k++;
-	return k;
-}
-
-/* Many events of one instant, by owner first: dates without a time are all alike. */
-static bool sort_instant(struct trails *t, uint64_t *v, uint64_t *spare, uint32_t n)
-{
-	uint64_t time = v[0] >> 32 << 32, *sorted;
-
-	for (uint32_t i = 0; i < n; i++)
-		v[i] = (uint64_t)item_at(t, v[i])->owner << 32 | (uint32_t)v[i];
-	sorted = trail_sort_digits(v, spare, n, 32, 32);
-	if (!sorted)
-		return false;
-	for (uint32_t i = 0, k; i < n; i += k) {
-		k = alike(sorted + i, n - i);
-		if (watch_due(i) || (k > 1 && !decide(t, sorted + i, k)))
-			return false;
-	}
-	for (uint32_t i = 0; i < n; i++)
-		v[i] = time | (uint32_t)sorted[i];
-	return true;
-}
-
-/* Where the order of all is; NULL as trails_settle() is false. */
-static uint64_t *make_order(struct trails *t, uint32_t n)
-{
-	uint64_t *v = trail_sort_digits(t->order, t->spares, n, 32, TIME_BITS), *spare;
-
-	if (!v)
-		return NULL;
-	spare = v == t->order ? t->spares : t->order;
-	for (uint32_t i = 0, k; i < n; i += k) {
-		k = alike(v + i, n - i);
-		if (watch_due(i) || (k > 1 && !(k > SHORT ? sort_instant(t, v + i, spare, k)
-							  : sort_few(t, v + i, k))))
-			return NULL;
-	}
-	return v;
+	return t->spares != NULL;
 }
 
 /* Room for the order of n. */
 static bool make_order_room(struct trails *t, uint32_t n)
 {
-	if (n <= t->cap_order)
-		return true;
-	t->cap_order = n + n / 4;
-	t->order = arena_alloc(t->a, (size_t)t->cap_order * sizeof(*t->order));
-	t->spares = arena_alloc(t->a, (size_t)t->cap_order * sizeof(*t->spares));
-	return t->order && t->spares;
+	if (n > t->cap_order) {
+		t->cap_order = more_than(t->cap_order, n);
+		t->order = arena_alloc(t->a, (size_t)t->cap_order * sizeof(*t->order));
+	}
+	return t->order && make_spares(t, n);
 }
 
 /* What owners did whose count is not 0: some n events. */
@@ -456,16 +334,16 @@ static bool give_tied(struct trails *t, struct runs *r, uint32_t n)
 		const struct trail_block *b = t->blocks[i];
 
 		for (uint32_t k = 0; k < b->n; k++)
-			if (*count_of(t->counts.v, b->v[k].owner) > 0)
-				t->order[found++] =
-					b->v[k].key >> TRAIL_VALUE_BITS << 32 | (i * BLOCK + k);
+			if (*count_of(t->counts.v, b->owners[k]) > 0)
+				t->order[found++] = b->keys[k] >> TRAIL_VALUE_BITS << 32 |
+						    (i * TRAIL_BLOCK + k);
 	}
-	order = make_order(t, n);
+	order = trail_order(t, n);
 	for (uint32_t i = 0; order && i < n; i++) {
-		const struct trail_item *e = item_at(t, order[i]);
+		uint32_t owner = trail_owner(t, order[i]);
 
-		*count_of(t->counts.v, e->owner) = 0;
-		if (!add_run(t, r, e->owner, &e->key, 1))
+		*count_of(t->counts.v, owner) = 0;
+		if (!add_run(t, r, owner, trail_key(t, order[i]), 1))
 			return false;
 	}
 	return order != NULL;
@@ -476,12 +354,19 @@ static bool give_tied(struct trails *t, struct runs *r, uint32_t n)
 /* Room for a day of n events. */
 static bool make_room(struct trails *t, uint32_t n)
 {
-	if (n <= t->cap)
-		return true;
-	t->cap = n + n / 4;
-	t->keys = arena_alloc(t->a, ((size_t)t->cap + TRAIL_SORT_SHORT) * sizeof(*t->keys));
-	t->owners = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->owners));
-	t->blocks = arena_alloc(t->a, ((size_t)t->cap / BLOCK + 1) * sizeof(struct trail_block *));
+	uint32_t owners = n < t->n_owners ? n : t->n_owners;
+
+	if (n > t->cap) {
+		t->cap = more_than(t->cap, n);
+		t->keys = arena_alloc(t->a, ((size_t)t->cap + TRAIL_SORT_SHORT) * sizeof(*t->keys));
+		t->blocks = arena_alloc(
+			t->a, ((size_t)t->cap / TRAIL_BLOCK + 1) * sizeof(struct trail_block *));
+	}
+	if (owners > t->cap_owners) {
+		t->cap_owners = more_than(t->cap_owners, owners);
+		/* one more is written than there are */
+		t->owners = arena_alloc(t->a, ((size_t)t->cap_owners + 1) * sizeof(*t->owners));
+	}
 	return t->keys && t->owners && t->blocks;
 }
 
@@ -494,7 +379,7 @@ static bool sort_long(struct trails *t, uint64_t *v, uint32_t n)
 		trail_sort_few(v, n);
 		return true;
 	}
-	if (!make_order_room(t, n))
+	if (!make_spares(t, n))
 		return false;
 	sorted = trail_sort_digits(v, t->spares, n, TRAIL_VALUE_BITS, TIME_BITS);
 	if (sorted && sorted != v)

@@ -2,7 +2,8 @@
  * What each of many owners (persons, sessions) did, collected in any order and given to
  * the kernel owner by owner, of each in the order of (time, event id): a UTC day at a time, as
  * soon as nothing can come any more that is earlier. So memory goes with what is not in order
- * yet, some 28 bytes an event; sealed segments come day by day.
+ * yet, some 20 bytes an event, and as many again if its id is known; sealed segments come day by
+ * day.
  *
  * Few events have an owner and a time that another one has, too, and of one sealed segment
  * the rows tell which of these comes first. So ids may be unknown; where only they would
@@ -23,11 +24,6 @@ enum { TRAIL_TIME_BITS = 39, TRAIL_VALUE_BITS = 25 };
 struct trail_run {
 	const uint64_t *keys;
 	uint32_t owner, n;
-};
-
-struct trail_item {
-	uint64_t key;
-	uint32_t owner, origin; /* origin: number of its segment, and whether its id is known */
 };
 
 struct trail_block;
@@ -52,6 +48,7 @@ struct trails {
 	bool (*visit)(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n);
 	void *kernel;
 	struct chunks counts; /* uint32_t by owner: zeros but for the day at hand */
+	uint32_t n_owners;    /* all are below */
 	struct trail_block *spare;
 	/* of the day at hand */
 	int64_t day_ms;
@@ -60,7 +57,7 @@ struct trails {
 	uint64_t *keys;           /* by owner */
 	uint32_t *owners;         /* in the order of their keys */
 	uint64_t *order, *spares; /* of owners whose order keys do not tell: time << 32 | number */
-	uint32_t cap, cap_order;
+	uint32_t cap, cap_owners, cap_order, cap_spares;
 };
 
 /* Since the begin of its day. */
