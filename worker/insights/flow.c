@@ -5,12 +5,11 @@
 #include "worker/insights/codes.h"
 #include "worker/insights/flow.h"
 #include "worker/insights/hits.h"
+#include "worker/insights/hops.h"
 #include "worker/insights/pairs.h"
 #include "worker/insights/trail.h"
 #include "worker/insights/uuids.h"
 #include "worker/insights/watch.h"
-
-enum { HOPS_MIN = 256 };
 
 /* A label at a depth. */
 struct node {
@@ -33,21 +32,8 @@ struct sums {
 	uint32_t cap;
 };
 
-/* Sessions that went from one node to another. */
-struct hop {
-	uint32_t from, to, sessions; /* 0 sessions: a free slot */
-};
-
-enum { WAITING = 256 };
-
-/* Open addressing, at most three quarters full. A large table is in no cache: hops wait until some
- * can be counted side by side. */
-struct hops {
-	struct hop *slots;
-	uint32_t mask, n;
-	uint32_t n_waiting;
-	struct pair waiting[WAITING];
-};
+/* Most hops are between the first nodes and labels that there were: these have a place each. */
+enum { NEAR_NODES = 1024, NEAR_LABELS = 128 };
 
 struct flow {
 	const struct plan *plan;
@@ -59,6 +45,7 @@ struct flow {
 	struct node *nodes;
 	uint32_t n_nodes, cap_nodes;
 	struct hops hops;
+	uint32_t *near; /* sessions by node and label of the next one; hops at the end */
 	/* at the end */
 	struct sums links; /* between places */
 	struct place *places;
@@ -81,7 +68,9 @@ struct flow *flow_new(const struct plan *plan)
 	chunks_init(&f->at, plan->a, sizeof(uint32_t));
 	chunks_init(&f->node_of, plan->a, (plan->max_hops + 1) * sizeof(uint32_t));
 	f->links.pairs.a = plan->a;
-	return f;
+	hops_init(&f->hops, plan->a);
+	f->near = arena_array(plan->a, NEAR_NODES * NEAR_LABELS, sizeof(*f->near));
+	return f->near ? f : NULL;
 }
 
 /* ---- events into sessions ---- */
@@ -242,69 +231,28 @@ static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
 	return of[depth] - 1;
 }
 
-static uint32_t slot_of(const struct hops *h, uint32_t from, uint32_t to)
+static bool count_near(struct flow *f)
 {
-	uint64_t x = ((uint64_t)from << 32 | to) * 0x9e3779b97f4a7c15u;
+	uint32_t nodes = f->n_nodes < NEAR_NODES ? f->n_nodes : NEAR_NODES;
 
-	return (uint32_t)(x >> 32) & h->mask;
-}
+	for (uint32_t i = 0; i < nodes * NEAR_LABELS; i++) {
+		uint32_t from = i / NEAR_LABELS, depth = f->nodes[from].depth;
 
-/* The hop, or the free slot where it would be. */
-static struct hop *find_hop(const struct hops *h, uint32_t from, uint32_t to)
-{
-	uint32_t k = slot_of(h, from, to);
-
-	while (h->slots[k].sessions != 0 && (h->slots[k].from != from || h->slots[k].to != to))
-		k = (k + 1) & h->mask;
-	return &h->slots[k];
-}
-
-static bool grow_hops(struct flow *f)
-{
-	struct hops *h = &f->hops, old = *h;
-	size_t n = old.slots ? ((size_t)old.mask + 1) * 2 : HOPS_MIN;
-
-	if (n > UINT32_MAX / 2)
-		return false;
-	h->slots = arena_array(f->plan->a, n, sizeof(*h->slots));
-	if (!h->slots)
-		return false;
-	h->mask = (uint32_t)(n - 1);
-	for (uint32_t i = 0; old.slots && i <= old.mask; i++)
-		if (old.slots[i].sessions != 0)
-			*find_hop(h, old.slots[i].from, old.slots[i].to) = old.slots[i];
-	return true;
-}
-
-static bool count_waiting(struct flow *f)
-{
-	struct hops *h = &f->hops;
-
-	while (!h->slots || h->n + h->n_waiting > h->mask - h->mask / 4)
-		if (!grow_hops(f))
+		if (f->near[i] > 0 &&
+			!hops_add(&f->hops, from, node_number(f, depth + 1, i % NEAR_LABELS),
+				f->near[i]))
 			return false;
-	for (uint32_t i = 0; i < h->n_waiting; i++)
-		__builtin_prefetch(&h->slots[slot_of(h, h->waiting[i].a, h->waiting[i].b)], 1);
-	for (uint32_t i = 0; i < h->n_waiting; i++) {
-		struct hop *hop = find_hop(h, h->waiting[i].a, h->waiting[i].b);
-
-		h->n += hop->sessions == 0;
-		hop->from = h->waiting[i].a;
-		hop->to = h->waiting[i].b;
-		hop->sessions++;
 	}
-	h->n_waiting = 0;
 	return true;
 }
 
 /* Notes a hop, if it is one. */
-static inline bool hop_waits(struct flow *f, uint32_t from, uint32_t to, bool is_one)
+static inline bool note_hop(struct flow *f, uint32_t from, uint32_t to, uint32_t label, bool is_one)
 {
-	struct hops *h = &f->hops;
-
-	h->waiting[h->n_waiting] = (struct pair){from, to};
-	h->n_waiting += is_one;
-	return h->n_waiting < WAITING || count_waiting(f);
+	if (from >= NEAR_NODES || label >= NEAR_LABELS)
+		return hops_note(&f->hops, from, to, is_one);
+	f->near[from * NEAR_LABELS + label] += is_one;
+	return true;
 }
 
 /* Labels of a session without repeats in a row, as far as they are looked at. A link joins
@@ -314,13 +262,13 @@ static bool walk(struct flow *f, uint32_t *session, const struct trail_run *run)
 {
 	const struct node *before = *session ? &f->nodes[*session - 1] : NULL;
 	uint32_t depth = before ? before->depth + 1 : 0, deepest = f->plan->max_hops;
-	uint32_t last = before ? before->label : PLAN_NONE, at = *session - 1;
+	uint32_t last = before ? before->label : PLAN_NONE, at = before ? *session - 1 : 0;
 
 	for (uint32_t i = 0; i < run->n && depth <= deepest; i++) {
 		uint32_t label = trail_value(run->keys[i]), repeated = label == last;
 		uint32_t node = node_number(f, depth, label);
 
-		if (node == PLAN_NONE || !hop_waits(f, at, node, depth > 0 && !repeated))
+		if (node == PLAN_NONE || !note_hop(f, at, node, label, depth > 0 && !repeated))
 			return false;
 		at = repeated ? at : node;
 		depth += !repeated;
@@ -348,22 +296,11 @@ static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint3
 	return true;
 }
 
-static const struct hop *next_hop(const struct hops *h, uint32_t *at)
-{
-	while (h->slots && *at <= h->mask) {
-		const struct hop *hop = &h->slots[(*at)++];
-
-		if (hop->sessions != 0)
-			return hop;
-	}
-	return NULL;
-}
-
 static void weigh(struct flow *f)
 {
 	const struct hop *hop;
 
-	for (uint32_t at = 0; (hop = next_hop(&f->hops, &at)) && !watch_due(at);) {
+	for (uint32_t at = 0; (hop = hops_next(&f->hops, &at)) && !watch_due(at);) {
 		f->nodes[hop->from].weight += hop->sessions;
 		f->nodes[hop->to].weight += hop->sessions;
 	}
@@ -439,7 +376,7 @@ static bool merge_links(struct flow *f)
 {
 	const struct hop *hop;
 
-	for (uint32_t at = 0; (hop = next_hop(&f->hops, &at));) {
+	for (uint32_t at = 0; (hop = hops_next(&f->hops, &at));) {
 		if (watch_due(at))
 			return false;
 		if (!add(&f->links, f->nodes[hop->from].place, f->nodes[hop->to].place,
@@ -536,7 +473,7 @@ bool flow_finish(struct flow *f, struct flow_answer *out)
 	struct flow_node *nodes;
 
 	*out = (struct flow_answer){0};
-	if (!trails_settle(&f->trails, INT64_MAX) || !count_waiting(f))
+	if (!trails_settle(&f->trails, INT64_MAX) || !hops_count(&f->hops) || !count_near(f))
 		return false;
 	weigh(f);
 	if (!place_nodes(f) || !merge_links(f))
