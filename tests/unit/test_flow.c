@@ -247,3 +247,21 @@ Test(flow, defaults)
 	cr_assert(strstr(kit_text, "1:n19 1:$others* |"), "%s", kit_text);
 	cr_assert_null(strstr(kit_text, "n20"));
 }
+
+/* Hops to labels that came late are counted elsewhere. */
+Test(flow, many_labels)
+{
+	static char text[180][16];
+	const char *of[181];
+
+	for (int i = 0; i < 180; i++) {
+		snprintf(text[i], sizeof(text[i]), "h,n%03d", i < 170 ? i : i - 10);
+		of[i] = text[i];
+	}
+	of[180] = NULL;
+	cr_assert(strstr(sessions(Q(""), false, of), "0:h>1:$others=150 0:h>1:n160=2 "), "%s",
+		kit_text);
+	cr_assert(strstr(kit_text, "0:h 1:n160 1:n161 "), "%s", kit_text);
+	cr_assert(strstr(kit_text, "1:n169 1:n000 "), "%s", kit_text);
+	cr_assert(strstr(kit_text, "1:n009 1:$others* |"), "%s", kit_text);
+}

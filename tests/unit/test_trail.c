@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include "worker/insights/trail.h"
+#include "worker/insights/trail_sort.h"
 
 enum { DAY_MS = 86400000, OWNERS = 400, EVENTS = 30000 };
 
@@ -52,6 +53,13 @@ static int by_time(const void *x, const void *y)
 	return by_owner_and_time(&a, &b);
 }
 
+static int by_value(const void *x, const void *y)
+{
+	uint32_t a = ((const struct fact *)x)->value, b = ((const struct fact *)y)->value;
+
+	return a < b ? -1 : a > b;
+}
+
 static int by_day(const void *x, const void *y)
 {
 	int64_t a = ((const struct fact *)x)->ms / DAY_MS,
@@ -65,20 +73,47 @@ static struct fact drawn[EVENTS], seen[EVENTS];
 static uint32_t n_seen;
 static int64_t from_ms, latest, step = 3600000; /* step: what half of the times are whole of */
 
-static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
+static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n)
 {
 	cr_assert_eq(kernel, seen);
 	cr_assert_gt(n, 0);
+	cr_assert_geq(day_ms, latest, "days come in order");
+	latest = day_ms;
 	for (uint32_t i = 0; i < n; i++) {
-		int64_t ms = from_ms + trail_time(v[i]);
-		struct fact f = {.ms = ms, .owner = v[i]->owner, .value = trail_value(v[i])};
+		cr_assert_gt(v[i].n, 0);
+		for (uint32_t k = 0; k < v[i].n; k++) {
+			uint32_t value = trail_value(v[i].keys[k]);
 
-		cr_assert_geq(ms, latest);
-		latest = ms;
-		memcpy(f.id, drawn[f.value].id, sizeof(f.id));
-		seen[n_seen++] = f;
+			cr_assert_lt(trail_time(v[i].keys[k]), DAY_MS);
+			seen[n_seen] =
+				(struct fact){.ms = from_ms + day_ms + trail_time(v[i].keys[k]),
+					.owner = v[i].owner,
+					.value = value};
+			memcpy(seen[n_seen++].id, drawn[value].id, sizeof(seen[0].id));
+		}
 	}
 	return true;
+}
+
+static bool count(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n)
+{
+	uint32_t *all = kernel;
+
+	cr_assert_eq(day_ms, 0);
+	for (uint32_t i = 0; i < n; i++)
+		*all += v[i].n;
+	return true;
+}
+
+/* One event, of a segment of its own or (more) of the one before. */
+static bool add(struct trails *t, bool more, struct fact f, bool known)
+{
+	uint64_t id[2] = {htobe64(f.id[0]), htobe64(f.id[1])};
+	struct batch b = {.n = 1, .times = &f.ms, .ids = known ? (const uint8_t *)id : NULL};
+
+	t->source -= more;
+	return trails_add(
+		t, &b, &(struct trail_rows){.n = 1, .owners = &f.owner, .value = f.value});
 }
 
 /* Some owners do most; many events are of one millisecond, and of ids that differ late. */
@@ -115,7 +150,7 @@ static void check(uint64_t seed, uint32_t days, bool settled)
 	for (uint32_t i = 0; i < EVENTS; i++) {
 		if (settled)
 			cr_assert(trails_settle(&t, facts[i].ms / DAY_MS * DAY_MS));
-		cr_assert(trail_add(&t, facts[i].owner, facts[i].ms, facts[i].id, facts[i].value));
+		cr_assert(add(&t, false, facts[i], true));
 	}
 	cr_assert(n_seen == 0 || settled);
 	cr_assert(trails_settle(&t, INT64_MAX));
@@ -179,8 +214,10 @@ Test(trail, memory_goes_with_the_day_not_with_the_window)
 	t.kernel = seen;
 	for (uint32_t day = 0; day < 100; day++) {
 		for (uint32_t i = 0; i < 5000; i++)
-			cr_assert(trail_add(&t, i % 300, from_ms + day * (int64_t)DAY_MS + i,
-				(uint64_t[2]){0, i}, 1));
+			cr_assert(add(&t, false,
+				(struct fact){
+					from_ms + day * (int64_t)DAY_MS + i, {0, i}, i % 300, 1},
+				true));
 		cr_assert(trails_settle(&t, from_ms + (day + 1) * (int64_t)DAY_MS));
 		cr_assert_eq(n_seen, 5000);
 		n_seen = 0;
@@ -188,6 +225,33 @@ Test(trail, memory_goes_with_the_day_not_with_the_window)
 			after_one = arena.held;
 	}
 	cr_assert_eq(arena.held, after_one);
+}
+
+/* Without ids: 12 bytes where they were collected, 8 in order. */
+Test(trail, a_day_takes_20_bytes_an_event)
+{
+	enum { N = 50000, TIMES = 20 };
+	static int64_t times[N];
+	static uint32_t owners[N];
+	struct batch b = {.n = N, .times = times};
+	struct trail_rows e = {.n = N, .owners = owners, .value = 1};
+	struct trails t;
+
+	from_ms = 1704067200000;
+	cr_assert(trails_init(&t, &arena, from_ms, from_ms + DAY_MS));
+	t.visit = count;
+	t.kernel = &n_seen;
+	n_seen = 0;
+	for (uint32_t k = 0; k < TIMES; k++) {
+		for (uint32_t i = 0; i < N; i++) {
+			times[i] = from_ms + i * TIMES + k;
+			owners[i] = i % 1000;
+		}
+		cr_assert(trails_add(&t, &b, &e));
+	}
+	cr_assert(trails_settle(&t, INT64_MAX));
+	cr_assert_eq(n_seen, N * TIMES);
+	cr_assert_lt(arena.held, (size_t)22 * N * TIMES);
 }
 
 Test(trail, the_cap_ends_it)
@@ -201,13 +265,94 @@ Test(trail, the_cap_ends_it)
 	cr_assert(trails_init(&t, &small, from_ms, from_ms + DAY_MS));
 	t.visit = visit;
 	t.kernel = seen;
-	while (i < 1000000 && trail_add(&t, i % 9, from_ms + i, (uint64_t[2]){0}, 1))
+	while (i < 1000000 && add(&t, false, (struct fact){from_ms + i, {0}, i % 9, 1}, true))
 		i++;
 	cr_assert_lt(i, 40000);
 	cr_assert_gt(i, 20000);
 	cr_assert_not(trails_settle(&t, INT64_MAX), "no room to sort");
-	cr_assert_not(trail_add(&t, 0, from_ms, (uint64_t[2]){0}, TRAIL_VALUE_MAX + 1));
+	cr_assert_not(add(&t, false, (struct fact){from_ms, {0}, 0, TRAIL_VALUE_MAX + 1}, true));
 	arena_free(&small);
+}
+
+/* Events of a batch may be of several days, in any order, and only some rows of it. */
+Test(trail, rows_of_a_batch)
+{
+	enum { N = 5000 };
+	static int64_t times[N];
+	static uint32_t rows[N], owners[N], values[N];
+	struct batch b = {.n = N, .times = times};
+	struct trail_rows e = {.rows = rows, .owners = owners, .values = values};
+	uint64_t rng = 9;
+	struct trails t;
+
+	from_ms = 1704067200000 + 7200000;
+	n_seen = 0;
+	latest = INT64_MIN;
+	cr_assert(trails_init(&t, &arena, from_ms, from_ms + 4 * (int64_t)DAY_MS));
+	t.visit = visit;
+	t.kernel = seen;
+	for (uint32_t i = 0; i < N; i++) {
+		times[i] = from_ms + (int64_t)(next(&rng) % (4 * (uint64_t)DAY_MS));
+		if (next(&rng) % 3 == 0)
+			continue;
+		rows[e.n] = i;
+		owners[e.n] = (uint32_t)(next(&rng) % 50) * 1000;
+		values[e.n++] = i;
+	}
+	cr_assert(trails_add(&t, &b, &e));
+	cr_assert(trails_settle(&t, INT64_MAX));
+	cr_assert_eq(n_seen, e.n);
+	for (uint32_t i = 0; i < n_seen; i++)
+		cr_assert_eq(seen[i].ms, times[seen[i].value]);
+	qsort(seen, n_seen, sizeof(seen[0]), by_value);
+	for (uint32_t i = 0; i < n_seen; i++)
+		cr_assert(seen[i].value == values[i] && seen[i].owner == owners[i]);
+}
+
+static int by_number(const void *x, const void *y)
+{
+	uint64_t a = *(const uint64_t *)x, b = *(const uint64_t *)y;
+
+	return a < b ? -1 : a > b;
+}
+
+/* Numbers of which many differ in their low bits only, and one of above. */
+static uint32_t draw_numbers(uint64_t *v, uint64_t *sorted, uint32_t most, uint64_t *rng)
+{
+	uint32_t n = 1 + (uint32_t)(next(rng) % most);
+	uint64_t below = 1 + next(rng) % (next(rng) % 2 ? 10 : 1000000);
+
+	memset(v, 7, (TRAIL_SORT_FEW + TRAIL_SORT_SHORT) * sizeof(*v));
+	for (uint32_t k = 0; k < n; k++)
+		v[k] = sorted[k] = next(rng) % below << TRAIL_VALUE_BITS | next(rng) % 3;
+	qsort(sorted, n, sizeof(sorted[0]), by_number);
+	return n;
+}
+
+Test(trail, some_numbers_are_sorted)
+{
+	uint64_t rng = 3, v[TRAIL_SORT_FEW + TRAIL_SORT_SHORT], to[TRAIL_SORT_SHORT],
+		 sorted[TRAIL_SORT_FEW];
+
+	for (uint32_t i = 0; i < 20000; i++) {
+		uint32_t n = draw_numbers(v, sorted, TRAIL_SORT_SHORT, &rng), ties = 0;
+
+		for (uint32_t k = 1; k < n; k++)
+			ties += sorted[k] != sorted[k - 1] &&
+				trail_time(sorted[k]) == trail_time(sorted[k - 1]);
+		cr_assert_eq(trail_sort_short(to, v, n, TRAIL_VALUE_MAX), ties > 0);
+		cr_assert_eq(memcmp(to, sorted, n * sizeof(to[0])), 0);
+	}
+	for (uint32_t i = 0; i < 20000; i++) {
+		uint32_t n = draw_numbers(v, sorted, TRAIL_SORT_FEW, &rng);
+
+		if (n <= TRAIL_SORT_SHORT)
+			continue;
+		trail_sort_few(v, n);
+		cr_assert_eq(memcmp(v, sorted, n * sizeof(v[0])), 0);
+		for (uint32_t k = n; k < TRAIL_SORT_FEW + TRAIL_SORT_SHORT; k++)
+			cr_assert_eq(v[k], 0x0707070707070707, "what is behind stays");
+	}
 }
 
 /* Some events of few owners and times, of some segments: blobs of the inbox, whose ids are
@@ -236,13 +381,11 @@ static bool check_sources(uint64_t *rng, bool all_known)
 		bool sealed = next(rng) % 3 != 0;
 		uint32_t from = n * s / sources, to = n * (s + 1) / sources;
 
-		trails_source(&t);
 		if (sealed)
 			qsort(facts + from, to - from, sizeof(facts[0]), by_time);
 		for (uint32_t i = from; i < to; i++)
-			cr_assert(trail_add(&t, facts[i].owner, facts[i].ms,
-				all_known || !sealed || next(rng) % 4 == 0 ? facts[i].id : NULL,
-				facts[i].value));
+			cr_assert(add(&t, i > from, facts[i],
+				all_known || !sealed || next(rng) % 4 == 0));
 	}
 	done = trails_settle(&t, INT64_MAX);
 	cr_assert_eq(done, !t.undecided);
@@ -280,9 +423,8 @@ Test(trail, equal_values_need_no_order)
 	t.visit = visit;
 	t.kernel = seen;
 	for (uint32_t i = 0; i < 100; i++) {
-		trails_source(&t);
-		cr_assert(trail_add(&t, 0, from_ms, NULL, 3));
-		cr_assert(trail_add(&t, 1, from_ms + 1 + i, NULL, i));
+		cr_assert(add(&t, false, (struct fact){from_ms, {0}, 0, 3}, false));
+		cr_assert(add(&t, false, (struct fact){from_ms + 1 + i, {0}, 1, i}, false));
 	}
 	cr_assert(trails_settle(&t, INT64_MAX));
 	cr_assert_eq(n_seen, 200);

@@ -5,6 +5,7 @@
 #include "worker/insights/codes.h"
 #include "worker/insights/flow.h"
 #include "worker/insights/hits.h"
+#include "worker/insights/hops.h"
 #include "worker/insights/pairs.h"
 #include "worker/insights/trail.h"
 #include "worker/insights/uuids.h"
@@ -31,28 +32,27 @@ struct sums {
 	uint32_t cap;
 };
 
-/* Where a session is. */
-struct at {
-	uint32_t depth; /* of its next step; 0 before the first one */
-	uint32_t label, node;
-};
+/* Most hops are between the first nodes and labels that there were: these have a place each. */
+enum { NEAR_NODES = 1024, NEAR_LABELS = 128 };
 
 struct flow {
 	const struct plan *plan;
 	struct uuids sessions;
 	struct intern labels;
 	struct trails trails;  /* by session; values are labels */
-	struct chunks ats;     /* struct at, by session */
+	struct chunks at;      /* uint32_t node + 1 by session; 0: before the first step */
 	struct chunks node_of; /* uint32_t node + 1 for each depth, by label */
 	struct node *nodes;
 	uint32_t n_nodes, cap_nodes;
-	struct sums hops, links; /* between nodes, between places */
+	struct hops hops;
+	uint32_t *near; /* sessions by node and label of the next one; hops at the end */
 	/* at the end */
+	struct sums links; /* between places */
 	struct place *places;
 	uint32_t n_places;
 };
 
-static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n);
+static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n);
 
 struct flow *flow_new(const struct plan *plan)
 {
@@ -65,118 +65,140 @@ struct flow *flow_new(const struct plan *plan)
 	f->trails.kernel = f;
 	uuids_init(&f->sessions, plan->a);
 	intern_init(&f->labels, plan->a);
-	chunks_init(&f->ats, plan->a, sizeof(struct at));
+	chunks_init(&f->at, plan->a, sizeof(uint32_t));
 	chunks_init(&f->node_of, plan->a, (plan->max_hops + 1) * sizeof(uint32_t));
-	f->hops.pairs.a = f->links.pairs.a = plan->a;
-	return f;
+	f->links.pairs.a = plan->a;
+	hops_init(&f->hops, plan->a);
+	f->near = arena_array(plan->a, NEAR_NODES * NEAR_LABELS, sizeof(*f->near));
+	return f->near ? f : NULL;
 }
 
 /* ---- events into sessions ---- */
 
-/* The steps of one frame, and numbers of their sessions by code. */
-struct seen {
-	uint32_t *rows, *labels, n;
-	uint8_t *wanted; /* by code of the session column: it has a step */
-	uint32_t *sessions;
+/* The steps of one frame. */
+struct steps {
+	struct picked p;
+	const uint32_t *sessions; /* codes, by place in what was picked */
+	uint32_t *labels;         /* as well; NULL: all are rows.value */
+	struct trail_rows rows;
 };
 
-static bool seen_init(struct seen *seen, const struct frame *frame)
+/* Numbers of the labels of what was picked. False at an arena's cap. */
+static bool find_labels(struct flow *f, const struct frame *frame, struct steps *s)
 {
-	size_t n = (size_t)frame->batch->n + 1, codes = (size_t)frame->batch->session.n_entries + 1;
+	const struct plan *plan = f->plan;
+	const struct batch *b = frame->batch;
+	bool by_kind = plan->node == PLAN_NONE;
+	struct codes codes;
 
-	*seen = (struct seen){.rows = arena_alloc(frame->a, n * sizeof(*seen->rows)),
-		.labels = arena_alloc(frame->a, n * sizeof(*seen->labels)),
-		.wanted = arena_zalloc(frame->a, codes),
-		.sessions = arena_alloc(frame->a, codes * sizeof(*seen->sessions))};
-	return seen->rows && seen->labels && seen->wanted && seen->sessions;
+	if (!codes_init(&codes, &f->labels, by_kind ? &b->kind : &b->props[plan->node],
+		    by_kind ? KEY_PLAIN : plan->need.props[plan->node].class, frame->a))
+		return false;
+	if (by_kind && b->one_kind) {
+		s->rows.value = codes_at(&codes, hits_row(&s->p, 0));
+		return s->rows.value != INTERN_FULL;
+	}
+	s->labels = arena_alloc(frame->a, (size_t)s->p.n * sizeof(*s->labels));
+	for (uint32_t k = 0; s->labels && k < s->p.n; k++) {
+		s->labels[k] = codes_at(&codes, hits_row(&s->p, k));
+		if (s->labels[k] == INTERN_FULL)
+			return false;
+	}
+	s->rows.values = s->labels;
+	return s->labels != NULL;
 }
 
-/* False at an arena's cap. */
-static bool add_hits(struct flow *f, const struct frame *frame, struct codes *labels,
-	struct hits *h, struct seen *seen)
+/* Blank labels are no steps, whatever comes before and after (D34). */
+static bool is_step(const struct flow *f, const struct steps *s, uint32_t k)
 {
-	const uint32_t *sessions = frame->batch->session.codes;
-	uint32_t n = h->n;
+	uint32_t label = s->labels ? s->labels[k] : s->rows.value;
 
-	if (f->plan->events[0].consented)
-		n = hits_consented(frame, h->rows, n);
+	return s->sessions[k] != 0 && f->labels.strings[label].n > 0;
+}
+
+/* Mostly there is one label, and everything has a session. */
+static bool are_steps(const struct flow *f, const struct steps *s)
+{
+	const uint32_t *sessions = s->sessions, n = s->p.n;
+	uint32_t without = 0;
+
+	for (uint32_t k = 0; k < n; k++)
+		without |= sessions[k] == 0;
+	if (!s->labels)
+		return !without && f->labels.strings[s->rows.value].n > 0;
+	for (uint32_t k = 0; k < n; k++)
+		without |= f->labels.strings[s->labels[k]].n == 0;
+	return !without;
+}
+
+/* Leaves only steps. False when the frame's arena is full. */
+static bool keep_steps(const struct flow *f, const struct frame *frame, struct steps *s)
+{
+	uint32_t n = s->p.n, *rows, *sessions;
+
+	s->rows.rows = s->p.rows;
+	s->rows.n = n;
+	if (are_steps(f, s))
+		return true;
+	rows = arena_alloc(frame->a, (size_t)n * sizeof(*rows));
+	sessions = arena_alloc(frame->a, (size_t)n * sizeof(*sessions));
+	if (!rows || !sessions)
+		return false;
+	s->rows.n = 0;
 	for (uint32_t k = 0; k < n; k++) {
-		uint32_t row = h->rows[k], label = codes_at(labels, row);
-		bool is_step;
+		uint32_t at = s->rows.n;
 
-		if (label == INTERN_FULL)
-			return false;
-		/* blank ones are no steps, whatever comes before and after (D34) */
-		is_step = sessions[row] && f->labels.strings[label].n > 0;
-		seen->rows[seen->n] = row;
-		seen->labels[seen->n] = label;
-		seen->n += is_step;
-		seen->wanted[sessions[row]] |= is_step;
+		rows[at] = hits_row(&s->p, k);
+		sessions[at] = s->sessions[k];
+		s->rows.n += is_step(f, s, k);
+		if (s->labels)
+			s->labels[at] = s->labels[k];
 	}
+	s->rows.rows = rows;
+	s->sessions = sessions;
 	return true;
 }
 
-/* False at an arena's cap. */
-static bool find_steps(struct flow *f, const struct frame *frame, struct seen *seen)
+/* Numbers of the sessions of steps. False at an arena's cap. */
+static bool find_sessions(struct flow *f, const struct frame *frame, struct steps *s)
 {
-	const struct plan *p = f->plan;
-	const struct batch *b = frame->batch;
-	bool by_kind = p->node == PLAN_NONE;
-	struct hits *h = arena_alloc(frame->a, sizeof(*h));
-	struct codes labels;
+	const struct batch_column *c = &frame->batch->session;
+	const uint32_t *sessions = s->sessions, n = s->rows.n;
+	size_t codes = (size_t)c->n_entries + 1;
+	uint8_t *wanted = arena_alloc(frame->a, codes);
+	uint32_t *numbers = arena_alloc(frame->a, codes * sizeof(*numbers));
+	uint32_t *owners = arena_alloc(frame->a, (size_t)n * sizeof(*owners));
+	bool every = n == frame->batch->n; /* there is no session without an event */
 
-	if (!h || !codes_init(&labels, &f->labels, by_kind ? &b->kind : &b->props[p->node],
-			  by_kind ? KEY_PLAIN : p->need.props[p->node].class, frame->a))
+	if (!wanted || !numbers || !owners)
 		return false;
-	hits_begin(h, frame, frame->match[0]);
-	while (hits_next(h))
-		if (!add_hits(f, frame, &labels, h, seen))
-			return false;
+	memset(wanted, every, codes);
+	for (uint32_t k = 0; k < n && !every; k++)
+		wanted[sessions[k]] = 1;
+	if (!uuids_add(&f->sessions, c, wanted, numbers))
+		return false;
+	for (uint32_t k = 0; k < n; k++)
+		owners[k] = numbers[sessions[k]];
+	s->rows.owners = owners;
 	return true;
 }
 
 bool flow_fold(struct flow *f, const struct frame *frame)
 {
-	const struct batch *b = frame->batch;
-	const struct batch_column *c = &b->session;
-	struct seen seen;
+	struct steps s = {.rows = {.n = 0}};
 
-	if (!seen_init(&seen, frame) || !find_steps(f, frame, &seen) ||
-		!uuids_add(&f->sessions, c, seen.wanted, seen.sessions) ||
+	if (!hits_pick(&s.p, frame, frame->match[0], f->plan->events[0].consented) ||
 		!trails_settle(&f->trails, frame->settled_ms))
 		return false;
-	trails_source(&f->trails);
-	for (uint32_t i = 0; i < seen.n; i++) {
-		uint32_t row = seen.rows[i];
-		uint64_t id[2];
-
-		if (!trail_add(&f->trails, seen.sessions[c->codes[row]], b->times[row],
-			    batch_id(b, row, id), seen.labels[i]))
-			return false;
-	}
-	return true;
+	if (s.p.n == 0)
+		return true;
+	s.sessions = hits_column(&s.p, frame->batch->session.codes);
+	return s.sessions && hits_rows(&s.p) && find_labels(f, frame, &s) &&
+	       keep_steps(f, frame, &s) && find_sessions(f, frame, &s) &&
+	       trails_add(&f->trails, frame->batch, &s.rows);
 }
 
 /* ---- sessions into links between nodes ---- */
-
-static bool add(struct sums *s, uint32_t a, uint32_t b, uint64_t value)
-{
-	uint32_t no = pairs_add(&s->pairs, a, b);
-
-	if (no == PAIRS_FULL)
-		return false;
-	if (no >= s->cap) {
-		uint32_t cap = s->cap ? s->cap * 2 : 64;
-
-		s->v = arena_grow(s->pairs.a, s->v, s->cap * sizeof(*s->v), cap * sizeof(*s->v));
-		if (!s->v)
-			return false;
-		memset(s->v + s->cap, 0, (cap - s->cap) * sizeof(*s->v));
-		s->cap = cap;
-	}
-	s->v[no] += value;
-	return true;
-}
 
 static bool node_new(struct flow *f, uint32_t depth, uint32_t label)
 {
@@ -209,39 +231,78 @@ static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
 	return of[depth] - 1;
 }
 
-/* Labels of a session without repeats in a row, as far as they are looked at. A link joins
- * two depths, so one session makes it once at most. */
-static bool step(struct flow *f, struct at *at, uint32_t label)
+static bool count_near(struct flow *f)
 {
-	uint32_t before = at->node;
+	uint32_t nodes = f->n_nodes < NEAR_NODES ? f->n_nodes : NEAR_NODES;
 
-	if (at->depth > f->plan->max_hops || (at->depth > 0 && label == at->label))
-		return true;
-	at->label = label;
-	at->node = node_number(f, at->depth, label);
-	if (at->node == PLAN_NONE)
-		return false;
-	return at->depth++ == 0 || add(&f->hops, before, at->node, 1);
-}
+	for (uint32_t i = 0; i < nodes * NEAR_LABELS; i++) {
+		uint32_t from = i / NEAR_LABELS, depth = f->nodes[from].depth;
 
-static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
-{
-	struct flow *f = kernel;
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct at *at = chunks_make(&f->ats, v[i]->owner);
-
-		if (!at || !step(f, at, trail_value(v[i])))
+		if (f->near[i] > 0 &&
+			!hops_add(&f->hops, from, node_number(f, depth + 1, i % NEAR_LABELS),
+				f->near[i]))
 			return false;
 	}
 	return true;
 }
 
+/* Notes a hop, if it is one. */
+static inline bool note_hop(struct flow *f, uint32_t from, uint32_t to, uint32_t label, bool is_one)
+{
+	if (from >= NEAR_NODES || label >= NEAR_LABELS)
+		return hops_note(&f->hops, from, to, is_one);
+	f->near[from * NEAR_LABELS + label] += is_one;
+	return true;
+}
+
+/* Labels of a session without repeats in a row, as far as they are looked at. A link joins
+ * two depths, so one session makes it once at most. Nobody knows which label is repeated: there is
+ * no branch for that. */
+static bool walk(struct flow *f, uint32_t *session, const struct trail_run *run)
+{
+	const struct node *before = *session ? &f->nodes[*session - 1] : NULL;
+	uint32_t depth = before ? before->depth + 1 : 0, deepest = f->plan->max_hops;
+	uint32_t last = before ? before->label : PLAN_NONE, at = before ? *session - 1 : 0;
+
+	for (uint32_t i = 0; i < run->n && depth <= deepest; i++) {
+		uint32_t label = trail_value(run->keys[i]), repeated = label == last;
+		uint32_t node = node_number(f, depth, label);
+
+		if (node == PLAN_NONE || !note_hop(f, at, node, label, depth > 0 && !repeated))
+			return false;
+		at = repeated ? at : node;
+		depth += !repeated;
+		last = label;
+	}
+	*session = at + 1;
+	return true;
+}
+
+static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n)
+{
+	struct flow *f = kernel;
+
+	(void)day_ms;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t *session = chunks_make(&f->at, v[i].owner);
+
+		if (!session)
+			return false;
+		__builtin_prefetch(session, 1);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (!walk(f, chunks_at(&f->at, v[i].owner), &v[i]))
+			return false;
+	return true;
+}
+
 static void weigh(struct flow *f)
 {
-	for (uint32_t i = 0; i < f->hops.pairs.n && !watch_due(i); i++) {
-		f->nodes[f->hops.pairs.v[i].a].weight += f->hops.v[i];
-		f->nodes[f->hops.pairs.v[i].b].weight += f->hops.v[i];
+	const struct hop *hop;
+
+	for (uint32_t at = 0; (hop = hops_next(&f->hops, &at)) && !watch_due(at);) {
+		f->nodes[hop->from].weight += hop->sessions;
+		f->nodes[hop->to].weight += hop->sessions;
 	}
 }
 
@@ -292,14 +353,34 @@ static bool place_nodes(struct flow *f)
 	return true;
 }
 
+static bool add(struct sums *s, uint32_t a, uint32_t b, uint64_t value)
+{
+	uint32_t no = pairs_add(&s->pairs, a, b);
+
+	if (no == PAIRS_FULL)
+		return false;
+	if (no >= s->cap) {
+		uint32_t cap = s->cap ? s->cap * 2 : 64;
+
+		s->v = arena_grow(s->pairs.a, s->v, s->cap * sizeof(*s->v), cap * sizeof(*s->v));
+		if (!s->v)
+			return false;
+		memset(s->v + s->cap, 0, (cap - s->cap) * sizeof(*s->v));
+		s->cap = cap;
+	}
+	s->v[no] += value;
+	return true;
+}
+
 static bool merge_links(struct flow *f)
 {
-	for (uint32_t i = 0; i < f->hops.pairs.n; i++) {
-		const struct pair *hop = &f->hops.pairs.v[i];
+	const struct hop *hop;
 
-		if (watch_due(i))
+	for (uint32_t at = 0; (hop = hops_next(&f->hops, &at));) {
+		if (watch_due(at))
 			return false;
-		if (!add(&f->links, f->nodes[hop->a].place, f->nodes[hop->b].place, f->hops.v[i]))
+		if (!add(&f->links, f->nodes[hop->from].place, f->nodes[hop->to].place,
+			    hop->sessions))
 			return false;
 	}
 	return true;
@@ -392,7 +473,7 @@ bool flow_finish(struct flow *f, struct flow_answer *out)
 	struct flow_node *nodes;
 
 	*out = (struct flow_answer){0};
-	if (!trails_settle(&f->trails, INT64_MAX))
+	if (!trails_settle(&f->trails, INT64_MAX) || !hops_count(&f->hops) || !count_near(f))
 		return false;
 	weigh(f);
 	if (!place_nodes(f) || !merge_links(f))

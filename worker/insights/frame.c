@@ -194,13 +194,21 @@ static bool only_ids(const struct frame *f, uint8_t *base)
 	return true;
 }
 
-/* One comparison each, as of how long after the begin. */
-static void in_window(uint8_t *base, const int64_t *times, uint32_t n, const struct plan *plan)
+/* One comparison each, as of how long after the begin; of those that are in order the first and
+ * the last will do, when they are inside. */
+static void in_window(uint8_t *base, const struct batch *b, const struct plan *plan)
 {
 	uint64_t from = (uint64_t)plan->from_ms, length = (uint64_t)plan->to_ms - from;
+	const int64_t *times = b->times;
+	uint32_t n = b->n;
 
 	if (plan->to_ms <= plan->from_ms)
 		length = 0;
+	if (b->ordered && n > 0 && (uint64_t)times[0] - from < length &&
+		(uint64_t)times[n - 1] - from < length) {
+		memset(base, 1, n);
+		return;
+	}
 	for (uint32_t i = 0; i < n; i++)
 		base[i] = (uint64_t)times[i] - from < length;
 }
@@ -215,7 +223,7 @@ static bool make_base(struct frame *f)
 	if (b->flat)
 		memset(base, b->times[0] >= f->plan->from_ms && b->times[0] < f->plan->to_ms, b->n);
 	else
-		in_window(base, b->times, b->n, f->plan);
+		in_window(base, b, f->plan);
 	for (uint32_t i = 0; i < b->n && b->masked; i++)
 		base[i] &= !b->masked[i];
 	f->base = base;

@@ -5,12 +5,9 @@
 #include "worker/insights/chunks.h"
 #include "worker/insights/funnel.h"
 #include "worker/insights/hits.h"
-#include "worker/insights/personset.h"
 #include "worker/insights/split.h"
 #include "worker/insights/trail.h"
 #include "worker/insights/watch.h"
-
-enum { AHEAD = 16 };
 
 _Static_assert((int)FUNNEL_STEPS <= (int)TRAIL_VALUE_BITS, "a trail's value is the set of steps");
 
@@ -18,13 +15,17 @@ const struct funnel_time funnel_times[FUNNEL_TIMES] = {{"0-30s", 30}, {"30s-2m",
 	{"2-5m", 300}, {"5-15m", 900}, {"15-60m", 3600}, {"1-6h", 21600}, {"6-24h", 86400},
 	{"24h+", 0}};
 
+enum { FIRST = 1 }; /* the set of the first step */
+
 struct funnel {
 	const struct plan *plan;
 	struct trails trails;  /* by person; values are sets of steps */
 	struct chunks walkers; /* by person */
 	uint32_t n;            /* persons below may have one */
-	struct personset done; /* who made all steps */
-	struct split split;    /* used with breakdowns only */
+	uint64_t *done;        /* bits by person: who made all steps */
+	uint32_t n_done;       /* words */
+	bool any_done;
+	struct split split; /* used with breakdowns only */
 	/* at the end */
 	struct split_series series;
 	uint32_t *series_of; /* by person, PLAN_NONE for who did nothing */
@@ -47,7 +48,7 @@ struct walker {
 	union chain chains[];
 };
 
-static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n);
+static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n);
 
 struct funnel *funnel_new(const struct plan *plan)
 {
@@ -64,55 +65,140 @@ struct funnel *funnel_new(const struct plan *plan)
 	return f;
 }
 
-/* The set of steps that an event matches. */
-static uint32_t steps_of(const struct frame *frame, uint32_t row)
-{
-	uint32_t set = 0;
+/* ---- events into trails ---- */
 
-	for (uint32_t e = 0; e < frame->plan->n_events; e++)
-		set |= (uint32_t)frame->match[e][row] << e;
-	return set;
-}
+/* The steps that events of a frame can match. */
+struct asked {
+	uint32_t steps[FUNNEL_STEPS], n;
+};
 
-static bool add_hits(struct funnel *f, const struct frame *frame, struct hits *h, uint32_t *persons)
+static struct asked find_asked(const struct frame *frame)
 {
 	const struct batch *b = frame->batch;
-	uint32_t n = h->n;
+	struct asked asked = {.n = 0};
 
-	if (f->plan->events[0].consented)
-		n = hits_consented(frame, h->rows, n);
-	hits_persons(frame, h->rows, n, persons);
-	for (uint32_t k = 0; k < n; k++) {
-		uint32_t row = h->rows[k], person = persons[k];
-		uint64_t id[2];
+	for (uint32_t e = 0; e < frame->plan->n_events; e++) {
+		struct str kind = frame->plan->events[e].kind;
 
-		/* who is through is so by earlier events */
-		if (!personset_has(&f->done, person) &&
-			!trail_add(&f->trails, person, b->times[row], batch_id(b, row, id),
-				steps_of(frame, row)))
-			return false;
-		if (f->plan->n_breakdowns && split_may_see(&f->split, person, b->times[row]) &&
-			!split_see(&f->split, frame, row, person))
+		if (!b->one_kind || kind.n == 0 || str_eq(b->kind.entries[0].s, kind))
+			asked.steps[asked.n++] = e;
+	}
+	return asked;
+}
+
+/* Bytes may be anybody's: what the loop needs is not read through pointers. */
+static void add_step(uint32_t *sets, const uint8_t *match, uint32_t n, uint32_t step)
+{
+	for (uint32_t i = 0; i < n; i++)
+		sets[i] |= (uint32_t)match[i] << step;
+}
+
+/* Sets of the steps that the picked events match. NULL when the frame's arena is full. */
+static const uint32_t *find_sets(
+	const struct picked *p, const struct frame *frame, const struct asked *asked)
+{
+	uint32_t *sets = arena_array(frame->a, (size_t)frame->batch->n + 1, sizeof(*sets));
+
+	for (uint32_t i = 0; sets && i < asked->n; i++)
+		add_step(sets, frame->match[asked->steps[i]], frame->batch->n, asked->steps[i]);
+	return sets ? hits_column(p, sets) : NULL;
+}
+
+/* Bits of all persons so far. False at the arena's cap. */
+static bool make_done(struct funnel *f, uint32_t persons)
+{
+	uint32_t words = persons / 64 + 1, n = f->n_done ? f->n_done : 64;
+
+	while (n < words)
+		n *= 2;
+	if (n == f->n_done)
+		return true;
+	f->done =
+		arena_grow(f->plan->a, f->done, f->n_done * sizeof(*f->done), n * sizeof(*f->done));
+	if (!f->done)
+		return false;
+	memset(f->done + f->n_done, 0, (n - f->n_done) * sizeof(*f->done));
+	f->n_done = n;
+	return true;
+}
+
+/* Leaves out whoever is through, which they are by earlier events. False when the frame's arena
+ * is full. */
+static bool skip_done(
+	const struct funnel *f, const struct frame *frame, struct trail_rows *e, uint32_t *owners)
+{
+	size_t bytes = ((size_t)e->n + 1) * sizeof(uint32_t);
+	uint32_t *rows = arena_alloc(frame->a, bytes), n = 0;
+	uint32_t *values = e->values ? arena_alloc(frame->a, bytes) : NULL;
+	const uint64_t *done = f->done;
+
+	if (!rows || (e->values && !values))
+		return false;
+	for (uint32_t k = 0; k < e->n; k++) {
+		uint32_t owner = owners[k];
+
+		rows[n] = e->rows ? e->rows[k] : k;
+		owners[n] = owner;
+		if (values)
+			values[n] = e->values[k];
+		n += (uint32_t)(~done[owner / 64] >> owner % 64 & 1);
+	}
+	e->rows = rows;
+	e->values = values;
+	e->n = n;
+	return true;
+}
+
+/* False at an arena's cap. */
+static bool see_firsts(struct funnel *f, const struct frame *frame, const struct trail_rows *e)
+{
+	for (uint32_t k = 0; k < e->n; k++) {
+		uint32_t row = e->rows ? e->rows[k] : k;
+
+		if (split_may_see(&f->split, e->owners[k], frame->batch->times[row]) &&
+			!split_see(&f->split, frame, row, e->owners[k]))
 			return false;
 	}
 	return true;
 }
 
+static bool add_picked(struct funnel *f, const struct frame *frame, const struct picked *p,
+	const struct asked *asked)
+{
+	const uint32_t *codes = hits_column(p, frame->batch->distinct.codes);
+	uint32_t *owners = arena_alloc(frame->a, ((size_t)p->n + 1) * sizeof(*owners));
+	struct trail_rows e = {
+		.rows = p->rows, .n = p->n, .owners = owners, .value = 1u << asked->steps[0]};
+
+	if (!codes || !owners)
+		return false;
+	for (uint32_t k = 0; k < p->n; k++)
+		owners[k] = frame->persons[codes[k]];
+	if (asked->n > 1) {
+		e.values = find_sets(p, frame, asked);
+		if (!e.values)
+			return false;
+	}
+	if (f->plan->n_breakdowns && !see_firsts(f, frame, &e))
+		return false;
+	return make_done(f, people_end(frame->people)) &&
+	       (!f->any_done || skip_done(f, frame, &e, owners)) &&
+	       trails_add(&f->trails, frame->batch, &e);
+}
+
 bool funnel_fold(struct funnel *f, const struct frame *frame)
 {
-	struct hits *h = arena_alloc(frame->a, sizeof(*h));
-	uint32_t *persons = arena_alloc(frame->a, HITS * sizeof(*persons));
-	const uint8_t *any = hits_any(frame);
+	struct asked asked = find_asked(frame);
+	const uint8_t *any = asked.n == 1 ? frame->match[asked.steps[0]] : hits_any(frame);
+	struct picked p;
 
-	if (!h || !persons || !any || !split_frame(&f->split, frame) ||
-		!trails_settle(&f->trails, frame->settled_ms))
+	if (!any || !split_frame(&f->split, frame) || !trails_settle(&f->trails, frame->settled_ms))
 		return false;
-	trails_source(&f->trails);
-	hits_begin(h, frame, any);
-	while (hits_next(h))
-		if (!add_hits(f, frame, h, persons))
-			return false;
-	return true;
+	if (asked.n == 0)
+		return true;
+	if (!hits_pick(&p, frame, any, f->plan->events[0].consented))
+		return false;
+	return p.n == 0 || (hits_rows(&p) && add_picked(f, frame, &p, &asked));
 }
 
 /* ---- walking ---- */
@@ -153,12 +239,11 @@ static bool is_next(const struct funnel *f, const struct walker *w, uint32_t k, 
 /* How far somebody gets, and by which chain: the newest of each step is kept, and the one
  * that first got there is theirs (D75). Steps are tried from the last to the first, so
  * that one event is never two of them. */
-static bool walk(struct funnel *f, struct walker *w, const struct trail_item *e)
+static bool walk(struct funnel *f, struct walker *w, uint32_t set, int64_t at)
 {
 	union chain *best = &w->chains[f->plan->n_events];
-	int64_t at = trail_time(e);
 
-	for (uint32_t set = trail_value(e), k; set; set &= ~(1u << k)) {
+	for (uint32_t k; set; set &= ~(1u << k)) {
 		k = 31 - (uint32_t)__builtin_clz(set);
 		if (k > 0 && !is_next(f, w, k, at))
 			continue;
@@ -176,35 +261,55 @@ static bool walk(struct funnel *f, struct walker *w, const struct trail_item *e)
 	return true;
 }
 
-static bool visit_one(struct funnel *f, const struct trail_item *item)
+/* The same of most events: those of the first step, without timing. */
+static void begin_again(struct walker *w, int64_t at)
 {
-	struct walker *w = chunks_make(&f->walkers, item->owner);
+	w->made |= FIRST;
+	w->chains[0].first = at;
+	w->reached = w->reached > 2 ? w->reached : 2;
+}
+
+static bool visit_one(struct funnel *f, int64_t day_ms, const struct trail_run *run)
+{
+	struct walker *w = chunks_make(&f->walkers, run->owner);
+	uint32_t through = f->plan->n_events + 1;
+	bool timing = f->plan->timing;
 
 	if (!w)
 		return false;
-	if (item->owner >= f->n)
-		f->n = item->owner + 1;
+	if (run->owner >= f->n)
+		f->n = run->owner + 1;
 	if (w->reached == 0)
 		w->reached = 1;
-	if (w->reached > f->plan->n_events)
+	if (w->reached == through)
 		return true;
-	if (!walk(f, w, item))
-		return false;
-	return w->reached <= f->plan->n_events ||
-	       personset_add(&f->done, f->plan->a, item->owner) >= 0;
+	for (uint32_t i = 0; i < run->n && w->reached < through; i++) {
+		uint32_t set = trail_value(run->keys[i]);
+		int64_t at = day_ms + trail_time(run->keys[i]);
+
+		if (set == FIRST && !timing)
+			begin_again(w, at);
+		else if (!walk(f, w, set, at))
+			return false;
+	}
+	if (w->reached == through) {
+		f->done[run->owner / 64] |= (uint64_t)1 << run->owner % 64;
+		f->any_done = true;
+	}
+	return true;
 }
 
 /* Walkers are in no cache. */
-static bool visit(void *kernel, const struct trail_item *const *v, uint32_t n)
+static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n)
 {
 	struct funnel *f = kernel;
 
-	for (uint32_t i = 0; i < n; i++) {
-		if (i + AHEAD < n && v[i + AHEAD]->owner < f->n)
-			chunks_fetch(&f->walkers, v[i + AHEAD]->owner);
-		if (!visit_one(f, v[i]))
+	for (uint32_t i = 0; i < n; i++)
+		if (v[i].owner < f->n)
+			chunks_fetch(&f->walkers, v[i].owner);
+	for (uint32_t i = 0; i < n; i++)
+		if (!visit_one(f, day_ms, &v[i]))
 			return false;
-	}
 	return true;
 }
 

@@ -1,8 +1,9 @@
 /*
  * What each of many owners (persons, sessions) did, collected in any order and given to
- * the kernel in the order of (time, event id): a UTC day at a time, as soon as nothing
- * can come any more that is earlier. So memory goes with what is not in order yet, some 32
- * bytes an event; sealed segments come day by day.
+ * the kernel owner by owner, of each in the order of (time, event id): a UTC day at a time, as
+ * soon as nothing can come any more that is earlier. So memory goes with what is not in order
+ * yet, some 20 bytes an event, and as many again if its id is known; sealed segments come day by
+ * day.
  *
  * Few events have an owner and a time that another one has, too, and of one sealed segment
  * the rows tell which of these comes first. So ids may be unknown; where only they would
@@ -11,17 +12,18 @@
 #ifndef INSIGHTS_TRAIL_H
 #define INSIGHTS_TRAIL_H
 
-#include "shm/base/arena.h"
+#include "worker/insights/chunks.h"
+#include "worker/store/batch.h"
 
-/* A time relative to the window, and a value of the kernel's own, in one word. Ten
- * years of milliseconds, the longest window (0.6), need 39 bits. */
+/* A time, and a value of the kernel's own, in one word. Ten years of milliseconds, the longest
+ * window (0.6), need 39 bits. */
 enum { TRAIL_TIME_BITS = 39, TRAIL_VALUE_BITS = 25 };
 #define TRAIL_VALUE_MAX ((1u << TRAIL_VALUE_BITS) - 1)
 
-struct trail_item {
-	uint64_t key; /* time << TRAIL_VALUE_BITS | value */
-	uint32_t owner;
-	uint32_t source : 31, known : 1; /* known: its id, which is beside its block */
+/* Some of what an owner did on a day, in order: time of the day << TRAIL_VALUE_BITS | value. */
+struct trail_run {
+	const uint64_t *keys;
+	uint32_t owner, n;
 };
 
 struct trail_block;
@@ -40,42 +42,50 @@ struct trails {
 	bool undecided;   /* why it failed: only ids tell an order that matters */
 	struct trail_day *days;
 	uint32_t n_days, next; /* next: those before were given to the kernel */
-	/* Given some events at a time, in order; of one instant only those of one owner are so
-	 * for sure; of these, those of one value in any. False at the arena's cap. */
-	bool (*visit)(void *kernel, const struct trail_item *const *v, uint32_t n);
+	/* Given runs of a day that begins so long after the window (before it: negative). Those of
+	 * one owner are in order, though others may be in between; of one instant events of one
+	 * value are in any. False at the arena's cap. */
+	bool (*visit)(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n);
 	void *kernel;
+	struct chunks counts; /* uint32_t by owner: zeros but for the day at hand */
+	uint32_t n_owners;    /* all are below */
 	struct trail_block *spare;
 	/* of the day at hand */
+	int64_t day_ms;
 	struct trail_block **blocks;
-	uint64_t *order, *scratch; /* time of the day << 32 | number of the event */
-	uint32_t cap;
+	uint32_t n_blocks;
+	uint64_t *keys;           /* by owner */
+	uint32_t *owners;         /* in the order of their keys */
+	uint64_t *order, *spares; /* of owners whose order keys do not tell: time << 32 | number */
+	uint32_t cap, cap_owners, cap_order, cap_spares;
 };
 
-/* Since the window's begin. */
-static inline int64_t trail_time(const struct trail_item *e)
+/* Since the begin of its day. */
+static inline int64_t trail_time(uint64_t key)
 {
-	return (int64_t)(e->key >> TRAIL_VALUE_BITS);
+	return (int64_t)(key >> TRAIL_VALUE_BITS);
 }
 
-static inline uint32_t trail_value(const struct trail_item *e)
+static inline uint32_t trail_value(uint64_t key)
 {
-	return (uint32_t)e->key & TRAIL_VALUE_MAX;
+	return (uint32_t)key & TRAIL_VALUE_MAX;
 }
+
+/* Events of one batch. */
+struct trail_rows {
+	const uint32_t *rows; /* NULL: the first n */
+	uint32_t n;
+	const uint32_t *owners; /* small dense numbers; by place in rows, as values are */
+	const uint32_t *values; /* NULL: all are `value` */
+	uint32_t value;
+};
 
 /* For events of [from_ms, to_ms), which is shorter than TRAIL_TIME_BITS allow; visit and
  * kernel are the caller's to set. False at the arena's cap. */
 bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms);
-/* What is added from now on is of another segment than what was. */
-static inline void trails_source(struct trails *t)
-{
-	t->source++;
-}
-
-/* Owners are small dense numbers; id is as of batch_id(). Without one, events of a source come in
- * the order of time and id. False at the arena's cap, or when the value is above
- * TRAIL_VALUE_MAX. */
-bool trail_add(
-	struct trails *t, uint32_t owner, int64_t time_ms, const uint64_t id[2], uint32_t value);
+/* Rows of another segment than those before: where ids are unknown, they come in the order of
+ * time and id. False at the arena's cap, or when a value is above TRAIL_VALUE_MAX. */
+bool trails_add(struct trails *t, const struct batch *b, const struct trail_rows *e);
 /* Visits the days before settled_ms: no event before it may be added any more. False when a
  * visit failed, at the arena's cap, when nobody waits (watch.h), or with t->undecided. */
 bool trails_settle(struct trails *t, int64_t settled_ms);
