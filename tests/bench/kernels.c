@@ -333,6 +333,8 @@ static bool seal(struct evseg *seg, const struct plan *plan, struct str numbers,
 	if (!evseg_kinds(seg, a, &kinds, &n_kinds) || !evseg_times(seg, a, &times))
 		events_die("segment", "broken");
 	seg->kind = kinds[0];
+	/* where an order is asked for, ids are read as those of the inbox */
+	seg->id = !plan->need.order;
 	/* no edge lies within a day */
 	seg->flat = plan->need.flat;
 	seg->flat_ms = times[0];
