@@ -126,7 +126,10 @@ Test(person_counts, as_counted_plainly)
 			add_frame(&c, places ? &naming : NULL, &m, round % 3 == 0 || next(2));
 		cr_assert(person_counts_join(&c));
 		for (uint32_t keep = 1; keep < 5000; keep = keep * 3 + 1)
-			cr_assert_eq(person_counts_least(&c, keep), least_of(&m, keep), "%u of %u: %llu, not %llu", keep, round, (unsigned long long)person_counts_least(&c, keep), (unsigned long long)least_of(&m, keep));
+			cr_assert_eq(person_counts_least(&c, keep), least_of(&m, keep),
+				"%u of %u: %llu, not %llu", keep, round,
+				(unsigned long long)person_counts_least(&c, keep),
+				(unsigned long long)least_of(&m, keep));
 		check(&c, &m, 1, places);
 		check(&c, &m, 3, places);
 		check(&c, &m, least_of(&m, 10), places);

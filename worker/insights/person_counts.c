@@ -179,8 +179,8 @@ enum { BITS = 16, DIGITS = 1 << BITS };
 
 /* Counts persons by a digit of their numbers of events, of those that begin with `found`. False
  * when nobody waits. */
-static bool count_digits(const struct person_counts *c, uint32_t *persons, int shift, uint64_t mask,
-	uint64_t found)
+static bool count_digits(
+	const struct person_counts *c, uint32_t *persons, int shift, uint64_t mask, uint64_t found)
 {
 	memset(persons, 0, DIGITS * sizeof(*persons));
 	for (uint32_t no = 1; no <= n_numbers(c); no++) {
@@ -223,8 +223,8 @@ uint64_t person_counts_least(const struct person_counts *c, uint32_t keep)
 	return persons ? (found ? found : 1) : 0;
 }
 
-bool person_counts_next(const struct person_counts *c, uint64_t least, uint32_t *at,
-	struct person_count *out)
+bool person_counts_next(
+	const struct person_counts *c, uint64_t least, uint32_t *at, struct person_count *out)
 {
 	uint32_t numbers = n_numbers(c) + 1;
 
@@ -235,8 +235,8 @@ bool person_counts_next(const struct person_counts *c, uint64_t least, uint32_t 
 			return false;
 		if (c->of_number[no] < least)
 			continue;
-		*out = (struct person_count){.person = c->people->of_number[no],
-			.events = c->of_number[no]};
+		*out = (struct person_count){
+			.person = c->people->of_number[no], .events = c->of_number[no]};
 		if (c->places)
 			out->place = c->places[no];
 		++*at;

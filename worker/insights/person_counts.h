@@ -41,7 +41,7 @@ bool person_counts_join(struct person_counts *c);
 uint64_t person_counts_least(const struct person_counts *c, uint32_t keep);
 /* The next person with so many events at least, which is not 0; *at is 0 at first. False at the
  * end, or when nobody waits. */
-bool person_counts_next(const struct person_counts *c, uint64_t least, uint32_t *at,
-	struct person_count *out);
+bool person_counts_next(
+	const struct person_counts *c, uint64_t least, uint32_t *at, struct person_count *out);
 
 #endif

@@ -196,7 +196,7 @@ static bool add_users(struct pass *p, uint32_t no, const uint32_t *ids, uint32_t
 	struct personset *users = chunks_make(&p->t->users, no);
 
 	tally_of(p, no)->count += n;
-	return users && personset_add_marked(users, p->t->plan->a, &p->t->marks, ids, n);
+	return users && personset_add_loose(users, p->t->plan->a, &p->t->marks, ids, n);
 }
 
 static bool add_groups(struct pass *p, const struct picked *picked, const uint32_t *codes)
@@ -383,7 +383,7 @@ static bool fold_others(struct topk *t, struct tally *out)
 			continue;
 		tally_merge(out, &row_get(t, no)->t);
 		/* persons are a union: who is behind two folded values counts once */
-		if (users && !personset_join_marked(
+		if (users && !personset_join_loose(
 				     &seen, t->plan->a, &t->marks, chunks_at(&t->users, no)))
 			return false;
 	}
