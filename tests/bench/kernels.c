@@ -259,7 +259,7 @@ static bool finish_sessions(struct run *r)
 
 static void *make_segment_users(struct run *r)
 {
-	return segment_users_new(&r->plan, STR(""), 1000);
+	return segment_users_new(&r->plan, STR(""), 1000, NULL);
 }
 
 static bool fold_segment_users(struct run *r, const struct frame *f)

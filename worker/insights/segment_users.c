@@ -1,19 +1,28 @@
 /*
  * See segment_users.h. Folding marks persons. What they are called is known by text only at
- * the end, when the page is cut out, in memory of its own size. By digest each id is looked at
- * once, when its person is new, and of profiles only the names that may still be on the page
- * are read.
+ * the end, when the page is cut out, in memory of its own size. Of sealed events numbers are
+ * marked; what these are called others may have learned (id_texts.h), or each text is looked at
+ * once, when its number is new, and kept. Of profiles only the names that may still be on the
+ * page are read.
  */
 #include <stdlib.h>
 #include "worker/insights/hits.h"
+#include "worker/insights/id_texts.h"
 #include "worker/insights/personset.h"
 #include "worker/insights/segment_users.h"
 #include "worker/insights/watch.h"
+
+enum { WORD = 64 };
 
 struct segment_users {
 	const struct plan *plan;
 	struct people *people;
 	struct personset seen;
+	/* of sealed events */
+	uint64_t *numbers; /* a bit each */
+	struct colcache *cache;
+	struct id_texts texts;
+	bool by_text; /* it must be asked with texts */
 	struct str after;
 	uint32_t want;
 	/* the smallest ids so far; from `bound` on there are enough */
@@ -21,7 +30,8 @@ struct segment_users {
 	uint32_t n, cap;
 };
 
-struct segment_users *segment_users_new(const struct plan *plan, struct str after, uint32_t want)
+struct segment_users *segment_users_new(
+	const struct plan *plan, struct str after, uint32_t want, struct colcache *cache)
 {
 	struct segment_users *s = arena_zalloc(plan->a, sizeof(*s));
 
@@ -30,6 +40,7 @@ struct segment_users *segment_users_new(const struct plan *plan, struct str afte
 	s->plan = plan;
 	s->after = after;
 	s->want = want;
+	s->cache = cache;
 	s->cap = 2 * (want + 1);
 	s->v = arena_array(plan->a, s->cap, sizeof(*s->v));
 	return s->v ? s : NULL;
@@ -91,8 +102,7 @@ static bool put_copy(struct segment_users *s, struct str id)
 static bool add_new(struct segment_users *s, const struct frame *f, const uint32_t *rows,
 	const uint32_t *persons, uint32_t n)
 {
-	const struct batch *b = f->batch;
-	const struct batch_column *c = b->numbered ? &b->texts : &b->distinct;
+	const struct batch_column *c = &f->batch->distinct;
 
 	for (uint32_t k = 0; k < n; k++) {
 		int new = personset_add(&s->seen, s->plan->a, persons[k]);
@@ -107,6 +117,58 @@ static bool add_new(struct segment_users *s, const struct frame *f, const uint32
 	return true;
 }
 
+/* False at the arena's cap, or when it cannot do without texts. */
+static bool begin_numbers(struct segment_users *s, const struct frame *f)
+{
+	if (s->numbers)
+		return true;
+	id_texts_init(&s->texts, s->cache, f->people, s->plan->a);
+	s->by_text = !s->plan->need.texts && !id_texts_any(&s->texts);
+	if (s->by_text)
+		return false;
+	s->numbers = arena_array(s->plan->a, f->people->n_numbers / WORD + 1, sizeof(*s->numbers));
+	return s->numbers != NULL;
+}
+
+/* A number of somebody without a profile is their only one. */
+static bool add_text(struct segment_users *s, const struct frame *f, uint32_t number, uint32_t row)
+{
+	const struct batch_column *c = &f->batch->texts;
+	uint32_t code = c->codes[row];
+
+	if (!code || people_has_profile(f->people, f->people->of_number[number]))
+		return true;
+	return put_copy(s, c->entries[code - 1].s) &&
+	       id_texts_learn(&s->texts, number, c->entries[code - 1].s);
+}
+
+/* Sealed events: who it is, and what they are called, is asked once for each number. */
+static bool add_numbers(
+	struct segment_users *s, const struct frame *f, const struct hits *h, uint32_t n)
+{
+	const uint32_t *numbers = f->batch->distinct.codes;
+
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t no = numbers[h->rows[k]];
+		uint64_t *word = &s->numbers[no / WORD], bit = 1ull << no % WORD;
+
+		if (s->plan->need.texts && !(*word & bit) && !add_text(s, f, no, h->rows[k]))
+			return false;
+		*word |= bit;
+	}
+	return true;
+}
+
+static bool add(struct segment_users *s, const struct frame *f, const struct hits *h, uint32_t n,
+	uint32_t *persons)
+{
+	if (f->batch->numbered)
+		return add_numbers(s, f, h, n);
+	hits_persons(f, h->rows, n, persons);
+	return f->people->by_digest ? add_new(s, f, h->rows, persons, n)
+				    : personset_add_all(&s->seen, s->plan->a, persons, n);
+}
+
 bool segment_users_fold(struct segment_users *s, const struct frame *f)
 {
 	struct hits *h = arena_alloc(f->a, sizeof(*h));
@@ -114,18 +176,68 @@ bool segment_users_fold(struct segment_users *s, const struct frame *f)
 	const uint8_t *any = hits_any(f);
 
 	s->people = f->people;
-	if (!h || !persons || !any)
+	if (!h || !persons || !any || (f->batch->numbered && !begin_numbers(s, f)))
 		return false;
 	hits_begin(h, f, any);
-	while (hits_next(h)) {
-		/* visitors without cookies are never listed (0.8) */
-		uint32_t n = hits_consented(f, h->rows, h->n);
+	/* visitors without cookies are never listed (0.8) */
+	while (hits_next(h))
+		if (!add(s, f, h, hits_consented(f, h->rows, h->n), persons))
+			return false;
+	return true;
+}
 
-		hits_persons(f, h->rows, n, persons);
-		if (f->people->by_digest ? !add_new(s, f, h->rows, persons, n)
-					 : !personset_add_all(&s->seen, s->plan->a, persons, n))
+bool segment_users_by_text(const struct segment_users *s)
+{
+	return s->by_text;
+}
+
+/* ---- what they are called ---- */
+
+/* The names of those of a block who have no profile, which must be known; the others are
+ * seen. False at the arena's cap, or when nobody waits. */
+static bool name_block(struct segment_users *s, uint32_t block, const struct str *texts)
+{
+	uint32_t first = block * ID_TEXTS_BLOCK, last = first + ID_TEXTS_BLOCK - 1;
+
+	for (uint32_t no = first; no <= last && no <= s->people->n_numbers && !s->by_text; no++) {
+		uint32_t person = s->people->of_number[no];
+		struct str text;
+
+		if (no == 0 || !(s->numbers[no / WORD] >> no % WORD & 1))
+			continue;
+		if (people_has_profile(s->people, person)) {
+			if (personset_add(&s->seen, s->plan->a, person) < 0)
+				return false;
+			continue;
+		}
+		if (s->plan->need.texts)
+			continue; /* done when it was folded */
+		text = texts ? texts[no - first] : STR("");
+		s->by_text = text.n == 0;
+		if (s->by_text || !is_near(s, text))
+			continue;
+		s->by_text = !id_texts_right(&s->texts, no, text);
+		if (!s->by_text && !put_copy(s, text))
 			return false;
 	}
+	return !watch_over();
+}
+
+static bool name_numbers(struct segment_users *s, struct arena *scratch)
+{
+	uint32_t blocks = s->numbers ? s->people->n_numbers / ID_TEXTS_BLOCK + 1 : 0;
+
+	for (uint32_t block = 0; block < blocks && !s->by_text; block++) {
+		const struct str *texts = NULL;
+
+		arena_reset(scratch);
+		if (!s->plan->need.texts)
+			texts = id_texts_block(&s->texts, block, scratch);
+		if (scratch->over || !name_block(s, block, texts))
+			return false;
+	}
+	if (s->numbers)
+		id_texts_keep(&s->texts, scratch);
 	return true;
 }
 
@@ -141,7 +253,11 @@ static bool take_profile(void *arg, struct str id, struct str name)
 
 bool segment_users_name(struct segment_users *s, struct reader *r)
 {
-	if (!s->people || !s->people->by_digest || s->seen.n == 0)
+	if (!s->people || !s->people->by_digest)
+		return true;
+	if (!name_numbers(s, &r->scratch))
+		return false;
+	if (s->by_text || s->seen.n == 0)
 		return true;
 	settle(s);
 	return reader_profile_names(r, s->after, s->bound, take_profile, s) == 0;
