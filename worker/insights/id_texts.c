@@ -12,8 +12,8 @@ enum {
 	LENGTH_MAX = 65535 /* of a text that is kept */
 };
 
-void id_texts_init(struct id_texts *t, struct colcache *cache, const struct people *people,
-	struct arena *a)
+void id_texts_init(
+	struct id_texts *t, struct colcache *cache, const struct people *people, struct arena *a)
 {
 	bool use = cache && cache->ring > 0 && people->by_digest && people->base &&
 		   (uint64_t)people->n_numbers * GUESS <= cache->ring / RING_SHARE;

@@ -21,8 +21,8 @@ struct id_texts {
 };
 
 /* cache may be NULL, or without a ring; where the project has very many ids it is not used. */
-void id_texts_init(struct id_texts *t, struct colcache *cache, const struct people *people,
-	struct arena *a);
+void id_texts_init(
+	struct id_texts *t, struct colcache *cache, const struct people *people, struct arena *a);
 /* Whether there may be any: a look at the first block. */
 bool id_texts_any(const struct id_texts *t);
 /* Notes the text of a number, to be kept. False at the arena's cap. */
