@@ -240,13 +240,15 @@ def test_texts_in_memory(_):
     assert bytes_of(ask) >= texts
     assert min(bytes_of(ask) for _ in range(6)) < texts / 10  # each worker reads who is who once
     more = [f"more-{i}" for i in range(500)]
-    p.send([(who, i % 20, 1) for i, who in enumerate(more)])
-    want += more
-    ask()
-    seal()
-    for _ in range(3):
+    many = [f"late-{i}" for i in range(PERSONS + 100)]
+    for new in (more, many):  # so few that they are looked up, and so many that all is read again
+        p.send([(who, i % 20, 1) for i, who in enumerate(new)])
+        want += new
         ask()
-    # of the first ones: one is a profile's now, with a name and without, two are one person
+        seal()
+        for _ in range(3):
+            ask()
+    # of the second ones: one is a profile's now, with a name and without, two are one person
     p.people([("cq000000000000000001", "a-name", False), ("cq000000000000000002", "", False)],
              {more[1]: "cq000000000000000001", more[2]: "cq000000000000000002", more[3]: "cq000000000000000002"})
     want = [w for w in want if w not in more[1:4]] + ["a-name", "cq000000000000000002"]

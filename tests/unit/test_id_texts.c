@@ -107,8 +107,10 @@ Test(id_texts, are_kept_and_added_to)
 	id_texts_init(&t, &cache, &people, &a);
 	cr_assert(!id_texts_any(&t));
 	cr_assert_eq(known(&t), 0);
-	learn(5, 2);
+	learn(1, 1); /* of nobody */
 	cr_assert(id_texts_any(&t));
+	cr_assert_eq(known(&t), 0);
+	learn(5, 2);
 	cr_assert_eq(known(&t), (NUMBERS - 2) / 5 + 1);
 	learn(5, 2);
 	learn(5, 4);

@@ -130,22 +130,23 @@ static void keep_block(const struct id_texts *t, uint32_t block, struct arena *a
 		if (new.n > 0)
 			all[i] = new;
 	}
-	if (fresh == 0)
+	if (fresh == 0 && (known || block > 0))
 		return;
-	for (uint32_t i = 0; i < ID_TEXTS_BLOCK; i++) {
+	for (uint32_t i = 0; all && i < ID_TEXTS_BLOCK; i++) {
 		uint16_t n = (uint16_t)all[i].n;
 
 		buf_add(&b, &n, sizeof(n));
 	}
-	for (uint32_t i = 0; i < ID_TEXTS_BLOCK; i++)
+	for (uint32_t i = 0; all && i < ID_TEXTS_BLOCK; i++)
 		buf_str(&b, all[i]);
-	if (!b.over)
+	if (all && !b.over)
 		colcache_replace(t->cache, key_of(t, block), (struct str){b.p, b.n});
 }
 
 void id_texts_keep(const struct id_texts *t, struct arena *a)
 {
-	for (uint32_t at = 0; t->cache && at < t->n_learned; at += ID_TEXTS_BLOCK) {
+	/* the first block in any case: where all have profiles it says that no texts are needed */
+	for (uint32_t at = 0; t->cache && (at == 0 || at < t->n_learned); at += ID_TEXTS_BLOCK) {
 		arena_reset(a);
 		keep_block(t, at / ID_TEXTS_BLOCK, a);
 	}

@@ -1,13 +1,14 @@
 /*
  * See segment_users.h. Folding marks persons. What they are called is known by text only at
  * the end, when the page is cut out, in memory of its own size. Of sealed events numbers are
- * marked; what these are called others may have learned (id_texts.h), or each text is looked at
- * once, when its number is new, and kept. Of profiles only the names that may still be on the
- * page are read.
+ * marked; what these are called others have learned (id_texts.h), but for a few whose texts are
+ * read then. Or they have not: then texts are asked for, each is looked at once, when its number
+ * is new, and kept. Of profiles only the names that may still be on the page are read.
  */
 #include <stdlib.h>
 #include "worker/insights/hits.h"
 #include "worker/insights/id_texts.h"
+#include "worker/insights/naming.h"
 #include "worker/insights/personset.h"
 #include "worker/insights/segment_users.h"
 #include "worker/insights/watch.h"
@@ -23,6 +24,11 @@ struct segment_users {
 	struct colcache *cache;
 	struct id_texts texts;
 	bool by_text; /* it must be asked with texts */
+	/* without texts: where an event of each number is, and numbers of which nobody has learned
+	 * the text */
+	struct naming naming;
+	struct naming_place *places;
+	uint32_t unknown[NAMING_PERSONS], n_unknown;
 	struct str after;
 	uint32_t want;
 	/* the smallest ids so far; from `bound` on there are enough */
@@ -127,15 +133,27 @@ static bool begin_numbers(struct segment_users *s, const struct frame *f)
 	if (s->by_text)
 		return false;
 	s->numbers = arena_array(s->plan->a, f->people->n_numbers / WORD + 1, sizeof(*s->numbers));
-	return s->numbers != NULL;
+	if (s->plan->need.texts)
+		return s->numbers != NULL;
+	naming_init(&s->naming, s->plan->a);
+	s->places =
+		arena_alloc(s->plan->a, ((size_t)f->people->n_numbers + 1) * sizeof(*s->places));
+	return s->numbers && s->places;
 }
 
-/* A number of somebody without a profile is their only one. */
-static bool add_text(struct segment_users *s, const struct frame *f, uint32_t number, uint32_t row)
+/* The first event of a number: its text, or where that is. A number of somebody without a
+ * profile is their only one. */
+static bool add_number(
+	struct segment_users *s, const struct frame *f, uint32_t number, uint32_t row)
 {
 	const struct batch_column *c = &f->batch->texts;
-	uint32_t code = c->codes[row];
+	uint32_t code;
 
+	if (!s->plan->need.texts) {
+		s->places[number] = naming_sealed(&s->naming, row);
+		return true;
+	}
+	code = c->codes[row];
 	if (!code || people_has_profile(f->people, f->people->of_number[number]))
 		return true;
 	return put_copy(s, c->entries[code - 1].s) &&
@@ -152,7 +170,7 @@ static bool add_numbers(
 		uint32_t no = numbers[h->rows[k]];
 		uint64_t *word = &s->numbers[no / WORD], bit = 1ull << no % WORD;
 
-		if (s->plan->need.texts && !(*word & bit) && !add_text(s, f, no, h->rows[k]))
+		if (!(*word & bit) && !add_number(s, f, no, h->rows[k]))
 			return false;
 		*word |= bit;
 	}
@@ -176,7 +194,9 @@ bool segment_users_fold(struct segment_users *s, const struct frame *f)
 	const uint8_t *any = hits_any(f);
 
 	s->people = f->people;
-	if (!h || !persons || !any || (f->batch->numbered && !begin_numbers(s, f)))
+	if (!h || !persons || !any || (f->people->n_numbers > 0 && !begin_numbers(s, f)))
+		return false;
+	if (s->places && !naming_begin(&s->naming, f))
 		return false;
 	hits_begin(h, f, any);
 	/* visitors without cookies are never listed (0.8) */
@@ -193,7 +213,15 @@ bool segment_users_by_text(const struct segment_users *s)
 
 /* ---- what they are called ---- */
 
-/* The names of those of a block who have no profile, which must be known; the others are
+/* Somebody whose text is not known, or is another's. */
+static void miss(struct segment_users *s, uint32_t number)
+{
+	s->by_text |= s->n_unknown == NAMING_PERSONS;
+	if (!s->by_text)
+		s->unknown[s->n_unknown++] = number;
+}
+
+/* The names of those of a block who have no profile, as far as they are known; the others are
  * seen. False at the arena's cap, or when nobody waits. */
 static bool name_block(struct segment_users *s, uint32_t block, const struct str *texts)
 {
@@ -213,18 +241,45 @@ static bool name_block(struct segment_users *s, uint32_t block, const struct str
 		if (s->plan->need.texts)
 			continue; /* done when it was folded */
 		text = texts ? texts[no - first] : STR("");
-		s->by_text = text.n == 0;
-		if (s->by_text || !is_near(s, text))
+		if (text.n > 0 && !is_near(s, text))
 			continue;
-		s->by_text = !id_texts_right(&s->texts, no, text);
-		if (!s->by_text && !put_copy(s, text))
+		if (!id_texts_right(&s->texts, no, text))
+			miss(s, no);
+		else if (!put_copy(s, text))
 			return false;
 	}
 	return !watch_over();
 }
 
-static bool name_numbers(struct segment_users *s, struct arena *scratch)
+/* The texts of those who are missing are read from where their events are. */
+static bool name_unknown(struct segment_users *s, struct scan *scan, struct reader *r)
 {
+	struct arena *a = s->plan->a;
+	struct naming_person *all = arena_array(a, s->n_unknown + 1, sizeof(*all));
+	struct naming_person **v = arena_array(a, s->n_unknown + 1, sizeof(*v));
+
+	if (!all || !v)
+		return false;
+	for (uint32_t i = 0; i < s->n_unknown; i++) {
+		uint32_t no = s->unknown[i];
+
+		all[i] = (struct naming_person){
+			.person = s->people->of_number[no], .place = s->places[no]};
+		v[i] = &all[i];
+	}
+	if (!naming_find(&s->naming, scan, r, v, s->n_unknown))
+		return false;
+	s->by_text |= scan->by_text;
+	for (uint32_t i = 0; i < s->n_unknown && !s->by_text; i++)
+		if (!put_copy(s, all[i].name) ||
+			!id_texts_learn(&s->texts, s->unknown[i], all[i].name))
+			return false;
+	return true;
+}
+
+static bool name_numbers(struct segment_users *s, struct scan *scan, struct reader *r)
+{
+	struct arena *scratch = &r->scratch;
 	uint32_t blocks = s->numbers ? s->people->n_numbers / ID_TEXTS_BLOCK + 1 : 0;
 
 	for (uint32_t block = 0; block < blocks && !s->by_text; block++) {
@@ -236,6 +291,8 @@ static bool name_numbers(struct segment_users *s, struct arena *scratch)
 		if (scratch->over || !name_block(s, block, texts))
 			return false;
 	}
+	if (s->n_unknown > 0 && !s->by_text && !name_unknown(s, scan, r))
+		return false;
 	if (s->numbers)
 		id_texts_keep(&s->texts, scratch);
 	return true;
@@ -251,11 +308,11 @@ static bool take_profile(void *arg, struct str id, struct str name)
 	return !personset_has(&s->seen, person) || put_copy(s, name);
 }
 
-bool segment_users_name(struct segment_users *s, struct reader *r)
+bool segment_users_name(struct segment_users *s, struct scan *scan, struct reader *r)
 {
 	if (!s->people || !s->people->by_digest)
 		return true;
-	if (!name_numbers(s, &r->scratch))
+	if (!name_numbers(s, scan, r))
 		return false;
 	if (s->by_text || s->seen.n == 0)
 		return true;

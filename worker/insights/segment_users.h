@@ -8,8 +8,7 @@
 #define INSIGHTS_SEGMENT_USERS_H
 
 #include "shm/colcache.h"
-#include "worker/insights/frame.h"
-#include "worker/store/reader.h"
+#include "worker/insights/scan.h"
 
 struct segment_users;
 
@@ -28,9 +27,9 @@ struct segment_users *segment_users_new(
 bool segment_users_fold(struct segment_users *s, const struct frame *f);
 /* After folding or naming: the texts of ids are not in memory, so the plan must need them. */
 bool segment_users_by_text(const struct segment_users *s);
-/* What profiles are called where people are digests: after the last frame, inside the snapshot.
- * False at the arena's cap, or with r->error. */
-bool segment_users_name(struct segment_users *s, struct reader *r);
+/* What people are called who are digests: after the last frame, inside the snapshot. False at
+ * the arena's cap, or with r->error. */
+bool segment_users_name(struct segment_users *s, struct scan *scan, struct reader *r);
 void segment_users_finish(struct segment_users *s, struct segment_page *out);
 
 #endif

@@ -32,7 +32,7 @@ static bool more(struct scan *s, struct reader *r)
 {
 	struct run *run = s->kernel;
 
-	if (!segment_users_name(run->kernel, r))
+	if (!segment_users_name(run->kernel, s, r))
 		return false;
 	s->by_text = segment_users_by_text(run->kernel);
 	return true;
