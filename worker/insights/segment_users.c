@@ -5,6 +5,7 @@
  * read then. Or they have not: then texts are asked for, each is looked at once, when its number
  * is new, and kept. Of profiles only the names that may still be on the page are read.
  */
+#include <endian.h>
 #include <stdlib.h>
 #include "worker/insights/hits.h"
 #include "worker/insights/id_texts.h"
@@ -33,6 +34,7 @@ struct segment_users {
 	uint32_t want;
 	/* the smallest ids so far; from `bound` on there are enough */
 	struct str *v, bound;
+	uint64_t bound_head; /* head_of() the bound */
 	uint32_t n, cap;
 };
 
@@ -59,6 +61,15 @@ static int by_bytes(const void *x, const void *y)
 	return str_cmp(*(const struct str *)x, *(const struct str *)y);
 }
 
+/* The first 8 bytes as a number: where that of one is greater, it comes later. */
+static uint64_t head_of(struct str s)
+{
+	uint64_t head = 0;
+
+	memcpy(&head, s.p, s.n < sizeof(head) ? s.n : sizeof(head));
+	return be64toh(head);
+}
+
 /* Leaves the smallest want + 1, each once, in order. */
 static void settle(struct segment_users *s)
 {
@@ -69,14 +80,18 @@ static void settle(struct segment_users *s)
 		if (n == 0 || !str_eq(s->v[n - 1], s->v[i]))
 			s->v[n++] = s->v[i];
 	s->n = n;
-	if (s->n > s->want)
-		s->bound = s->v[s->n - 1];
+	if (s->n <= s->want)
+		return;
+	s->bound = s->v[s->n - 1];
+	s->bound_head = head_of(s->bound);
 }
 
 /* Whether it may be on the page, as far as is known: after its begin, and before what so many
  * are not after. */
 static bool is_near(const struct segment_users *s, struct str id)
 {
+	if (s->bound.p && head_of(id) > s->bound_head)
+		return false;
 	return str_cmp(id, s->after) > 0 && (!s->bound.p || str_cmp(id, s->bound) < 0);
 }
 
