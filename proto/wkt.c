@@ -140,16 +140,34 @@ bool wkt_timestamp_parse(struct str s, int64_t *seconds, int32_t *nanos)
 	return t >= WKT_MIN_SECONDS && t <= WKT_MAX_SECONDS;
 }
 
-/* ".5" with 3, 6 or 9 digits, nothing for 0. */
-static size_t put_nanos(int32_t nanos, char *out, size_t room)
+/* The last n digits. Answers hold thousands of times, for which printf() takes ten times as
+ * long. */
+static size_t put_digits(char *out, unsigned v, size_t n)
 {
+	for (size_t i = n; i > 0; i--, v /= 10)
+		out[i - 1] = (char)('0' + v % 10);
+	return n;
+}
+
+/* The same after a mark. */
+static size_t put_fixed(char *out, char mark, unsigned v, size_t n)
+{
+	out[0] = mark;
+	return 1 + put_digits(out + 1, v, n);
+}
+
+/* ".5" with 3, 6 or 9 digits, nothing for 0. */
+static size_t put_nanos(int32_t nanos, char *out)
+{
+	unsigned v = (unsigned)nanos;
+
 	if (nanos == 0)
 		return 0;
-	if (nanos % 1000000 == 0)
-		return (size_t)snprintf(out, room, ".%03d", nanos / 1000000);
-	if (nanos % 1000 == 0)
-		return (size_t)snprintf(out, room, ".%06d", nanos / 1000);
-	return (size_t)snprintf(out, room, ".%09d", nanos);
+	if (v % 1000000 == 0)
+		return put_fixed(out, '.', v / 1000000, 3);
+	if (v % 1000 == 0)
+		return put_fixed(out, '.', v / 1000, 6);
+	return put_fixed(out, '.', v, 9);
 }
 
 bool wkt_timestamp_ok(int64_t seconds, int32_t nanos)
@@ -169,9 +187,13 @@ size_t wkt_timestamp_text(int64_t seconds, int32_t nanos, char out[WKT_TEXT])
 	days = (seconds - WKT_MIN_SECONDS) / 86400 + WKT_MIN_SECONDS / 86400;
 	rest = (unsigned)((seconds - WKT_MIN_SECONDS) % 86400);
 	wkt_date(days, &year, &month, &day);
-	n = (size_t)snprintf(out, WKT_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u", (unsigned)year % 10000,
-		month % 100, day % 100, rest / 3600, rest / 60 % 60, rest % 60);
-	n += put_nanos(nanos, out + n, WKT_TEXT - n);
+	n = put_digits(out, (unsigned)year, 4);
+	n += put_fixed(out + n, '-', month, 2);
+	n += put_fixed(out + n, '-', day, 2);
+	n += put_fixed(out + n, 'T', rest / 3600, 2);
+	n += put_fixed(out + n, ':', rest / 60 % 60, 2);
+	n += put_fixed(out + n, ':', rest % 60, 2);
+	n += put_nanos(nanos, out + n);
 	out[n++] = 'Z';
 	out[n] = 0;
 	return n;
@@ -218,7 +240,7 @@ size_t wkt_duration_text(int64_t seconds, int32_t nanos, char out[WKT_TEXT])
 		out[n++] = '-';
 	n += (size_t)snprintf(
 		out + n, WKT_TEXT - n, "%lld", (long long)(seconds < 0 ? -seconds : seconds));
-	n += put_nanos(nanos < 0 ? -nanos : nanos, out + n, WKT_TEXT - n);
+	n += put_nanos(nanos < 0 ? -nanos : nanos, out + n);
 	out[n++] = 's';
 	out[n] = 0;
 	return n;

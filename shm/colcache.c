@@ -288,14 +288,18 @@ static bool write_body(struct colcache *c, struct str body, uint64_t *pos)
 
 bool colcache_put(struct colcache *c, struct colcache_key key, struct str body)
 {
+	struct colcache_place place;
+
+	/* somebody else was as clever */
+	return colcache_find(c, key, &place) || colcache_replace(c, key, body);
+}
+
+bool colcache_replace(struct colcache *c, struct colcache_key key, struct str body)
+{
 	struct colcache_place place = {.size = body.n};
 	struct cache_writer *w;
 	bool done;
 
-	/* somebody else was as clever */
-	if (colcache_find(c, key, &place))
-		return true;
-	place.size = body.n;
 	w = writer_begin(c);
 	if (!w)
 		return false;

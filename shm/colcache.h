@@ -52,6 +52,8 @@ uint64_t colcache_room(const struct colcache *c);
 /* Stores a column; an empty `body` says that there is none. Gives up rather than waits, or
  * puts more than that; false then. */
 bool colcache_put(struct colcache *c, struct colcache_key key, struct str body);
+/* The same where another one may be stored, which goes. */
+bool colcache_replace(struct colcache *c, struct colcache_key key, struct str body);
 /* Master, after the end of slot_no and before it is given out again: frees what it held.
  * `wild`: nothing from before is believed, for it may have written anywhere. Returns how much
  * was held. */

@@ -219,6 +219,53 @@ def test_pages_of_many(_):
             test_sealed.as_before(p.server, p.num, 1)
 
 
+def bytes_of(ask):
+    before = P.admin()["counters"]["insight_bytes"]
+    ask()
+    return P.admin()["counters"]["insight_bytes"] - before
+
+
+def test_texts_in_memory(_):
+    """What ids are called is read once; who is new, changes or goes is seen at once all the same."""
+    p = Project()
+    names = [f"user-{i}-{i * 7919 % 10007}" for i in range(3000)]
+    p.send([(who, i % 20, 1) for i, who in enumerate(names)])
+    seal()
+    want, body = sorted(names), {"timeRange": {"from": day(0, 0), "to": day(100, 0)}, "events": [{"event": {}}],
+                                 "pageSize": 1000}
+
+    def ask():
+        assert P.ok(USERS, body, key=p.key)["distinctIds"] == sorted(want)[:1000]
+    texts = column(p.num, p.db, 4)
+    assert bytes_of(ask) >= texts
+    assert min(bytes_of(ask) for _ in range(6)) < texts / 10  # each worker reads who is who once
+    more = [f"more-{i}" for i in range(500)]
+    many = [f"late-{i}" for i in range(PERSONS + 100)]
+    for new in (more, many):  # so few that they are looked up, and so many that all is read again
+        p.send([(who, i % 20, 1) for i, who in enumerate(new)])
+        want += new
+        ask()
+        seal()
+        for _ in range(3):
+            ask()
+    # of the second ones: one is a profile's now, with a name and without, two are one person
+    p.people([("cq000000000000000001", "a-name", False), ("cq000000000000000002", "", False)],
+             {more[1]: "cq000000000000000001", more[2]: "cq000000000000000002", more[3]: "cq000000000000000002"})
+    want = [w for w in want if w not in more[1:4]] + ["a-name", "cq000000000000000002"]
+    ask()
+    assert P.ok(test_erase.SHARED + "Delete", {"id": more[0]}, key=p.key)
+    want.remove(more[0])
+    for _ in range(2):
+        ask()
+    p.send([(more[0], 3, 1)])  # as somebody new
+    want.append(more[0])
+    ask()
+    seal()
+    for _ in range(3):
+        ask()
+    assert [w for page in p.pages(777) for w in page] == sorted(want)
+
+
 # ---- what is read ----------------------------------------------------------------------------
 
 def test_reads_few_texts(_):

@@ -262,7 +262,7 @@ static bool finish_sessions(struct run *r)
 
 static void *make_segment_users(struct run *r)
 {
-	return segment_users_new(&r->plan, STR(""), 1000);
+	return segment_users_new(&r->plan, STR(""), 1000, NULL);
 }
 
 static bool fold_segment_users(struct run *r, const struct frame *f)
@@ -336,6 +336,8 @@ static bool seal(struct evseg *seg, const struct plan *plan, struct str numbers,
 	if (!evseg_kinds(seg, a, &kinds, &n_kinds) || !evseg_times(seg, a, &times))
 		events_die("segment", "broken");
 	seg->kind = kinds[0];
+	/* where an order is asked for, ids are read as those of the inbox */
+	seg->id = !plan->need.order;
 	/* no edge lies within a day */
 	seg->flat = plan->need.flat;
 	seg->flat_ms = times[0];

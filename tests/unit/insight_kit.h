@@ -350,7 +350,7 @@ __attribute__((unused)) static const char *kit_segment_users(
 	if (compile_segment_users(
 		    &plan, (const Insights__V1__SegmentUsersRequest *)msg, &kit_a, &why) < 0)
 		return why ? why : "memory";
-	s = segment_users_new(&plan, str_of(after), want);
+	s = segment_users_new(&plan, str_of(after), want, NULL);
 	kit_fold(&plan, lines, kit_fold_segment_users, s);
 	segment_users_finish(s, &page);
 	buf_init(&b, &kit_a);

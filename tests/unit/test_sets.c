@@ -150,7 +150,7 @@ Test(sets, marked_persons_count_once)
 		}
 		cr_assert_eq(personset_count(&s, &m, (struct id_map){of_number, ALL / 2}), persons);
 		cr_assert(round % 2 ? personset_join(&copy, &a, &s)
-				    : personset_join_marked(&copy, &a, &m, &s));
+				    : personset_join_loose(&copy, &a, &m, &s));
 		cr_assert_eq(copy.n, n);
 		for (uint32_t who = 0; who < universe; who += 1 + universe / 500)
 			cr_assert_eq(personset_has(&s, who), is_in[who]);
@@ -164,6 +164,82 @@ Test(sets, marked_persons_count_once)
 				cr_assert_eq(is_in[ids[i]]++, 1);
 		cr_assert_eq(n, s.n);
 	}
+}
+
+static void no_marks(const struct marks *m)
+{
+	for (uint32_t i = 0; i < m->words; i++)
+		cr_assert_eq(m->bits[i], 0);
+}
+
+/* The same of sets that are only counted, with memory for loose lists and without, joined. */
+Test(sets, loose_persons_count_once)
+{
+	enum { ALL = 70000 };
+	static uint8_t is_known[2][ALL];
+	static uint32_t of_number[ALL / 2 + 1];
+	uint64_t rng = 17;
+
+	for (uint32_t i = 0; i < ALL / 2; i++)
+		of_number[i + 1] = i / 2;
+	for (uint32_t round = 0; round < 240; round++) {
+		uint32_t universe = round % 3 == 0 ? 100 : round % 3 == 1 ? 5000 : ALL;
+		uint32_t most = round % 5 == 0 ? 3 : round % 5 == 1 ? 40 : 3000;
+		struct personset s = {0}, before = {0}, both = {0};
+		uint32_t persons[3] = {0};
+		struct id_map map = {of_number, universe / 2};
+		struct marks m = {0};
+		struct arena small;
+
+		arena_init(&small, 64 << 20);
+		cr_assert(marks_reserve(&m, &small, universe));
+		m.loose = round % 2 ? 64 << 20 : 0;
+		memset(is_known, 0, sizeof(is_known));
+		for (uint32_t turn = 0; turn < round; turn++) {
+			uint32_t some[3000], want = 1 + (uint32_t)(next(&rng) % most), k = turn % 2;
+
+			if (turn == 1 && round % 4 == 1)
+				cr_assert(personset_expect_loose(&s, &small, &m, &before));
+			for (uint32_t i = 0; i < want; i++) {
+				uint32_t id = some[i] = 1 + (uint32_t)(next(&rng) % (universe - 1));
+				uint32_t who = id_person(map, id);
+
+				persons[2] += !is_known[0][who] && !is_known[1][who];
+				persons[k] += !is_known[k][who];
+				is_known[k][who] = 1;
+			}
+			cr_assert(personset_add_loose(k ? &s : &before, &small, &m, some, want));
+		}
+		cr_assert_eq(personset_count(&before, &m, map), persons[0]);
+		no_marks(&m);
+		cr_assert_eq(personset_count(&s, &m, map), persons[1]);
+		no_marks(&m);
+		cr_assert(personset_join_loose(&both, &small, &m, &s));
+		cr_assert(personset_join_loose(&both, &small, &m, &before));
+		cr_assert_eq(personset_count(&both, &m, map), persons[2]);
+		no_marks(&m);
+		arena_free(&small);
+	}
+}
+
+/* However often the same come, they take no more memory, and not much time. */
+Test(sets, loose_lists_are_gone_through)
+{
+	static const uint32_t who[] = {5, 70000, 5, 9, 100000};
+	struct personset s = {0}, one = {0};
+	struct marks m = {0};
+	struct arena small;
+
+	arena_init(&small, 1 << 20);
+	cr_assert(marks_reserve(&m, &small, 100001));
+	for (uint32_t i = 0; i < 3000000; i++) {
+		cr_assert(personset_add_loose(&s, &small, &m, who, 1 + i % 5));
+		cr_assert(personset_add_loose(&one, &small, &m, who + 3, 1));
+	}
+	cr_assert_eq(personset_count(&s, &m, (struct id_map){who, 0}), 4);
+	cr_assert_eq(personset_count(&one, &m, (struct id_map){who, 0}), 1);
+	cr_assert(!small.over);
+	arena_free(&small);
 }
 
 /* Few and many codes, few and many values: sorted by lanes, or by the codes that there are. */

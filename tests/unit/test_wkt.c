@@ -1,5 +1,7 @@
 /* Timestamps, durations and field masks as text. */
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <time.h>
 
 #include "proto/wkt.h"
 
@@ -81,6 +83,43 @@ Test(wkt, timestamps_are_written_with_0_3_6_or_9_digits)
 		cr_expect_eq(n, strlen(t[i].want), "%s", t[i].want);
 		if (n > 0)
 			cr_expect_str_eq(out, t[i].want);
+	}
+}
+
+/* Any time as the C library prints it, and back. */
+Test(wkt, timestamps_are_written_as_by_printf)
+{
+	static const int32_t units[] = {1, 1000, 1000000, 1000000000};
+	uint64_t rng = 23;
+
+	for (uint32_t i = 0; i < 200000; i++) {
+		char out[WKT_TEXT], want[128], *p = want;
+		int64_t s, back_s;
+		int32_t ns, back_ns;
+		struct tm tm;
+		time_t t;
+
+		rng = rng * 6364136223846793005u + 1442695040888963407u;
+		s = WKT_MIN_SECONDS +
+		    (int64_t)(rng >> 16) % (WKT_MAX_SECONDS - WKT_MIN_SECONDS + 1);
+		ns = (int32_t)(rng >> 33) % 1000000000 / units[i % 4] * units[i % 4];
+		t = (time_t)s;
+		gmtime_r(&t, &tm);
+		p += sprintf(p, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
+			tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		if (ns)
+			p += sprintf(p, ".%0*d",
+				ns % 1000      ? 9
+				: ns % 1000000 ? 6
+					       : 3,
+				ns / (ns % 1000             ? 1
+					     : ns % 1000000 ? 1000
+							    : 1000000));
+		strcpy(p, "Z");
+		cr_assert_eq(wkt_timestamp_text(s, ns, out), strlen(want));
+		cr_assert_str_eq(out, want);
+		cr_assert(wkt_timestamp_parse(str_of(out), &back_s, &back_ns));
+		cr_assert(back_s == s && back_ns == ns);
 	}
 }
 

@@ -156,12 +156,13 @@ static bool add_groups(const struct frame *f, uint8_t *base)
 	return true;
 }
 
-/* base &= the column has this code, which 0 is not. */
-static void only(
-	const struct frame *f, const struct batch_column *c, uint32_t wanted, uint8_t *base)
+/* Bytes may be anybody's: what the loop needs is not read through pointers. */
+static void only_code(uint8_t *out, const uint32_t *codes, uint32_t wanted, uint32_t n)
 {
-	for (uint32_t i = 0; i < f->batch->n; i++)
-		base[i] &= wanted != 0 && c->codes[i] == wanted;
+	if (wanted == 0)
+		memset(out, 0, n);
+	for (uint32_t i = 0; i < n; i++)
+		out[i] &= codes[i] == wanted;
 }
 
 static uint32_t session_code(const struct batch_column *c, struct str session)
@@ -228,12 +229,41 @@ static bool make_base(struct frame *f)
 		base[i] &= !b->masked[i];
 	f->base = base;
 	if (f->plan->session.p)
-		only(f, &b->session, session_code(&b->session, f->plan->session), base);
+		only_code(
+			base, b->session.codes, session_code(&b->session, f->plan->session), b->n);
 	if (f->plan->only_kind.p)
-		only(f, &b->kind, text_code(&b->kind, f->plan->only_kind), base);
+		only_code(base, b->kind.codes, text_code(&b->kind, f->plan->only_kind), b->n);
 	if (f->plan->ids && !only_ids(f, base))
 		return false;
 	return add_groups(f, base);
+}
+
+/* out &= the code is one of those of the kind: nearly always that is one, if any. */
+static bool only_kind(const struct frame *f, struct str kind, uint8_t *out)
+{
+	const struct batch_column *c = &f->batch->kind;
+	uint8_t *same = arena_zalloc(f->a, c->n_entries + 1);
+	uint32_t n = f->batch->n, codes = 0, last = 0;
+
+	if (!same)
+		return false;
+	for (uint32_t i = 0; i < c->n_entries; i++) {
+		same[i + 1] = str_eq(c->entries[i].s, kind);
+		codes += same[i + 1];
+		last = same[i + 1] ? i + 1 : last;
+	}
+	if (codes <= 1)
+		only_code(out, c->codes, last, n);
+	else
+		add_filter(out, c->codes, same, n, false);
+	return true;
+}
+
+static uint8_t *copy_of(const uint8_t *base, uint32_t n, struct arena *a)
+{
+	uint8_t *out = arena_alloc(a, n);
+
+	return out ? memcpy(out, base, n) : NULL;
 }
 
 static const uint8_t *match_event(const struct frame *f, const struct plan_event *ev)
@@ -241,30 +271,23 @@ static const uint8_t *match_event(const struct frame *f, const struct plan_event
 	const struct batch_column *c = &f->batch->kind;
 	bool every = ev->kind.n == 0;
 	uint32_t n = f->batch->n;
-	uint8_t *out, *same;
+	uint8_t *out;
 
 	if (!every && f->batch->one_kind) {
 		if (!str_eq(c->entries[0].s, ev->kind))
 			return arena_zalloc(f->a, n);
 		every = true;
 	}
-	if (every && ev->filters.n == 0)
-		return f->base;
-	out = group_vector(f, &ev->filters);
-	if (!out)
-		return NULL;
-	for (uint32_t i = 0; i < n; i++)
-		out[i] &= f->base[i];
-	if (every)
-		return out;
-	same = arena_zalloc(f->a, c->n_entries + 1);
-	if (!same)
-		return NULL;
-	for (uint32_t i = 0; i < c->n_entries; i++)
-		same[i + 1] = str_eq(c->entries[i].s, ev->kind);
-	for (uint32_t i = 0; i < n; i++)
-		out[i] &= same[c->codes[i]];
-	return out;
+	if (ev->filters.n == 0) {
+		if (every)
+			return f->base;
+		out = copy_of(f->base, n, f->a);
+	} else {
+		out = group_vector(f, &ev->filters);
+		for (uint32_t i = 0; out && i < n; i++)
+			out[i] &= f->base[i];
+	}
+	return out && (every || only_kind(f, ev->kind, out)) ? out : NULL;
 }
 
 bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,

@@ -50,7 +50,7 @@ bool naming_note(struct naming *n, const struct frame *f, uint32_t row, struct n
 	struct str text, *copy;
 
 	if (f->batch->id != 0) {
-		*place = (struct naming_place){n->n_segments, row};
+		*place = naming_sealed(n, row);
 		return true;
 	}
 	text = c->entries[c->codes[row] - 1].s;

@@ -38,6 +38,11 @@ void naming_init(struct naming *n, struct arena *a);
 bool naming_begin(struct naming *n, const struct frame *f);
 /* Sets the place of the event at row, which has a distinct_id. False at the arena's cap. */
 bool naming_note(struct naming *n, const struct frame *f, uint32_t row, struct naming_place *place);
+/* The same where the frame is of a sealed segment. */
+static inline struct naming_place naming_sealed(const struct naming *n, uint32_t row)
+{
+	return (struct naming_place){n->n_segments, row};
+}
 /* Sets the names of persons with a place, or s->by_text: the question must be asked by
  * texts. False at the arena's cap, or with r->error. */
 bool naming_find(struct naming *n, struct scan *s, struct reader *r, struct naming_person **v,

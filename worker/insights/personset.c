@@ -6,10 +6,14 @@
  * Lists come from adding many at once: who is there already is marked in bits that all sets
  * share, so that nobody is looked for. That goes over the whole list, which therefore becomes a
  * table once those that come are few beside it.
+ *
+ * Loose lists take whoever comes. Only when one would have to grow, and all of them have got a
+ * good part of the memory already, it is gone through.
  */
 #include "worker/insights/personset.h"
 
 enum { SLOTS_MIN = 8, WORDS_MIN = 16, WORD = 64, LIST_TIMES = 8 };
+enum { LOOSE_MIN = 4, LOOSE_SHARE = 8 /* part of the memory that loose lists may take */ };
 
 static uint32_t slot_of(const struct personset *s, uint32_t person)
 {
@@ -82,15 +86,19 @@ static bool make_dense(struct personset *s, struct arena *a, uint32_t person)
 /* A list becomes a table. */
 static bool make_table(struct personset *s, struct arena *a)
 {
-	struct personset table = {.size = SLOTS_MIN, .n = s->n};
+	struct personset table = {.size = SLOTS_MIN};
 
-	while (table.n >= table.size - table.size / 4)
+	while (s->n >= table.size - table.size / 4)
 		table.size *= 2;
 	table.slots = arena_array(a, table.size, sizeof(*table.slots));
 	if (!table.slots)
 		return false;
-	for (uint32_t i = 0; i < s->n; i++)
-		table.slots[slot_of(&table, s->list[i])] = s->list[i] + 1;
+	for (uint32_t i = 0; i < s->n; i++) {
+		uint32_t k = slot_of(&table, s->list[i]);
+
+		table.n += table.slots[k] == 0;
+		table.slots[k] = s->list[i] + 1;
+	}
 	*s = table;
 	return true;
 }
@@ -240,16 +248,23 @@ static bool lengthen(struct personset *s, struct arena *a, uint32_t n)
 	return true;
 }
 
+/* Room for so many. False at the arena's cap. */
+static bool make_room(struct marks *m, struct arena *a, uint32_t n)
+{
+	if (n <= m->cap)
+		return true;
+	n = n < m->cap * 2 ? m->cap * 2 : n;
+	m->room = arena_alloc(a, n * sizeof(*m->room));
+	m->cap = m->room ? n : 0;
+	return m->room != NULL;
+}
+
 static bool add_listed(
 	struct personset *s, struct arena *a, struct marks *m, const uint32_t *persons, uint32_t n)
 {
 	uint32_t fresh = 0, words = m->end / WORD + 1;
 
-	if (n > m->cap) {
-		m->cap = n < m->cap * 2 ? m->cap * 2 : n;
-		m->room = arena_alloc(a, m->cap * sizeof(*m->room));
-	}
-	if (!m->room)
+	if (!make_room(m, a, n))
 		return false;
 	set_bits(m->bits, s->list, s->n);
 	for (uint32_t i = 0; i < n; i++) {
@@ -290,6 +305,81 @@ bool personset_add_marked(
 	return true;
 }
 
+/* ---- loose lists ---- */
+
+/* Leaves each once, marked; how many. */
+static uint32_t mark_each(uint64_t *bits, uint32_t *persons, uint32_t all)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < all; i++) {
+		uint32_t person = persons[i];
+		uint64_t *word = &bits[person / WORD];
+
+		persons[n] = person;
+		n += (uint32_t)(~*word >> person % WORD & 1);
+		*word |= 1ull << person % WORD;
+	}
+	return n;
+}
+
+static void tighten(struct personset *s, struct marks *m)
+{
+	s->n = mark_each(m->bits, s->list, s->n);
+	unmark(m, s->list, s->n);
+}
+
+/* Room for n more in the list, or bits where a list would take more memory. Whatever has been
+ * gone through leaves a quarter of its room or more, so that this happens seldom. */
+static bool loosen(struct personset *s, struct arena *a, struct marks *m, uint32_t n)
+{
+	uint32_t words = m->end / WORD + 1, size = s->size ? s->size : LOOSE_MIN / 2;
+	bool full = (uint64_t)s->n + n > 2ull * words;
+	bool tight = full || m->loose > a->cap / LOOSE_SHARE;
+
+	s->listed = true;
+	if (tight)
+		tighten(s, m);
+	if (full && (uint64_t)s->n + n > words + words / 2)
+		return make_bits(s, a, words);
+	if (tight && s->n + n <= s->size - s->size / 4)
+		return true;
+	size = s->n + n < 2 * size ? 2 * size : s->n + n;
+	/* as personset_count() needs it */
+	if (!lengthen(s, a, size - s->n) || !make_room(m, a, s->size))
+		return false;
+	m->loose += s->size * sizeof(*s->list);
+	return true;
+}
+
+bool personset_add_loose(
+	struct personset *s, struct arena *a, struct marks *m, const uint32_t *persons, uint32_t n)
+{
+	if (!s->dense && (s->listed || s->size == 0)) {
+		if (s->n + n > s->size && !loosen(s, a, m, n))
+			return false;
+		if (s->listed) {
+			for (uint32_t i = 0; n < LOOSE_MIN && i < n; i++)
+				s->list[s->n + i] = persons[i];
+			if (n >= LOOSE_MIN)
+				memcpy(s->list + s->n, persons, n * sizeof(*persons));
+			s->n += n;
+			return true;
+		}
+	}
+	return personset_add_marked(s, a, m, persons, n);
+}
+
+bool personset_expect_loose(
+	struct personset *s, struct arena *a, struct marks *m, const struct personset *other)
+{
+	if (!other->listed)
+		return personset_expect(s, a, other);
+	return other->n == 0 || s->size > 0 || loosen(s, a, m, other->n);
+}
+
+/* ---- counting ---- */
+
 /* Counts who is not marked yet. */
 static uint32_t mark(struct marks *m, uint32_t person)
 {
@@ -313,21 +403,52 @@ static uint32_t mark_bits(struct marks *m, const struct personset *s, struct id_
 	return n;
 }
 
+static void unmark_list(struct marks *m, const struct personset *s, struct id_map map)
+{
+	for (uint32_t i = 0; i < s->n; i++)
+		m->bits[id_person(map, s->list[i]) / WORD] = 0;
+}
+
+static void find_persons(uint32_t *out, const uint32_t *ids, uint32_t n, struct id_map map)
+{
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = id_person(map, ids[i]);
+}
+
+/* All are looked up before the first is marked: what one waits for the next does not. */
+static uint32_t count_list(struct marks *m, const struct personset *s, struct id_map map)
+{
+	uint32_t n;
+
+	find_persons(m->room, s->list, s->n, map);
+	n = mark_each(m->bits, m->room, s->n);
+	unmark(m, m->room, n);
+	return n;
+}
+
+static uint32_t mark_slots(struct marks *m, const struct personset *s, struct id_map map)
+{
+	uint32_t n = 0, at = 0, id;
+
+	while (personset_next(s, &at, &id))
+		n += mark(m, id_person(map, id));
+	return n;
+}
+
 uint32_t personset_count(const struct personset *s, struct marks *m, struct id_map map)
 {
 	uint32_t n = 0, at = 0, id;
 
-	if (s->dense)
-		n = mark_bits(m, s, map);
-	else if (s->listed)
-		for (uint32_t i = 0; i < s->n; i++)
-			n += mark(m, id_person(map, s->list[i]));
-	else
-		while (personset_next(s, &at, &id))
-			n += mark(m, id_person(map, id));
-	at = 0;
+	if (s->listed && s->n <= m->cap)
+		return count_list(m, s, map);
+	for (uint32_t i = 0; s->listed && i < s->n; i++)
+		n += mark(m, id_person(map, s->list[i]));
+	if (!s->listed)
+		n = s->dense ? mark_bits(m, s, map) : mark_slots(m, s, map);
 	if (s->n > m->words / WORD)
 		memset(m->bits, 0, m->words * sizeof(*m->bits));
+	else if (s->listed)
+		unmark_list(m, s, map);
 	else
 		while (personset_next(s, &at, &id))
 			m->bits[id_person(map, id) / WORD] = 0;
@@ -361,10 +482,10 @@ bool personset_join(struct personset *s, struct arena *a, const struct personset
 	return (s->dense || make_dense(s, a, from->size * WORD - 1)) && join_bits(s, a, from);
 }
 
-bool personset_join_marked(
+bool personset_join_loose(
 	struct personset *s, struct arena *a, struct marks *m, const struct personset *from)
 {
-	return from->listed ? personset_add_marked(s, a, m, from->list, from->n)
+	return from->listed ? personset_add_loose(s, a, m, from->list, from->n)
 			    : personset_join(s, a, from);
 }
 

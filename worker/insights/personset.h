@@ -15,7 +15,7 @@ struct personset {
 		uint32_t *list; /* n persons */
 	};
 	uint32_t size; /* slots, words of bits, or room in the list */
-	uint32_t n;    /* persons */
+	uint32_t n;    /* persons; in a loose list some may be there more than once */
 	bool dense;    /* bits */
 	bool listed;   /* a list */
 };
@@ -26,6 +26,7 @@ struct marks {
 	uint64_t *bits;
 	uint32_t words, end; /* all persons are below the end */
 	uint32_t *room, cap;
+	uint64_t loose; /* bytes of loose lists */
 };
 
 /* Begins an empty set that will hold about as many persons as another one. False at the
@@ -61,8 +62,13 @@ bool marks_reserve(struct marks *m, struct arena *a, uint32_t end);
  * arena's cap. */
 bool personset_add_marked(
 	struct personset *s, struct arena *a, struct marks *m, const uint32_t *persons, uint32_t n);
-/* Adds all of `from`, for whom there are marks. False at the arena's cap. */
-bool personset_join_marked(
+/* The same where persons are only counted (personset_count()) and joined into such sets: that
+ * somebody is there already need not be known before, and costs nothing now. */
+bool personset_add_loose(
+	struct personset *s, struct arena *a, struct marks *m, const uint32_t *persons, uint32_t n);
+bool personset_expect_loose(
+	struct personset *s, struct arena *a, struct marks *m, const struct personset *other);
+bool personset_join_loose(
 	struct personset *s, struct arena *a, struct marks *m, const struct personset *from);
 /* Whose ids are (people_id()): the first n_numbers are numbers, the others persons. */
 struct id_map {

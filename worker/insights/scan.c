@@ -189,6 +189,8 @@ static enum scan_end outcome(const struct scan *s, const struct reader *r, int n
 {
 	if (n == 0)
 		return s->by_text ? SCAN_TEXTS : SCAN_OK;
+	if (r->error == READER_MEMORY && s->by_text)
+		return SCAN_TEXTS;
 	if (r->error == READER_MEMORY)
 		return !s->undecided ? SCAN_MEMORY : s->plan->need.ids ? SCAN_BROKEN : SCAN_TIES;
 	if (r->error == READER_BROKEN)

@@ -48,8 +48,8 @@ struct scan {
 	/* Set: given the trait that the plan's only path names, of each who has it, before the
 	 * events. False at the arena's cap. */
 	bool (*trait)(struct scan *s, const struct value *v);
-	/* Folds one frame. False at the arena's cap, or with s->undecided. `s` is there for what a
-	 * batch does not hold. NULL: events are not read. */
+	/* Folds one frame. False at the arena's cap, or with s->undecided or s->by_text. `s` is
+	 * there for what a batch does not hold. NULL: events are not read. */
 	bool (*fold)(struct scan *s, const struct frame *f, const struct evseg *seg);
 	/* Set: newest first; asked before each segment with its latest time. */
 	bool (*enough)(struct scan *s, int64_t tmax);

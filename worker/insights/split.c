@@ -59,8 +59,11 @@ bool split_see(struct split *s, const struct frame *f, uint32_t row, uint32_t pe
 		if (key[k] == INTERN_FULL)
 			return false;
 	}
-	tuple = intern_add(&s->tuples,
-		(struct str){(const char *)key, s->plan->n_breakdowns * sizeof(key[0])});
+	/* without breakdowns all have the first one */
+	tuple = 0;
+	if (s->plan->n_breakdowns > 0 || s->tuples.n == 0)
+		tuple = intern_add(&s->tuples,
+			(struct str){(const char *)key, s->plan->n_breakdowns * sizeof(key[0])});
 	edge = edge_of(batch_id(f->batch, row, id), s->source, tuple);
 	if (time_ms == s->times[person])
 		edge_meet(&s->firsts[person], &edge, false);

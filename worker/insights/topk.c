@@ -9,6 +9,7 @@
 #include "worker/insights/country.h"
 #include "worker/insights/hits.h"
 #include "worker/insights/naming.h"
+#include "worker/insights/person_counts.h"
 #include "worker/insights/personset.h"
 #include "worker/insights/tally.h"
 #include "worker/insights/topk.h"
@@ -22,21 +23,14 @@ struct row {
 	bool kept;
 };
 
-/* A person of whom only the number of events matters. */
-struct counted {
-	uint64_t events;
-	struct naming_place place;
-};
-
 struct topk {
 	const struct plan *plan;
 	struct people *people;
-	struct intern texts;  /* by row, but of DIMENSION_USER */
-	struct chunks rows;   /* struct row */
-	struct chunks row_of; /* DIMENSION_USER: uint32_t row + 1, by person */
-	/* the same where only their number matters: struct counted, by person; rows at the end */
-	struct chunks counts;
-	uint32_t n_rows, n_counts;
+	struct intern texts;         /* by row, but of DIMENSION_USER */
+	struct chunks rows;          /* struct row */
+	struct chunks row_of;        /* DIMENSION_USER: uint32_t row + 1, by person */
+	struct person_counts counts; /* the same where only their number matters; rows at the end */
+	uint32_t n_rows;
 	struct tally rest; /* of those of whom no row was made */
 	/* struct personset of ids (hits.h), by row; for metrics of users */
 	struct chunks users;
@@ -47,8 +41,6 @@ struct topk {
 
 /* What an entry of the dictionary is: a row, or one of these. */
 enum { UNSEEN = 0, NO_ROW = UINT32_MAX }; /* else row + 1 */
-
-enum { AHEAD = 32 }; /* hits: memory is asked for what they need */
 
 /* One frame. */
 struct pass {
@@ -73,7 +65,7 @@ struct topk *topk_new(const struct plan *plan)
 	intern_init(&t->texts, plan->a);
 	chunks_init(&t->rows, plan->a, sizeof(struct row));
 	chunks_init(&t->row_of, plan->a, sizeof(uint32_t));
-	chunks_init(&t->counts, plan->a, sizeof(struct counted));
+	person_counts_init(&t->counts, plan->a, UINT32_MAX);
 	chunks_init(&t->users, plan->a, sizeof(struct personset));
 	naming_init(&t->naming, plan->a);
 	return t;
@@ -173,7 +165,7 @@ static bool begin(struct pass *p)
 				arena_array(p->f->a, p->column->n_entries + 1, sizeof(*p->counts));
 		if (!p->row || (is_count(p->t) && !p->counts))
 			return false;
-	} else {
+	} else if (!is_count(p->t)) {
 		p->hits = arena_alloc(p->f->a, sizeof(*p->hits));
 		p->persons = arena_alloc(p->f->a, HITS * sizeof(*p->persons));
 		if (!p->hits || !p->persons)
@@ -204,7 +196,7 @@ static bool add_users(struct pass *p, uint32_t no, const uint32_t *ids, uint32_t
 	struct personset *users = chunks_make(&p->t->users, no);
 
 	tally_of(p, no)->count += n;
-	return users && personset_add_marked(users, p->t->plan->a, &p->t->marks, ids, n);
+	return users && personset_add_loose(users, p->t->plan->a, &p->t->marks, ids, n);
 }
 
 static bool add_groups(struct pass *p, const struct picked *picked, const uint32_t *codes)
@@ -239,25 +231,13 @@ static bool add_counts(struct pass *p)
 	return true;
 }
 
-static bool count_persons(struct pass *p, const uint32_t *rows, uint32_t n)
+/* Events of persons are counted, without a look at who these are. */
+static bool count_persons(struct topk *t, const struct frame *f)
 {
-	struct topk *t = p->t;
-	bool nameless = is_nameless(t);
+	struct picked picked;
 
-	for (uint32_t k = 0; k < n; k++) {
-		struct counted *c = chunks_make(&t->counts, p->persons[k]);
-
-		if (!c)
-			return false;
-		if (k + AHEAD < n && p->persons[k + AHEAD] < t->n_counts)
-			chunks_fetch(&t->counts, p->persons[k + AHEAD]);
-		if (nameless && c->events == 0 &&
-			!naming_note(&t->naming, p->f, rows[k], &c->place))
-			return false;
-		c->events++;
-		t->n_counts = p->persons[k] < t->n_counts ? t->n_counts : p->persons[k] + 1;
-	}
-	return true;
+	return hits_pick(&picked, f, f->match[0], t->plan->events[0].consented) &&
+	       person_counts_add(&t->counts, &picked, is_nameless(t) ? &t->naming : NULL);
 }
 
 /* A person makes a row. */
@@ -269,8 +249,6 @@ static bool add_hits(struct pass *p)
 	if (p->t->plan->events[0].consented)
 		n = hits_consented(p->f, rows, n);
 	hits_persons(p->f, rows, n, p->persons);
-	if (is_count(p->t))
-		return count_persons(p, rows, n);
 	for (uint32_t k = 0; k < n; k++) {
 		uint32_t row = row_of_person(p, p->persons[k], rows[k]);
 		uint32_t id = people_id(p->t->people, p->persons[k]);
@@ -325,6 +303,8 @@ bool topk_fold(struct topk *t, const struct frame *f)
 		return false;
 	if (p.column)
 		return add_column(&p);
+	if (is_count(t))
+		return count_persons(t, f);
 	hits_begin(p.hits, f, f->match[0]);
 	while (hits_next(p.hits))
 		if (!add_hits(&p))
@@ -403,7 +383,7 @@ static bool fold_others(struct topk *t, struct tally *out)
 			continue;
 		tally_merge(out, &row_get(t, no)->t);
 		/* persons are a union: who is behind two folded values counts once */
-		if (users && !personset_join_marked(
+		if (users && !personset_join_loose(
 				     &seen, t->plan->a, &t->marks, chunks_at(&t->users, no)))
 			return false;
 	}
@@ -412,64 +392,28 @@ static bool fold_others(struct topk *t, struct tally *out)
 	return true;
 }
 
-static struct counted counted_of(const struct topk *t, uint32_t person)
-{
-	static const struct counted none;
-
-	return t->counts.v[person >> CHUNK_SHIFT]
-		       ? *(const struct counted *)chunks_at(&t->counts, person)
-		       : none;
-}
-
-/* The least count that a kept row may have, found digit by digit from the highest on; 1 when
- * there are not so many persons. 0 when nobody waits. */
-static uint64_t least_kept(const struct topk *t)
-{
-	enum { BITS = 16, DIGITS = 1 << BITS };
-	uint64_t left = t->plan->n_rows, found = 0, mask = 0;
-	uint32_t *persons = arena_alloc(t->plan->a, DIGITS * sizeof(*persons));
-
-	for (int shift = 64 - BITS; persons && shift >= 0; shift -= BITS) {
-		uint64_t digit = DIGITS - 1;
-
-		memset(persons, 0, DIGITS * sizeof(*persons));
-		for (uint32_t i = 0; i < t->n_counts; i++) {
-			uint64_t count = counted_of(t, i).events;
-
-			if (watch_due(i))
-				return 0;
-			if (count && (count & mask) == found)
-				persons[count >> shift & (DIGITS - 1)]++;
-		}
-		for (; digit > 0 && persons[digit] < left; digit--)
-			left -= persons[digit];
-		found |= digit << shift;
-		mask |= (uint64_t)(DIGITS - 1) << shift;
-	}
-	return persons ? (found ? found : 1) : 0;
-}
-
 /* Rows of persons whose events were counted: of those who may be kept, once. More than can be
  * named are not made. False at the arena's cap, or when nobody waits. */
 static bool make_rows(struct topk *t)
 {
-	uint64_t least = t->n_counts && !t->made ? least_kept(t) : 1;
+	struct person_count c;
+	uint64_t least;
+	uint32_t at = 0;
 
-	for (uint32_t person = 0; person < t->n_counts && !t->made; person++) {
-		struct counted c = counted_of(t, person);
-
-		if (watch_due(person))
-			return false;
-		if (c.events < least) {
-			t->rest.count += c.events;
-			continue;
-		}
+	if (t->made || !t->counts.people)
+		return true;
+	if (!person_counts_join(&t->counts))
+		return false;
+	least = person_counts_least(&t->counts, t->plan->n_rows);
+	t->rest.count = t->counts.events;
+	while (least && person_counts_next(&t->counts, least, &at, &c)) {
 		if (is_nameless(t) && t->n_rows > NAMING_PERSONS)
 			break;
-		if (row_add(t, t->n_rows, person) == 0)
+		if (row_add(t, t->n_rows, c.person) == 0)
 			return false;
 		row_get(t, t->n_rows - 1)->t.count = c.events;
 		row_get(t, t->n_rows - 1)->who.place = c.place;
+		t->rest.count -= c.events;
 	}
 	t->made = true;
 	return least > 0;

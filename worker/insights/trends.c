@@ -108,7 +108,8 @@ static bool expect_users(struct trends *t, const struct line *l, uint32_t cell)
 	if (l->last_bucket == PLAN_NONE || !tally_needs_users(t->plan->events[l->event].agg))
 		return true;
 	users = chunks_make(&t->users, cell);
-	return users && personset_expect(users, t->plan->a, chunks_at(&t->users, l->last_cell));
+	return users && personset_expect_loose(
+				users, t->plan->a, &t->marks, chunks_at(&t->users, l->last_cell));
 }
 
 static uint32_t cell_add(struct trends *t, uint32_t line, uint32_t bucket)
@@ -210,8 +211,7 @@ static struct tally *add_events(
 	if (!tally_needs_users(p->ev->agg))
 		return tally;
 	users = chunks_make(&t->users, cell);
-	if (!users || !(n == 1 ? personset_add(users, t->plan->a, *ids) >= 0
-			       : personset_add_marked(users, t->plan->a, &t->marks, ids, n)))
+	if (!users || !personset_add_loose(users, t->plan->a, &t->marks, ids, n))
 		return NULL;
 	return tally;
 }

@@ -298,7 +298,7 @@ static void fold_users(struct rank *r)
 			continue;
 		if (!o->users)
 			o->users = need(r, r->n_buckets, sizeof(*o->users));
-		r->failed |= !o->users || !personset_join_marked(&o->users[c->bucket], r->a,
+		r->failed |= !o->users || !personset_join_loose(&o->users[c->bucket], r->a,
 						  &t->marks, chunks_at(&t->users, i));
 	}
 	for (uint32_t i = 0; i < r->n_units; i++)

@@ -22,14 +22,20 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 	struct run *run = s->kernel;
 
 	(void)seg;
-	return segment_users_fold(run->kernel, f);
+	if (segment_users_fold(run->kernel, f))
+		return true;
+	s->by_text = segment_users_by_text(run->kernel);
+	return false;
 }
 
 static bool more(struct scan *s, struct reader *r)
 {
 	struct run *run = s->kernel;
 
-	return segment_users_name(run->kernel, r);
+	if (!segment_users_name(run->kernel, s, r))
+		return false;
+	s->by_text = segment_users_by_text(run->kernel);
+	return true;
 }
 
 static bool finish(struct scan *s)
@@ -61,8 +67,9 @@ static int put_page(
 	return out->next_page_token ? 0 : -1;
 }
 
+/* texts: of all events, where those of ids in memory may do. */
 static int compile_and_run(struct call *c, struct scan *s,
-	const Insights__V1__SegmentUsersRequest *in, struct run *run,
+	const Insights__V1__SegmentUsersRequest *in, struct run *run, bool texts,
 	Insights__V1__SegmentUsersResponse *out)
 {
 	uint32_t want = in->page_size > 0 ? (uint32_t)in->page_size : PAGE_DEFAULT;
@@ -74,7 +81,9 @@ static int compile_and_run(struct call *c, struct scan *s,
 			return scan_no_memory(c);
 		return call_fail(c, CODE_INVALID_ARGUMENT, "INVALID_INSIGHT_QUERY", "%s", why);
 	}
-	run->kernel = segment_users_new(&plan, (struct str){run->after, run->n_after}, want);
+	plan.need.texts &= texts;
+	run->kernel =
+		segment_users_new(&plan, (struct str){run->after, run->n_after}, want, &s->cache);
 	if (!run->kernel)
 		return scan_no_memory(c);
 	s->plan = &plan;
@@ -97,7 +106,11 @@ int rpc_insights_segment_users(struct call *c, const Insights__V1__SegmentUsersR
 			c, str_of(in->page_token), run.after, sizeof(run.after), &run.n_after) < 0)
 		return -1;
 	scan_init(&scan, c);
-	rc = compile_and_run(c, &scan, in, &run, out);
+	rc = compile_and_run(c, &scan, in, &run, scan.cache.ring == 0, out);
+	if (rc < 0 && scan.end == SCAN_TEXTS) {
+		scan_again(&scan);
+		rc = compile_and_run(c, &scan, in, &run, true, out);
+	}
 	scan_free(&scan);
 	return rc;
 }
