@@ -3,14 +3,15 @@
 
 -- name: seal_due :many
 -- lane: slow
--- params: events int8, age_us int8
+-- params: events int8, commits int8, age_us int8
 -- columns: project int4, events int8
--- Projects with so many events waiting, or with one that has waited so long; those that
--- wait longest first. Deleted ones are left to purge.
+-- Projects with so many events waiting, or so many rows of them, or with one that has waited so
+-- long; those that wait longest first. Deleted ones are left to purge.
 SELECT i.project, sum(i.stored)::int8
 FROM pugd.inbox i JOIN pugd.projects p ON p.num = i.project AND p.deleted_at IS NULL
 GROUP BY i.project
-HAVING sum(i.stored) >= $1 OR min(i.received_at) <= now() - $2 * interval '1 microsecond'
+HAVING sum(i.stored) >= $1 OR count(*) >= $2
+  OR min(i.received_at) <= now() - $3 * interval '1 microsecond'
 ORDER BY min(i.received_at)
 LIMIT 1000;
 

@@ -56,9 +56,10 @@ static bool connected(struct run *r)
 
 static void seal_due(struct run *r)
 {
+	struct sealer_due when = {r->opt->seal_events, r->opt->seal_commits, r->opt->seal_age};
 	uint64_t start = clock_mono_ms();
 	int32_t *due, projects[256];
-	int n = sealer_due(&r->sealer, r->opt->seal_events, r->opt->seal_age, &due);
+	int n = sealer_due(&r->sealer, &when, &due);
 	int most = (int)(sizeof(projects) / sizeof(projects[0]));
 
 	r->asking_ms = clock_mono_ms() - start;
