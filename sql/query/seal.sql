@@ -80,6 +80,18 @@ WITH doomed AS (
 )
 SELECT id, n, stored, refused, data FROM gone ORDER BY id;
 
+-- name: seal_tidy :exec
+-- lane: tx
+-- Room of rows that were taken can be used again; not in a transaction. Autovacuum comes once
+-- a minute, and until then every reader of the inbox walks past all that went since. Without
+-- giving pages back, which locks readers and writers out for a moment.
+VACUUM (SKIP_LOCKED true, TRUNCATE false) pugd.inbox;
+
+-- name: seal_shrink :exec
+-- lane: tx
+-- The same, and empty pages at the end go back to the file system.
+VACUUM (SKIP_LOCKED true) pugd.inbox;
+
 -- name: segment_ids :many
 -- lane: tx
 -- volatile: takes numbers

@@ -106,6 +106,13 @@ int sealer_due(struct sealer *s, const struct sealer_due *due, int32_t **project
 	return n;
 }
 
+int sealer_tidy(struct sealer *s, bool shrink)
+{
+	sealer_empty(s);
+	sealer_patient(s);
+	return shrink ? q_seal_shrink(&s->db) : q_seal_tidy(&s->db);
+}
+
 int sealer_highs(struct sealer *s, int32_t project, struct arena *a, struct db_int8s *highs)
 {
 	struct q_seal_fence_row fence;

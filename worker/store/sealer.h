@@ -58,6 +58,9 @@ struct sealer_due {
 int sealer_due(struct sealer *s, const struct sealer_due *due, int32_t **projects);
 /* Seals some of a project's rows, oldest first: what makes about two full segments. */
 enum sealer_end sealer_seal(struct sealer *s, int32_t project);
+/* Makes the room of rows that were taken usable again, and with `shrink` smaller. Outside a
+ * transaction. 0, or -1 with s->db.err: whether it has ended is then unknown. */
+int sealer_tidy(struct sealer *s, bool shrink);
 /* Merges small segments of a project on s->days, or on all days; empties the list when all
  * is done. */
 enum sealer_end sealer_merge(struct sealer *s, int32_t project, bool all_days);
