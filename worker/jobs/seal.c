@@ -19,7 +19,7 @@ enum {
 	CONNECT_MS = 5000,
 	REST_FACTOR = 20,  /* asking what is due, and vacuuming, may take a twentieth of the time */
 	BACKFILL_MS = 500, /* of a run: what is due meanwhile waits so long */
-	SHRINK_MS = 600000,
+	SHRINK_MS = 60000,
 	TIDY_AGAIN_MS = 600000 /* after it failed */
 };
 
