@@ -3,14 +3,15 @@
 
 -- name: seal_due :many
 -- lane: slow
--- params: events int8, age_us int8
+-- params: events int8, commits int8, age_us int8
 -- columns: project int4, events int8
--- Projects with so many events waiting, or with one that has waited so long; those that
--- wait longest first. Deleted ones are left to purge.
+-- Projects with so many events waiting, or so many rows of them, or with one that has waited so
+-- long; those that wait longest first. Deleted ones are left to purge.
 SELECT i.project, sum(i.stored)::int8
 FROM pugd.inbox i JOIN pugd.projects p ON p.num = i.project AND p.deleted_at IS NULL
 GROUP BY i.project
-HAVING sum(i.stored) >= $1 OR min(i.received_at) <= now() - $2 * interval '1 microsecond'
+HAVING sum(i.stored) >= $1 OR count(*) >= $2
+  OR min(i.received_at) <= now() - $3 * interval '1 microsecond'
 ORDER BY min(i.received_at)
 LIMIT 1000;
 
@@ -78,6 +79,18 @@ WITH doomed AS (
   ON CONFLICT (project, day) DO UPDATE SET events = usage_days.events + excluded.events
 )
 SELECT id, n, stored, refused, data FROM gone ORDER BY id;
+
+-- name: seal_tidy :exec
+-- lane: tx
+-- Room of rows that were taken can be used again; not in a transaction. Autovacuum comes once
+-- a minute, and until then every reader of the inbox walks past all that went since. Without
+-- giving pages back, which locks readers and writers out for a moment.
+VACUUM (SKIP_LOCKED true, TRUNCATE false) pugd.inbox;
+
+-- name: seal_shrink :exec
+-- lane: tx
+-- The same, and empty pages at the end go back to the file system.
+VACUUM (SKIP_LOCKED true) pugd.inbox;
 
 -- name: segment_ids :many
 -- lane: tx

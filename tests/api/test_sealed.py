@@ -32,7 +32,7 @@ from test_model import BATCH, LIST, QUERY
 P = None
 ARGS = None
 # The keeper leaves the inbox alone; `pugd seal` is what seals.
-LAZY = ["seal_age=1d", "seal_events=100000000"]
+LAZY = ["seal_age=1d", "seal_events=100000000", "seal_commits=100000000"]
 
 
 def seal(p=None, memory="256M"):
@@ -457,6 +457,46 @@ def test_killed_keepers(variant):
         until(lambda: shop.rows("inbox") == 0)
         print(f"  {kills} kills, {len(shop.events)} events, {segments} segments meanwhile")
         assert segments > 0
+        shop.check()
+        code, lines = verify(p)
+        assert code == 0, lines
+
+
+def test_many_small_commits(variant):
+    """Few events in many commits are sealed by their number, and nobody is asked to wait for it:
+    whoever asks while the keeper seals and merges has all that was acknowledged, once."""
+    lazy = [*LAZY[:2], "seal_commits=4"]
+    with pug.Pug(variant, options=["workers=2", *lazy]) as p:
+        shop, rnd = Shop(p), random.Random(11)
+        for _ in range(3):
+            shop.send(shop.batch(rnd, 2))
+        time.sleep(2.5)  # the keeper looks every second
+        assert (shop.rows("inbox"), shop.rows("segment")) == (3, 0)
+        shop.check()
+        stop, wrong, asked = threading.Event(), [], []
+
+        def asks():
+            conn = p.connect()
+            while not stop.is_set() and not wrong:
+                for ask in (shop.total, shop.usage):
+                    low = shop.acked
+                    got = ask(conn=conn)
+                    asked.append(got)
+                    if not low <= got <= shop.asked:
+                        wrong.append((ask, low, got, shop.asked))
+            conn.close()
+        asker = threading.Thread(target=asks)
+        asker.start()
+        for _ in range(80):
+            shop.send(shop.batch(rnd, 2, days=1))
+            time.sleep(0.03)
+        until(lambda: shop.rows("inbox") < 4)
+        stop.set()
+        asker.join()
+        assert not wrong, wrong[0]
+        assert len(asked) > 4 and shop.rows("segment") > 0, (len(asked), shop.rows("segment"))
+        # and what they left behind is cleared away, for every reader of the inbox walks past it
+        until(lambda: int(shop.db.one("select vacuum_count from pg_stat_user_tables where relname = 'inbox'")))
         shop.check()
         code, lines = verify(p)
         assert code == 0, lines

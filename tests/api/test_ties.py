@@ -170,7 +170,7 @@ def test_damaged_ties(_):
 if __name__ == "__main__":
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and callable(f)]
     variant = "asan" if "asan" in sys.argv else "test"
-    with pug.Pug(variant, options=["workers=1", "seal_age=1d", "seal_events=100000000"]) as P:
+    with pug.Pug(variant, options=["workers=1", "seal_age=1d", "seal_events=100000000", "seal_commits=100000000"]) as P:
         P.variant = variant
         test_erase.P = test_sealed.P = P
         test_erase.use(P)

@@ -51,7 +51,7 @@ def seal(p):
 def drain(make_side, millis, progress):
     """A server of its own. {rate: events/s sealed, cpu_us, wal: per event, bytes: stored per
     event, claims not counted, events}"""
-    options = ["limit_scale=100000", "access_log=no", "seal_events=100000000", "seal_age=1d"]
+    options = ["limit_scale=100000", "access_log=no", "seal_events=100000000", "seal_commits=100000000", "seal_age=1d"]
     with pug.Pug("release", options=options) as p, tempfile.TemporaryDirectory() as folder, \
             pg.connect(p.info["database_url"]) as db:
         base_settings(db)

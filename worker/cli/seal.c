@@ -23,7 +23,7 @@ static int seal_all(struct sealer *s)
 
 	do {
 		more = false;
-		n = sealer_due(s, 1, 0, &due);
+		n = sealer_due(s, &(struct sealer_due){1, 1, 0}, &due);
 		for (int i = 0; i < n && i < AT_ONCE; i++)
 			projects[i] = due[i];
 		for (int i = 0; i < n && i < AT_ONCE; i++) {

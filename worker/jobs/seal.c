@@ -17,9 +17,18 @@
 enum {
 	RUN_MS = 1000,
 	CONNECT_MS = 5000,
-	REST_FACTOR = 20, /* asking what is due may take a twentieth of the time */
-	BACKFILL_MS = 500 /* of a run: what is due meanwhile waits so long */
+	REST_FACTOR = 20,  /* asking what is due, and vacuuming, may take a twentieth of the time */
+	BACKFILL_MS = 500, /* of a run: what is due meanwhile waits so long */
+	SHRINK_MS = 60000,
+	TIDY_AGAIN_MS = 600000 /* after it failed */
 };
+
+/* So many dead rows in the inbox are worth a vacuum. */
+#ifdef PUGD_TEST_HOOKS
+enum { TIDY_ROWS = 16 };
+#else
+enum { TIDY_ROWS = 1024 };
+#endif
 
 /* After its end: those that could not have numbers are tried again, and what a keeper of an
  * older version has sealed beside this one. */
@@ -37,7 +46,16 @@ struct run {
 	enum sealer_end end;
 	struct backfill backfill;
 	uint64_t backfill_at_ms;
+	uint64_t tidied; /* of sealer.n_rows */
+	uint64_t tidy_at_ms, shrink_at_ms;
 };
+
+/* What a vacuum warns of (not the owner, another one is at it) comes again with the next. */
+static void hush(void *arg, const char *text)
+{
+	(void)arg;
+	(void)text;
+}
 
 /* A connection that is usable; the kept one may have died. */
 static bool connected(struct run *r)
@@ -50,15 +68,17 @@ static bool connected(struct run *r)
 		r->sealer.db.err = (struct db_error){.kind = DB_DOWN};
 		return false;
 	}
+	PQsetNoticeProcessor(conn, hush, NULL);
 	sealer_connection(&r->sealer, conn);
 	return true;
 }
 
 static void seal_due(struct run *r)
 {
+	struct sealer_due when = {r->opt->seal_events, r->opt->seal_commits, r->opt->seal_age};
 	uint64_t start = clock_mono_ms();
 	int32_t *due, projects[256];
-	int n = sealer_due(&r->sealer, r->opt->seal_events, r->opt->seal_age, &due);
+	int n = sealer_due(&r->sealer, &when, &due);
 	int most = (int)(sizeof(projects) / sizeof(projects[0]));
 
 	r->asking_ms = clock_mono_ms() - start;
@@ -101,6 +121,28 @@ static void backfill(struct run *r)
 	r->backfill_at_ms = clock_mono_ms() + BACKFILL_AGAIN_MS;
 }
 
+/* What was sealed leaves dead rows behind; nothing depends on their going. */
+static void tidy(struct run *r)
+{
+	uint64_t start = clock_mono_ms(), end;
+
+	if (r->sealer.n_rows - r->tidied < TIDY_ROWS || start < r->tidy_at_ms)
+		return;
+	if (!r->shrink_at_ms)
+		r->shrink_at_ms = start + SHRINK_MS;
+	r->tidied = r->sealer.n_rows;
+	if (sealer_tidy(&r->sealer, start >= r->shrink_at_ms) < 0) {
+		log_warn("the inbox could not be vacuumed");
+		r->tidy_at_ms = clock_mono_ms() + TIDY_AGAIN_MS;
+		db_kept_end();
+		return;
+	}
+	end = clock_mono_ms();
+	if (start >= r->shrink_at_ms)
+		r->shrink_at_ms = end + SHRINK_MS;
+	r->tidy_at_ms = end + (end - start) * REST_FACTOR;
+}
+
 /* On the thread. */
 static void run(void *arg)
 {
@@ -115,6 +157,8 @@ static void run(void *arg)
 		backfill(r);
 	if (r->end == SEALER_DB)
 		db_kept_end();
+	else
+		tidy(r);
 }
 
 /* Nothing is logged when there was nothing to do. */

@@ -3,18 +3,6 @@
  */
 #include "worker/store/bytes.h"
 
-struct str bytes_take(struct bytes *b, size_t n)
-{
-	struct str s = {(const char *)b->p, n};
-
-	if (b->bad || n > bytes_left(b)) {
-		b->bad = true;
-		return (struct str){NULL, 0};
-	}
-	b->p += n;
-	return s;
-}
-
 static uint64_t fixed(struct bytes *b, size_t n)
 {
 	struct str s = bytes_take(b, n);
@@ -23,15 +11,6 @@ static uint64_t fixed(struct bytes *b, size_t n)
 	for (size_t i = s.n; i > 0; i--)
 		v = v << 8 | (uint8_t)s.p[i - 1];
 	return v;
-}
-
-uint8_t bytes_u8(struct bytes *b)
-{
-	if (b->bad || b->p == b->end) {
-		b->bad = true;
-		return 0;
-	}
-	return *b->p++;
 }
 
 uint32_t bytes_u32(struct bytes *b)
@@ -61,7 +40,7 @@ uint64_t bytes_varint(struct bytes *b)
 	return 0;
 }
 
-uint32_t bytes_varint32(struct bytes *b)
+uint32_t bytes_varint32_long(struct bytes *b)
 {
 	uint64_t v = bytes_varint(b);
 

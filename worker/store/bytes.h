@@ -25,17 +25,43 @@ static inline size_t bytes_left(const struct bytes *b)
 }
 
 /* Little-endian; 0 and `bad` where too few bytes are left. */
-uint8_t bytes_u8(struct bytes *b);
+static inline uint8_t bytes_u8(struct bytes *b)
+{
+	if (b->bad || b->p == b->end) {
+		b->bad = true;
+		return 0;
+	}
+	return *b->p++;
+}
+
 uint32_t bytes_u32(struct bytes *b);
 uint64_t bytes_u64(struct bytes *b);
 /* LEB128; 0 and `bad` beyond 64 bits, too. */
 uint64_t bytes_varint(struct bytes *b);
-/* A varint that must fit 32 bits. */
-uint32_t bytes_varint32(struct bytes *b);
+uint32_t bytes_varint32_long(struct bytes *b); /* for bytes_varint32() */
+/* A varint that must fit 32 bits. Nearly all are one byte long, and a small blob is mostly
+ * such numbers. */
+static inline uint32_t bytes_varint32(struct bytes *b)
+{
+	if (!b->bad && b->p != b->end && *b->p < 0x80)
+		return *b->p++;
+	return bytes_varint32_long(b);
+}
+
 /* A varint in which the sign is the lowest bit, so that small numbers are short. */
 int64_t bytes_zigzag(struct bytes *b);
 /* n bytes without copying; {NULL, 0} past the end. */
-struct str bytes_take(struct bytes *b, size_t n);
+static inline struct str bytes_take(struct bytes *b, size_t n)
+{
+	struct str s = {(const char *)b->p, n};
+
+	if (b->bad || n > bytes_left(b)) {
+		b->bad = true;
+		return (struct str){NULL, 0};
+	}
+	b->p += n;
+	return s;
+}
 
 /* Their inverses; at the arena's cap out->over, as for any buf. */
 void bytes_put_u32(struct buf *out, uint32_t v);

@@ -87,14 +87,15 @@ enum merge_end sealer_build(struct sealer *s, const struct evseg *src, uint32_t 
 	return in == came_out ? MERGE_OK : MERGE_BROKEN;
 }
 
-int sealer_due(struct sealer *s, int64_t events, int64_t age_ms, int32_t **projects)
+int sealer_due(struct sealer *s, const struct sealer_due *due, int32_t **projects)
 {
+	struct q_seal_due_args args = {due->events, due->commits, due->age_ms * 1000};
 	struct q_seal_due_row *rows;
 	int n;
 
 	sealer_empty(s);
 	sealer_patient(s);
-	n = q_seal_due(&s->db, &(struct q_seal_due_args){events, age_ms * 1000}, &rows);
+	n = q_seal_due(&s->db, &args, &rows);
 	if (n < 0)
 		return -1;
 	*projects = arena_array(&s->a, (size_t)n + 1, sizeof(**projects));
@@ -103,6 +104,13 @@ int sealer_due(struct sealer *s, int64_t events, int64_t age_ms, int32_t **proje
 	for (int i = 0; i < n; i++)
 		(*projects)[i] = rows[i].project;
 	return n;
+}
+
+int sealer_tidy(struct sealer *s, bool shrink)
+{
+	sealer_empty(s);
+	sealer_patient(s);
+	return shrink ? q_seal_shrink(&s->db) : q_seal_tidy(&s->db);
 }
 
 int sealer_highs(struct sealer *s, int32_t project, struct arena *a, struct db_int8s *highs)

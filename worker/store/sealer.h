@@ -47,11 +47,20 @@ void sealer_free(struct sealer *s);
 void sealer_empty(struct sealer *s);
 /* Says which connection to use from now on. */
 void sealer_connection(struct sealer *s, PGconn *conn);
-/* Projects that have `events` waiting or one older than `age_ms`, longest waiting first.
- * Returns how many, in the sealer's arena until the next call; -1 with s->db.err. */
-int sealer_due(struct sealer *s, int64_t events, int64_t age_ms, int32_t **projects);
+/* What is worth a sealing: so many events of a project, so many rows of them, or one event so old.
+ */
+struct sealer_due {
+	int64_t events, commits, age_ms;
+};
+
+/* Projects of which one of these is true, longest waiting first. Returns how many, in the
+ * sealer's arena until the next call; -1 with s->db.err. */
+int sealer_due(struct sealer *s, const struct sealer_due *due, int32_t **projects);
 /* Seals some of a project's rows, oldest first: what makes about two full segments. */
 enum sealer_end sealer_seal(struct sealer *s, int32_t project);
+/* Makes the room of rows that were taken usable again, and with `shrink` smaller. Outside a
+ * transaction. 0, or -1 with s->db.err: whether it has ended is then unknown. */
+int sealer_tidy(struct sealer *s, bool shrink);
 /* Merges small segments of a project on s->days, or on all days; empties the list when all
  * is done. */
 enum sealer_end sealer_merge(struct sealer *s, int32_t project, bool all_days);
