@@ -46,7 +46,7 @@ enum {
 	 * do not: mapping them anew for every batch of events is a quarter of its cost.
 	 * What the heap's end may keep instead is bounded as well. */
 	MMAP_THRESHOLD = 1 << 20,
-	TRIM_THRESHOLD = 64 << 20,
+	TRIM_THRESHOLD = 32 << 20,
 	MALLOC_ARENAS = 4,
 	/* Calls that may wait for another server, per worker. */
 	OUTBOUND_QUEUE = 64,
