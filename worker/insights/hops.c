@@ -70,8 +70,7 @@ bool hops_count(struct hops *h)
 	if (!make_room(h, h->n_waiting))
 		return false;
 	for (uint32_t i = 0; i < h->n_waiting; i++)
-		__builtin_prefetch(
-			&h->slots[slot_of(h, h->waiting[i].from, h->waiting[i].to)], 1);
+		__builtin_prefetch(&h->slots[slot_of(h, h->waiting[i].from, h->waiting[i].to)], 1);
 	for (uint32_t i = 0; i < h->n_waiting; i++)
 		add(h, h->waiting[i].from, h->waiting[i].to, 1);
 	h->n_waiting = 0;
