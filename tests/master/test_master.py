@@ -5,6 +5,7 @@ usage: test_master.py [--variant V | --binary PATH --other PATH --future PATH] [
 Without binaries they are built (build_fake.sh).
 """
 import contextlib
+import errno
 import os
 import pwd
 import random
@@ -51,6 +52,11 @@ def test_child_environment():
         expect(fds == [0, 1, 2, 3, 4, 5, 6, 7], fds)
 
 
+def refuses(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(path) == errno.ECONNREFUSED
+
+
 def test_listen_addresses():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)  # the master may have left root when it binds again
@@ -67,6 +73,7 @@ def test_listen_addresses():
                 expect(s.recv(100).startswith(b"HTTP/1.1 200"), "unix socket")
             m.stop(signal.SIGKILL)
             expect(os.path.exists(path), "killed: the file stays")
+            m.wait("end of its children, who listen as well", lambda: refuses(path))
             with Master(BIN["pugd"], options={"listen": "unix:" + path}) as again:
                 again.wait_log("generation serves")
                 expect(again.stop() == 0 and not os.path.exists(path), "removed at a clean end")
