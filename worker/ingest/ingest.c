@@ -276,6 +276,7 @@ static bool prepare(struct ingest *in, struct db *db, struct group *g, struct in
 
 	if (!make(g, copies, v, n, db->arena) || drop_known(in, db, g) < 0)
 		return false;
+	db->err = (struct db_error){.kind = DB_MEMORY}; /* of what follows nothing else fails */
 	left = close_up(v, n);
 	*g = left > 0 ? *g : (struct group){.a = db->arena};
 	if (left > 0 && left < n && !make(g, copies, v, left, db->arena))
