@@ -153,6 +153,20 @@ Test(id_texts, who_was_erased_is_not_believed_and_goes)
 	cr_assert_eq(id_texts_block(&t, 0, &scratch)[12].n, 2);
 }
 
+/* As after a database was restored, and its numbers are others'. */
+Test(id_texts, wrong_ones_are_replaced)
+{
+	struct id_texts t;
+	char text[512];
+
+	id_texts_init(&t, &cache, &people, &a);
+	cr_assert(id_texts_learn(&t, 5, STR("somebody else")));
+	id_texts_keep(&t, &scratch);
+	cr_assert(!id_texts_right(&t, 5, id_texts_block(&t, 0, &scratch)[5]));
+	learn(NUMBERS, 5);
+	cr_assert(str_eq(id_texts_block(&t, 0, &scratch)[5], text_of(5, text)));
+}
+
 Test(id_texts, what_is_no_block_is_none)
 {
 	struct id_texts t;

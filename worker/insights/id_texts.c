@@ -126,7 +126,7 @@ static void keep_block(const struct id_texts *t, uint32_t block, struct arena *a
 
 		if (known && known[i].n && digest_of_number(t, first + i) != 0)
 			all[i] = known[i];
-		fresh += new.n > 0 && all[i].n == 0;
+		fresh += new.n > 0 && !str_eq(all[i], new);
 		if (new.n > 0)
 			all[i] = new;
 	}

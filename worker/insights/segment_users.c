@@ -256,8 +256,6 @@ static bool name_block(struct segment_users *s, uint32_t block, const struct str
 		if (s->plan->need.texts)
 			continue; /* done when it was folded */
 		text = texts ? texts[no - first] : STR("");
-		if (text.n > 0 && !is_near(s, text))
-			continue;
 		if (!id_texts_right(&s->texts, no, text))
 			miss(s, no);
 		else if (!put_copy(s, text))
