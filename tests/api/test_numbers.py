@@ -20,7 +20,7 @@ import test_model
 import test_sealed
 from digest import digest, siphash
 from test_model import QUERY
-from test_sealed import LAZY, iso, seal, until, verify
+from test_sealed import DAY, HOUR, LAZY, NOW, iso, seal, until, verify
 
 P = None
 NUMBERS_MAX, BLOCK = 4 << 20, 256  # of the tests' build
@@ -125,10 +125,9 @@ class Store:
 class Shop(test_sealed.Shop):
     def put(self, ids, kinds=6, days=3, seed=0):
         """An event or more of each id, in batches."""
-        rnd, now = random.Random(seed), int(time.time() * 1000)
-        hour = min(3600000, now % 86400000 + 1)  # of the day, and not of the one before
+        rnd = random.Random(seed)
         events = [{"eventId": str(uuid.uuid4()), "name": f"k{rnd.randrange(kinds)}", "distinctId": i,
-                   "timestamp": iso(now - rnd.randrange(days) * 86400000 - rnd.randrange(hour)),
+                   "timestamp": iso(NOW - rnd.randrange(days) * DAY - rnd.randrange(HOUR)),
                    "properties": {}} for i in ids]
         for at in range(0, len(events), 500):
             self.send(events[at:at + 500])

@@ -33,6 +33,10 @@ P = None
 ARGS = None
 # The keeper leaves the inbox alone; `pugd seal` is what seals.
 LAZY = ["seal_age=1d", "seal_events=100000000", "seal_commits=100000000"]
+HOUR, DAY = 3600000, 86400000
+# The same for the whole run, and the hour before it is of one day (UTC): days make segments.
+NOW = int(time.time() * 1000)
+NOW -= HOUR if NOW % DAY < HOUR else 0
 
 
 def seal(p=None, memory="256M"):
@@ -152,10 +156,10 @@ class Shop:
         self.events, self.acked, self.asked = {}, 0, 0
 
     def batch(self, rnd, n, days=3):
-        at = int(time.time() * 1000) - rnd.randrange(days) * 86400000
+        at = NOW - rnd.randrange(days) * DAY
         return [{"eventId": str(uuid.UUID(int=rnd.getrandbits(128))), "name": f"k{rnd.randrange(6)}",
                  "distinctId": f"u{rnd.randrange(50)}",
-                 "timestamp": iso(at - rnd.randrange(3600000)),
+                 "timestamp": iso(at - rnd.randrange(HOUR)),
                  "properties": {"n": rnd.randrange(5), f"p{rnd.randrange(20)}": "x" * rnd.randrange(40)}}
                 for _ in range(n)]
 
@@ -322,7 +326,7 @@ def test_a_page_of_much(_):
         batch = shop.batch(rnd, 1000, days=28)
         for e in batch:
             day = rnd.randrange(28)
-            e["timestamp"] = iso(int(time.time() * 1000) - day * 86400000 - rnd.randrange(3600000))
+            e["timestamp"] = iso(NOW - day * DAY - rnd.randrange(HOUR))
             e["properties"]["long"] = "%0200x" % rnd.getrandbits(2000)
         shop.send(batch)
     seal(memory="32M")  # not all rows at once
