@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shm/base/spare.h"
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "shm/base/str.h"
@@ -50,6 +51,8 @@ enum {
 	MALLOC_ARENAS = 4,
 	/* Calls that may wait for another server, per worker. */
 	OUTBOUND_QUEUE = 64,
+	/* The one of the scan before may not have left its thread yet. */
+	TWIN_QUEUE = 64,
 	/* Queries whose memory waits to be given back: far more than can end at once. */
 	FREE_QUEUE = 256,
 	/* crumbs[1..16], one for each thread of the pools that run code for calls. */
@@ -211,11 +214,19 @@ static void warm_up_over(struct loop_timer *t)
 	become_ready(true);
 }
 
-/* Only causes a turn: an idle loop must not look like a hanging one. */
+static void expire_spares(void *arg)
+{
+	(void)arg;
+	spare_expire(clock_mono_ms());
+}
+
+/* Causes a turn: an idle loop must not look like a hanging one. */
 static void beat(struct loop_timer *t)
 {
 	uint64_t often = (uint64_t)self.w.opt->hang_timeout / 4;
 
+	if (self.w.offload && spare_old(clock_mono_ms()))
+		offload_give(self.w.offload, OFFLOAD_FREE, expire_spares, NULL);
 	loop_timer_set(self.w.loop, t, often < BEAT_MS ? often : BEAT_MS);
 }
 
@@ -354,6 +365,7 @@ static bool build_offload(struct worker *w)
 	const int queues[OFFLOAD_POOLS] = {[OFFLOAD_FAST] = (int)w->opt->hash_queue,
 		[OFFLOAD_SCAN] = (int)w->opt->insight_queue,
 		[OFFLOAD_OUT] = OUTBOUND_QUEUE,
+		[OFFLOAD_TWIN] = TWIN_QUEUE,
 		[OFFLOAD_FREE] = FREE_QUEUE};
 	int threads[OFFLOAD_POOLS];
 
@@ -362,7 +374,9 @@ static bool build_offload(struct worker *w)
 	threads[OFFLOAD_FAST] = (int)fast;
 	threads[OFFLOAD_SCAN] = (int)scan;
 	threads[OFFLOAD_OUT] = (int)out;
-	threads[OFFLOAD_FREE] = 1; /* leaves no crumb: it runs no code of a call's */
+	/* these leave no crumbs: their scan does, and freeing runs no code of a call's */
+	threads[OFFLOAD_TWIN] = (int)scan;
+	threads[OFFLOAD_FREE] = 1;
 	w->offload = offload_new(w->loop, threads, queues);
 	if (w->offload)
 		offload_set_crumbs(w->offload, w->slot->crumbs);

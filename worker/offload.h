@@ -2,8 +2,9 @@
  * Threads for what must block, in pools, so that none waits for another:
  * OFFLOAD_FAST hashes passwords; OFFLOAD_SCAN computes insights, and its threads own a
  * database connection each (worker/db/blocking.h); both are niced. OFFLOAD_OUT talks to
- * other servers (worker/outbound.h), in the keeper those of mail. OFFLOAD_FREE gives large
- * memory back, for which nobody waits.
+ * other servers (worker/outbound.h), in the keeper those of mail. OFFLOAD_TWIN does half of
+ * a scan's work where nobody else has any; OFFLOAD_FREE gives large memory back, for which nobody
+ * waits.
  */
 #ifndef WORKER_OFFLOAD_H
 #define WORKER_OFFLOAD_H
@@ -15,7 +16,14 @@ struct crumb;
 struct loop;
 struct offload;
 
-enum offload_pool { OFFLOAD_FAST, OFFLOAD_SCAN, OFFLOAD_OUT, OFFLOAD_FREE, OFFLOAD_POOLS };
+enum offload_pool {
+	OFFLOAD_FAST,
+	OFFLOAD_SCAN,
+	OFFLOAD_OUT,
+	OFFLOAD_TWIN,
+	OFFLOAD_FREE,
+	OFFLOAD_POOLS
+};
 
 /* Threads start when first needed. NULL without memory. */
 struct offload *offload_new(

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 
 #include "shm/base/arena.h"
+#include "shm/base/clock.h"
 #include "shm/base/log.h"
+#include "shm/base/spare.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -59,15 +61,61 @@ static void *arena_refuse(struct arena *a)
 	return NULL;
 }
 
-static void chunk_free(struct arena_chunk *chunk)
+/* Books bytes that malloc is about to give. False beyond a cap. */
+static bool arena_take_bytes(struct arena *a, size_t n)
 {
+	if (n > a->cap)
+		return false;
+	if (__atomic_add_fetch(&a->held, n, __ATOMIC_RELAXED) <= a->cap &&
+		(!a->within || arena_take_bytes(a->within, n)))
+		return true;
+	__atomic_sub_fetch(&a->held, n, __ATOMIC_RELAXED);
+	return false;
+}
+
+static void arena_give_bytes(struct arena *a, size_t n)
+{
+	for (; a; a = a->within)
+		__atomic_sub_fetch(&a->held, n, __ATOMIC_RELAXED);
+}
+
+/* Not under ASan, which would not notice who uses what was freed. */
+static bool is_spare(const struct arena *a, size_t total)
+{
+#ifdef ARENA_ASAN
+	(void)a, (void)total;
+	return false;
+#else
+	return a->spares && total >= SPARE_MIN;
+#endif
+}
+
+static void chunk_free(const struct arena *a, struct arena_chunk *chunk)
+{
+	size_t total = sizeof(*chunk) + chunk->size;
+
 	UNPOISON(chunk->data, chunk->size);
-	free(chunk);
+	if (is_spare(a, total))
+		spare_give(chunk, total, clock_mono_ms());
+	else
+		free(chunk);
 }
 
 void arena_init(struct arena *a, size_t cap)
 {
 	*a = (struct arena){.cap = cap};
+}
+
+void arena_init_within(struct arena *a, struct arena *of)
+{
+	*a = (struct arena){.cap = of->cap, .within = of, .spares = of->spares};
+}
+
+/* As new. */
+static void arena_empty(struct arena *a)
+{
+	arena_give_bytes(a->within, a->held);
+	*a = (struct arena){.cap = a->cap, .within = a->within, .spares = a->spares};
 }
 
 void arena_free(struct arena *a)
@@ -76,9 +124,9 @@ void arena_free(struct arena *a)
 
 	for (struct arena_chunk *c = a->chunk; c; c = next) {
 		next = c->next;
-		chunk_free(c);
+		chunk_free(a, c);
 	}
-	arena_init(a, a->cap);
+	arena_empty(a);
 }
 
 void arena_reset(struct arena *a)
@@ -91,15 +139,20 @@ void arena_reset(struct arena *a)
 		if (!keep && !c->own && c->size <= CHUNK_MIN)
 			keep = c;
 		else
-			chunk_free(c);
+			chunk_free(a, c);
 	}
-	arena_init(a, a->cap);
 	if (keep) {
+		arena_give_bytes(a->within, a->held - sizeof(*keep) - keep->size);
 		keep->next = NULL;
 		keep->used = 0;
 		POISON(keep->data, keep->size);
-		a->chunk = keep;
-		a->held = sizeof(*keep) + keep->size;
+		*a = (struct arena){.chunk = keep,
+			.held = sizeof(*keep) + keep->size,
+			.cap = a->cap,
+			.within = a->within,
+			.spares = a->spares};
+	} else {
+		arena_empty(a);
 	}
 }
 
@@ -117,8 +170,8 @@ static void chunks_drop(struct arena *a, struct arena_chunk **link, struct arena
 		struct arena_chunk *c = *link;
 
 		*link = c->next;
-		a->held -= sizeof(*c) + c->size;
-		chunk_free(c);
+		arena_give_bytes(a, sizeof(*c) + c->size);
+		chunk_free(a, c);
 	}
 }
 
@@ -138,8 +191,10 @@ bool arena_adopt(struct arena *to, struct arena *from)
 {
 	struct arena_chunk **behind = to->chunk ? &to->chunk->next : &to->chunk, *rest = *behind;
 
-	if (from->held > to->cap - to->held)
+	if (from->within != to && !arena_take_bytes(to, from->held))
 		return false;
+	if (from->within == to)
+		from->within = NULL; /* its bytes are counted there */
 	/* behind the head, which goes on being filled; like an allocation of its own, none of
 	 * these is ever filled further */
 	*behind = from->chunk;
@@ -149,8 +204,7 @@ bool arena_adopt(struct arena *to, struct arena *from)
 	}
 	*behind = rest;
 	to->used += from->used;
-	to->held += from->held;
-	arena_init(from, from->cap);
+	arena_empty(from);
 	return true;
 }
 
@@ -159,12 +213,15 @@ static struct arena_chunk *chunk_new(struct arena *a, size_t size, bool own)
 	struct arena_chunk *c;
 	size_t total;
 
-	if (__builtin_add_overflow(size, sizeof(*c), &total) || total > a->cap - a->held)
+	if (__builtin_add_overflow(size, sizeof(*c), &total) || !arena_take_bytes(a, total))
 		return NULL;
-	c = malloc(total);
+	c = is_spare(a, total) ? spare_take(total) : NULL;
 	if (!c)
+		c = malloc(total);
+	if (!c) {
+		arena_give_bytes(a, total);
 		return NULL;
-	a->held += total;
+	}
 	/* Not zeroed: most calls overwrite what they allocate anyway. */
 	c->size = size;
 	c->used = 0;
@@ -242,14 +299,15 @@ static void *chunk_stretch(
 {
 	struct arena_chunk *c = *link;
 
-	if (take - old_take > a->cap - a->held)
+	if (!arena_take_bytes(a, take - old_take))
 		return arena_refuse(a);
 	UNPOISON(c->data, c->size);
 	c = realloc(c, sizeof(*c) + take);
-	if (!c)
+	if (!c) {
+		arena_give_bytes(a, take - old_take);
 		return arena_refuse(a);
+	}
 	*link = c;
-	a->held += take - c->size;
 	a->used += take - old_take;
 	c->size = c->used = take;
 	POISON(c->data, take);

@@ -15,11 +15,21 @@ struct arena {
 	size_t used;               /* bytes handed out, over all chunks */
 	size_t held;               /* bytes taken from malloc */
 	size_t cap;                /* upper bound of held */
+	struct arena *within;      /* whose held counts this one's, too; or NULL */
 	bool over;                 /* sticky: an allocation was refused */
+	bool spares;               /* large blocks come from and go to spare.h */
 };
 
 /* Prepares an empty arena; nothing is allocated before the first use. */
 void arena_init(struct arena *a, size_t cap);
+/* The same, with what `of` may still hold: both may then be used at the same time, by two threads.
+ * It is freed, or adopted, before `of` is freed. */
+void arena_init_within(struct arena *a, struct arena *of);
+/* held, while another thread may allocate. */
+static inline size_t arena_held(const struct arena *a)
+{
+	return __atomic_load_n(&a->held, __ATOMIC_RELAXED);
+}
 /* Frees everything; the arena is empty and usable again. */
 void arena_free(struct arena *a);
 /* As arena_free, but keeps one small chunk for the next call. */

@@ -306,3 +306,33 @@ Test(buf, decimal_numbers)
 	cr_expect_str_eq(b.p, want);
 	buf_free(&b);
 }
+
+Test(arena, within_another_one_counts_there)
+{
+	struct arena of, a;
+	char *p;
+
+	arena_init(&of, 1000000);
+	cr_assert(arena_alloc(&of, 400000));
+	arena_init_within(&a, &of);
+	p = arena_zalloc(&a, 300000);
+	cr_assert(p);
+	cr_expect_geq(arena_held(&of), 700000);
+	cr_expect_lt(a.held, 400000);
+	/* either of them may be the one that has no room */
+	cr_expect_null(arena_alloc(&a, 400000));
+	cr_expect(a.over);
+	cr_expect_not(of.over);
+	cr_expect_null(arena_alloc(&of, 400000));
+	arena_free(&a);
+	cr_expect_lt(arena_held(&of), 500000);
+	p = arena_alloc(&a, 300000);
+	cr_assert(p);
+	memset(p, 7, 300000);
+	cr_assert(arena_adopt(&of, &a));
+	cr_expect_geq(arena_held(&of), 700000);
+	cr_expect_eq(a.held, 0);
+	cr_expect_eq(p[299999], 7);
+	arena_free(&of);
+	cr_expect_eq(arena_held(&of), 0);
+}

@@ -66,7 +66,8 @@ static void start(struct job_test *t)
 static void setup(int fast, int scan, int queue)
 {
 	l = loop_new();
-	o = offload_new(l, (int[]){fast, scan, 1, 1}, (int[]){queue, queue, queue, queue});
+	o = offload_new(
+		l, (int[]){fast, scan, 1, 1, 1}, (int[]){queue, queue, queue, queue, queue});
 	cr_assert(l && o);
 }
 
@@ -127,7 +128,7 @@ Test(offload, each_pool_has_its_own_bound)
 	int i;
 
 	l = loop_new();
-	o = offload_new(l, (int[]){1, 1, 1, 1}, (int[]){1, 3, 1, 1});
+	o = offload_new(l, (int[]){1, 1, 1, 1, 1}, (int[]){1, 3, 1, 1, 1});
 	cr_assert(l && o);
 	for (i = 0; i < 6; i++) {
 		t[i].gate = &gate;

@@ -23,7 +23,7 @@ static void setup(void)
 	w.opt = &opt;
 	c.w = &w;
 	w.loop = loop_new();
-	w.offload = offload_new(w.loop, (int[]){1, 1, 1, 1}, (int[]){4, 4, 4, 4});
+	w.offload = offload_new(w.loop, (int[]){1, 1, 1, 1, 1}, (int[]){4, 4, 4, 4, 4});
 	cr_assert(w.loop && w.offload);
 }
 

@@ -1,0 +1,97 @@
+/* See spare.h. A few blocks: a list is quick enough. */
+#include "shm/base/spare.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { BLOCKS = 32 };
+
+static struct {
+	pthread_mutex_t lock;
+	struct {
+		void *p;
+		size_t n;
+		uint64_t since_ms;
+	} v[BLOCKS];
+	int n;
+	size_t bytes;
+} spares = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* With the lock held. */
+static void *remove_at(int i)
+{
+	void *p = spares.v[i].p;
+
+	spares.bytes -= spares.v[i].n;
+	spares.v[i] = spares.v[--spares.n];
+	return p;
+}
+
+/* The smallest one that fits, unless much of it would be wasted. */
+void *spare_take(size_t n)
+{
+	int best = -1;
+	void *p = NULL;
+
+	pthread_mutex_lock(&spares.lock);
+	for (int i = 0; i < spares.n; i++) {
+		size_t size = spares.v[i].n;
+
+		if (size >= n && size - n <= n / 4 && (best < 0 || size < spares.v[best].n))
+			best = i;
+	}
+	if (best >= 0)
+		p = remove_at(best);
+	pthread_mutex_unlock(&spares.lock);
+	return p;
+}
+
+void spare_give(void *block, size_t n, uint64_t now_ms)
+{
+	pthread_mutex_lock(&spares.lock);
+	if (spares.n < BLOCKS && n <= SPARE_MOST - spares.bytes) {
+		spares.v[spares.n].p = block;
+		spares.v[spares.n].n = n;
+		spares.v[spares.n++].since_ms = now_ms;
+		spares.bytes += n;
+		block = NULL;
+	}
+	pthread_mutex_unlock(&spares.lock);
+	free(block);
+}
+
+/* With the lock held; below 0: none. */
+static int old_one(uint64_t now_ms)
+{
+	int i = spares.n - 1;
+
+	while (i >= 0 && now_ms < spares.v[i].since_ms + SPARE_MS)
+		i--;
+	return i;
+}
+
+bool spare_old(uint64_t now_ms)
+{
+	bool old;
+
+	pthread_mutex_lock(&spares.lock);
+	old = old_one(now_ms) >= 0;
+	pthread_mutex_unlock(&spares.lock);
+	return old;
+}
+
+/* One after another: giving pages back takes a while. */
+void spare_expire(uint64_t now_ms)
+{
+	void *p;
+
+	do {
+		int i;
+
+		pthread_mutex_lock(&spares.lock);
+		i = old_one(now_ms);
+		p = i >= 0 ? remove_at(i) : NULL;
+		pthread_mutex_unlock(&spares.lock);
+		free(p);
+	} while (p);
+}
