@@ -265,6 +265,36 @@ static bool kit_fold_sessions(void *k, const struct frame *f)
 	return sessions_fold(k, f);
 }
 
+/* Two kernels as a scan has them: the second one comes when the first has some frames. */
+__attribute__((unused)) static bool kit_twins;
+
+struct kit_twin {
+	struct plan plan;
+	struct arena a;
+	void *first, *second;
+	int frames;
+};
+
+__attribute__((unused)) static void kit_twin_init(
+	struct kit_twin *t, const struct plan *plan, void *first)
+{
+	*t = (struct kit_twin){.plan = *plan, .first = first};
+	arena_init_within(&t->a, &kit_a);
+	t->plan.a = &t->a;
+}
+
+/* After two frames each second day goes to the second one. */
+static bool kit_fold_two_sessions(void *arg, const struct frame *f)
+{
+	struct kit_twin *t = arg;
+
+	if (t->frames == 2)
+		t->second = sessions_twin(t->first, &t->plan);
+	t->frames++;
+	return sessions_fold(
+		t->second && f->batch->times[0] / 86400000 % 2 ? t->second : t->first, f);
+}
+
 /* The same of a question about sessions; of a segmentation "total". */
 __attribute__((unused)) static const char *kit_sessions(
 	const char *json, const char *zone, const char *const *lines)
@@ -272,13 +302,21 @@ __attribute__((unused)) static const char *kit_sessions(
 	struct plan plan;
 	const char *why = kit_compile(&plan, json, zone);
 	const struct trend_series *series;
+	struct kit_twin twin;
 	struct sessions *s;
 	uint32_t n;
 
 	if (why)
 		return why;
 	s = sessions_new(&plan);
-	kit_fold(&plan, lines, kit_fold_sessions, s);
+	if (kit_twins) {
+		kit_twin_init(&twin, &plan, s);
+		kit_fold(&plan, lines, kit_fold_two_sessions, &twin);
+		cr_assert(!twin.second || sessions_join(s, twin.second));
+		cr_assert(arena_adopt(&kit_a, &twin.a));
+	} else {
+		kit_fold(&plan, lines, kit_fold_sessions, s);
+	}
 	if (plan.buckets.n == 0) {
 		double total;
 

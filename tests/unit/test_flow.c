@@ -16,8 +16,34 @@ static bool fold(void *k, const struct frame *f)
 	return flow_fold(k, f);
 }
 
+/* Frames before which the other kernel is made, + 1; 0: there is none. */
+static int twins;
+
+static bool fold_two(void *arg, const struct frame *f)
+{
+	struct kit_twin *t = arg;
+
+	if (++t->frames == twins)
+		t->second = flow_twin(t->first, &t->plan);
+	return flow_fold(t->first, f) && (!t->second || flow_fold(t->second, f));
+}
+
+static bool fold_all(const struct plan *plan, const char *const *lines, struct flow *f)
+{
+	struct kit_twin twin;
+	bool done;
+
+	if (twins == 0)
+		return kit_fold_all(plan, lines, fold, f);
+	kit_twin_init(&twin, plan, f);
+	done = kit_fold_all(plan, lines, fold_two, &twin) &&
+	       (!twin.second || flow_join(f, twin.second));
+	cr_assert(arena_adopt(&kit_a, &twin.a));
+	return done;
+}
+
 /* "0:a 1:b 1:$others* | 0:a>1:b=2 ..."; buckets have a star. */
-static const char *run(const char *json, const char *const *lines)
+static const char *run_once(const char *json, const char *const *lines)
 {
 	struct flow_answer flow;
 	struct plan plan;
@@ -28,7 +54,7 @@ static const char *run(const char *json, const char *const *lines)
 	if (why)
 		return why;
 	f = flow_new(&plan);
-	if (!kit_fold_all(&plan, lines, fold, f) || !flow_finish(f, &flow)) {
+	if (!fold_all(&plan, lines, f) || !flow_finish(f, &flow)) {
 		cr_assert(flow_undecided(f));
 		return strcpy(kit_text, "undecided");
 	}
@@ -47,6 +73,18 @@ static const char *run(const char *json, const char *const *lines)
 			(unsigned long long)flow.links[i].value);
 	snprintf(kit_text, sizeof(kit_text), "%.*s", (int)b.n, b.p);
 	return kit_text;
+}
+
+/* The same by two kernels. */
+static const char *run(const char *json, const char *const *lines)
+{
+	static char alone[sizeof(kit_text)];
+
+	twins = 0;
+	snprintf(alone, sizeof(alone), "%s", run_once(json, lines));
+	for (twins = 1; twins < 4; twins++)
+		cr_assert_str_eq(run_once(json, lines), alone);
+	return strcpy(kit_text, alone);
 }
 
 /* Sessions as "a,b,c" of kinds, or of values of p, a second apart; "" is no value. */

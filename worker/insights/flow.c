@@ -45,6 +45,9 @@ struct flow {
 	struct node *nodes;
 	uint32_t n_nodes, cap_nodes;
 	struct hops hops;
+	/* one of two: those that both know from before are the first one's; or NULL */
+	const struct uuids *kept;
+	bool second;
 	uint32_t *near; /* sessions by node and label of the next one; hops at the end */
 	/* at the end */
 	struct sums links; /* between places */
@@ -71,6 +74,19 @@ struct flow *flow_new(const struct plan *plan)
 	hops_init(&f->hops, plan->a);
 	f->near = arena_array(plan->a, NEAR_NODES * NEAR_LABELS, sizeof(*f->near));
 	return f->near ? f : NULL;
+}
+
+struct flow *flow_twin(struct flow *of, const struct plan *plan)
+{
+	struct flow *f = flow_new(plan);
+	struct uuids *kept = arena_alloc(plan->a, sizeof(*kept));
+
+	if (!f || !kept || !uuids_copy(kept, &of->sessions, plan->a))
+		return NULL;
+	memcpy(f->sessions.key, of->sessions.key, sizeof(f->sessions.key));
+	f->kept = of->kept = kept;
+	f->second = true;
+	return f;
 }
 
 /* ---- events into sessions ---- */
@@ -159,11 +175,34 @@ static bool keep_steps(const struct flow *f, const struct frame *frame, struct s
 	return true;
 }
 
+/* Leaves the steps of sessions that are wanted. False when the frame's arena is full. */
+static bool keep_half(const struct frame *frame, const uint8_t *wanted, struct steps *s)
+{
+	uint32_t n = s->rows.n, at = 0;
+	uint32_t *rows = arena_alloc(frame->a, (size_t)n * sizeof(*rows));
+	uint32_t *sessions = arena_alloc(frame->a, (size_t)n * sizeof(*sessions));
+
+	if (!rows || !sessions)
+		return false;
+	for (uint32_t k = 0; k < n; k++) {
+		rows[at] = s->rows.rows ? s->rows.rows[k] : k;
+		sessions[at] = s->sessions[k];
+		if (s->labels)
+			s->labels[at] = s->labels[k];
+		at += wanted[s->sessions[k]];
+	}
+	s->rows.rows = rows;
+	s->rows.n = at;
+	s->sessions = sessions;
+	return true;
+}
+
 /* Numbers of the sessions of steps. False at an arena's cap. */
 static bool find_sessions(struct flow *f, const struct frame *frame, struct steps *s)
 {
 	const struct batch_column *c = &frame->batch->session;
-	const uint32_t *sessions = s->sessions, n = s->rows.n;
+	const uint32_t *sessions = s->sessions;
+	uint32_t n = s->rows.n;
 	size_t codes = (size_t)c->n_entries + 1;
 	uint8_t *wanted = arena_alloc(frame->a, codes);
 	uint32_t *numbers = arena_alloc(frame->a, codes * sizeof(*numbers));
@@ -175,6 +214,13 @@ static bool find_sessions(struct flow *f, const struct frame *frame, struct step
 	memset(wanted, every, codes);
 	for (uint32_t k = 0; k < n && !every; k++)
 		wanted[sessions[k]] = 1;
+	if (f->kept) {
+		uuids_half(f->kept, f->second, c, wanted);
+		if (!keep_half(frame, wanted, s))
+			return false;
+		sessions = s->sessions;
+		n = s->rows.n;
+	}
 	if (!uuids_add(&f->sessions, c, wanted, numbers))
 		return false;
 	for (uint32_t k = 0; k < n; k++)
@@ -304,6 +350,49 @@ static void weigh(struct flow *f)
 		f->nodes[hop->from].weight += hop->sessions;
 		f->nodes[hop->to].weight += hop->sessions;
 	}
+}
+
+/* Numbers of its nodes here, by number there. NULL at the arena's cap. */
+static uint32_t *map_nodes(struct flow *f, const struct flow *other)
+{
+	uint32_t *labels = arena_alloc(f->plan->a, ((size_t)other->labels.n + 1) * sizeof(*labels));
+	uint32_t *nodes = arena_alloc(f->plan->a, ((size_t)other->n_nodes + 1) * sizeof(*nodes));
+
+	if (!labels || !nodes)
+		return NULL;
+	for (uint32_t i = 0; i < other->labels.n; i++) {
+		labels[i] = intern_add(&f->labels, other->labels.strings[i]);
+		if (labels[i] == INTERN_FULL)
+			return NULL;
+	}
+	for (uint32_t i = 0; i < other->n_nodes; i++) {
+		const struct node *node = &other->nodes[i];
+
+		nodes[i] = node_number(f, node->depth, labels[node->label]);
+		if (nodes[i] == PLAN_NONE)
+			return NULL;
+	}
+	return nodes;
+}
+
+bool flow_join(struct flow *f, struct flow *other)
+{
+	const struct hop *hop;
+	uint32_t *nodes;
+
+	if (!trails_settle(&other->trails, INT64_MAX)) {
+		f->trails.undecided |= other->trails.undecided;
+		return false;
+	}
+	if (!hops_count(&other->hops) || !count_near(other))
+		return false;
+	nodes = map_nodes(f, other);
+	for (uint32_t at = 0; nodes && (hop = hops_next(&other->hops, &at));) {
+		if (watch_due(at) ||
+			!hops_add(&f->hops, nodes[hop->from], nodes[hop->to], hop->sessions))
+			return false;
+	}
+	return nodes != NULL;
 }
 
 /* ---- nodes into places ---- */

@@ -30,6 +30,11 @@ struct flow;
 
 /* NULL at the arena's cap. */
 struct flow *flow_new(const struct plan *plan);
+/* Another one, of the same plan but for its arena: for a second thread. From now on each folds the
+ * steps of half of the sessions, and both have to be given every frame. NULL at an arena's cap. */
+struct flow *flow_twin(struct flow *of, const struct plan *plan);
+/* Takes over what a twin has, before the end; its memory stays. False as flow_finish(). */
+bool flow_join(struct flow *f, struct flow *other);
 /* False at the arena's cap, or when flow_undecided(). */
 bool flow_fold(struct flow *f, const struct frame *frame);
 /* Nodes and links in the order of D34, in plan->a. False at the arena's cap. */

@@ -13,6 +13,20 @@ void records_init(struct records *r, struct arena *a, uint32_t words)
 	*r = (struct records){.a = a, .words = words};
 }
 
+/* Room in the list for n more chunks. */
+static bool list_chunks(struct records *r, uint32_t n)
+{
+	uint32_t cap = r->cap_chunks ? r->cap_chunks : CHUNKS_MIN;
+
+	while (cap - r->n_chunks < n)
+		cap *= 2;
+	if (cap > r->cap_chunks)
+		r->chunks = arena_grow(r->a, r->chunks, r->cap_chunks * sizeof(*r->chunks),
+			cap * sizeof(*r->chunks));
+	r->cap_chunks = cap;
+	return r->chunks != NULL;
+}
+
 /* As many as there are, up to some. */
 bool records_room(struct records *r)
 {
@@ -21,17 +35,8 @@ bool records_room(struct records *r)
 	uint64_t *p;
 
 	n = n < CHUNKS_AT_ONCE ? n : CHUNKS_AT_ONCE;
-	if (r->n > UINT32_MAX - 2 * RECORDS_PER)
+	if (r->n > UINT32_MAX - 2 * RECORDS_PER || !list_chunks(r, n))
 		return false;
-	if (r->n_chunks + n > r->cap_chunks) {
-		uint32_t cap = r->cap_chunks ? r->cap_chunks * 2 : CHUNKS_MIN;
-
-		r->chunks = arena_grow(r->a, r->chunks, r->cap_chunks * sizeof(*r->chunks),
-			cap * sizeof(*r->chunks));
-		if (!r->chunks)
-			return false;
-		r->cap_chunks = cap;
-	}
 	p = arena_alloc(r->a, n * size * sizeof(*p));
 	/* close to the cap one may still fit */
 	if (!p && n > 1) {
@@ -41,6 +46,33 @@ bool records_room(struct records *r)
 	for (uint32_t i = 0; p && i < n; i++)
 		r->chunks[r->n_chunks++] = p + i * size;
 	return p != NULL;
+}
+
+bool records_join(struct records *r, struct records *other)
+{
+	uint32_t rest = r->n & (RECORDS_PER - 1), used;
+
+	if ((uint64_t)r->n + other->n > UINT32_MAX - 2 * RECORDS_PER)
+		return false;
+	/* until the last chunk is full */
+	for (; rest > 0 && rest < RECORDS_PER && other->n > 0; rest++) {
+		uint32_t *to = records_add(r, *records_digest(other, other->n - 1));
+
+		memcpy(to, records_at(other, --other->n), r->words * sizeof(*to));
+	}
+	used = (r->n + RECORDS_PER - 1) >> RECORDS_SHIFT;
+	if (other->n == 0)
+		return true;
+	/* chunks that nothing is in stay unused */
+	r->n_chunks = used;
+	used = (other->n + RECORDS_PER - 1) >> RECORDS_SHIFT;
+	if (!list_chunks(r, used))
+		return false;
+	memcpy(r->chunks + r->n_chunks, other->chunks, used * sizeof(*r->chunks));
+	r->n_chunks += used;
+	r->n += other->n;
+	other->n = 0;
+	return true;
 }
 
 /* ---- those of equal digests ---- */

@@ -40,6 +40,9 @@ static inline uint32_t *records_add(struct records *r, uint64_t digest)
 	*records_digest(r, r->n) = digest;
 	return records_at(r, r->n++);
 }
+/* Takes over all those of another one, whose memory stays where it is: in no order. False at the
+ * arena's cap. */
+bool records_join(struct records *r, struct records *other);
 /* Gives the first record of each digest to `meet`, with each later one, to take it over; then
  * those are forgotten, or, last, only left alone: nothing may come after that. False when `meet`
  * says so, when there is no memory (what the arena has left, for the time of this), or when

@@ -18,19 +18,31 @@ enum {
 	ROLLBACK_MS = 500
 };
 
+struct twin;
+
 struct run {
 	struct reader reader;
 	struct scan *scan;
-	struct turn turn;
-	bool unwanted; /* noticed by the kernel */
+	struct scan *asked;      /* the one that may be stopped */
+	struct turn turn, *look; /* look: that of the first thread */
+	bool unwanted;           /* noticed by the kernel */
+	struct twin *twin;
+};
+
+/* The half of a second thread, or NULL. */
+struct twin {
+	struct run run;
+	struct scan scan;
+	struct plan plan;
+	struct run *first;
 };
 
 static bool should_stop(struct db_stream *st)
 {
 	struct run *run = list_item(st, struct run, reader.stream);
 
-	return atomic_load_explicit(&run->scan->asked_to_stop, memory_order_relaxed) ||
-	       clock_mono_ms() >= run->scan->deadline_ms;
+	return atomic_load_explicit(&run->asked->asked_to_stop, memory_order_relaxed) ||
+	       clock_mono_ms() >= run->asked->deadline_ms;
 }
 
 /* Sealed segments come day by day, and after the inbox (reader_scan()): before the day of
@@ -65,7 +77,8 @@ static void lap(struct scan *s, enum scan_stage stage, uint64_t *at)
 
 static void note_memory(struct scan *s, const struct reader *r)
 {
-	size_t held = s->a.held + r->scratch.held;
+	const struct twin *twin = ((const struct run *)r)->twin;
+	size_t held = arena_held(&s->a) + r->scratch.held + (twin ? s->twin_memory : 0);
 
 	if (held > s->peak)
 		s->peak = held;
@@ -80,14 +93,27 @@ static enum stream_next kernel_failed(struct run *run)
 	return STREAM_FAIL;
 }
 
+/* The second thread leaves when somebody else wants to compute. */
+static bool is_shared(struct run *run)
+{
+	const struct run *first = ((struct twin *)run)->first;
+
+	run->reader.leave = atomic_load_explicit(&first->turn.shared, memory_order_relaxed);
+	return run->reader.leave;
+}
+
 static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
 {
-	struct scan *s = ((struct run *)r)->scan;
+	struct run *run = (struct run *)r;
+	struct scan *s = run->scan;
 	struct frame frame;
 	struct batch batch;
 	uint64_t at;
 
-	turn_look(&((struct run *)r)->turn);
+	if (!r->second)
+		turn_look(run->look);
+	else if (is_shared(run))
+		return STREAM_FAIL;
 	at = clock_mono_ns();
 	if (!batch_load(&batch, seg, &s->plan->need, a)) {
 		r->error = a->over ? READER_MEMORY : READER_BROKEN;
@@ -106,8 +132,9 @@ static enum stream_next on_segment(struct reader *r, const struct evseg *seg, st
 		explain_segment(s->explain, &frame, seg);
 		at = clock_mono_ns();
 	}
+	r->touched = true;
 	if (!s->fold(s, &frame, seg))
-		return kernel_failed((struct run *)r);
+		return kernel_failed(run);
 	lap(s, STAGE_FOLD, &at);
 	note_memory(s, r);
 	return STREAM_MORE;
@@ -325,6 +352,66 @@ static bool stop_waiting(void *arg)
 	return should_stop(&((struct run *)arg)->reader.stream);
 }
 
+/* ---- with a second thread ---- */
+
+static void on_wait(struct reader *r)
+{
+	turn_look(&((struct run *)r)->turn);
+}
+
+/* A scan of its own, whose kernel has its memory within that of the first. */
+static struct reader *make_twin(struct reader *r)
+{
+	struct run *run = (struct run *)r;
+	struct scan *s = run->scan;
+	struct twin *t;
+
+	if (s->twin_memory == 0 || atomic_load(&run->turn.shared) ||
+		s->a.cap - arena_held(&s->a) < s->twin_memory * 2)
+		return NULL;
+	t = arena_zalloc(&s->a, sizeof(*t));
+	if (!t)
+		return NULL;
+	t->scan = (struct scan){.project = s->project,
+		.fold = s->fold,
+		.people = s->people,
+		.settled_ms = INT64_MIN};
+	arena_init_within(&t->scan.a, &s->a);
+	t->plan = *s->plan;
+	t->plan.a = &t->scan.a;
+	t->scan.plan = &t->plan;
+	t->first = run;
+	t->run = (struct run){.scan = &t->scan, .asked = s, .look = run->look};
+	t->scan.kernel = s->twin(&t->scan, s->kernel);
+	run->twin = t;
+	if (!t->scan.kernel)
+		return NULL;
+	reader_twin(&t->run.reader, r, s->twin_memory);
+	s->a.cap -= s->twin_memory;
+	s->twins = true;
+	return &t->run.reader;
+}
+
+/* What the other thread's kernel has goes over, and its memory, whatever became of it. */
+static bool end_twin(struct scan *s, struct run *run, bool join)
+{
+	struct twin *t = run->twin;
+	bool joined = true;
+
+	if (!t)
+		return true;
+	if (t->run.reader.scratch.cap > 0) {
+		s->a.cap += s->twin_memory;
+		arena_free(&t->run.reader.scratch);
+	}
+	s->undecided |= t->scan.undecided;
+	if (join && t->scan.kernel)
+		joined = s->join(s, t->scan.kernel);
+	arena_adopt(&s->a, &t->scan.a);
+	run->twin = NULL;
+	return joined;
+}
+
 static int read_segments(struct scan *s, struct reader *r)
 {
 	struct run *run = (struct run *)r;
@@ -334,6 +421,10 @@ static int read_segments(struct scan *s, struct reader *r)
 	lap(s, STAGE_READ, &at);
 	/* all of it happened between rows */
 	s->ns[STAGE_READ] -= s->ns[STAGE_DECODE] + s->ns[STAGE_FOLD] - inside;
+	if (!end_twin(s, run, n >= 0)) {
+		kernel_failed(run);
+		return -1;
+	}
 	if (n < 0)
 		return -1;
 	if (s->more && !s->more(s, r)) {
@@ -379,13 +470,20 @@ static int read_all(struct scan *s, struct run *run)
 	r->kinds = p->kinds;
 	r->n_kinds = p->n_kinds;
 	r->cache = s->cache.ring > 0 ? &s->cache : NULL;
+	/* who is who would have to be asked by both */
+	if (s->twin && s->offload && !p->people && !s->explain) {
+		r->twin = make_twin;
+		r->twin_all = s->twin_all;
+		r->offload = s->offload;
+		r->wait = on_wait;
+	}
 	return read_segments(s, r);
 }
 
 void scan_thread(void *arg)
 {
 	struct scan *s = arg;
-	struct run run = {.scan = s};
+	struct run run = {.scan = s, .asked = s, .look = &run.turn};
 	uint64_t at = clock_mono_ns();
 	struct db db;
 	int n;

@@ -65,6 +65,14 @@ struct scan {
 	 * after scan_again(). False at the arena's cap, or with r->error. */
 	bool (*more)(struct scan *s, struct reader *r);
 	bool by_text;
+	/* Both set: the kernel can be two, which two threads fold into. twin() makes another one
+	 * for `s`, a scan of its own: it gets the later days, or, twin_all, both get everything
+	 * that comes, and say which half is theirs. join() takes over what it has, when all was
+	 * read; from then on only what it has allocated is there. False at the arena's cap, or
+	 * with s->undecided. */
+	void *(*twin)(struct scan *s, void *kernel);
+	bool (*join)(struct scan *s, void *other);
+	bool twin_all;
 	/* Set: asked once at the end, still on the thread. False as fold(). */
 	bool (*finish)(struct scan *s);
 	void *kernel;
@@ -84,6 +92,7 @@ struct scan {
 	struct colcache cache;   /* counts what was in memory, if there is any */
 
 	/* below: scan.c's own */
+	bool twins; /* a second thread had half of it */
 	struct offload *offload;
 	struct segment *seg; /* for turns (turn.h); NULL: without */
 	int slot_no, turns;
@@ -93,10 +102,10 @@ struct scan {
 	int64_t settled_ms;   /* of the frame before */
 	/* the loop's, which may still rise; from SCAN_FIXED on both are the same */
 	_Atomic uint64_t until_ms;
-	uint64_t budget_ms; /* the latest that until_ms can be */
-	size_t segment_memory;
-	size_t people_cache;              /* as in people_load.h */
-	enum people_origin people_origin; /* how who is who became known */
+	uint64_t budget_ms;                 /* the latest that until_ms can be */
+	size_t segment_memory, twin_memory; /* of one segment; and of that of the second thread */
+	size_t people_cache;                /* as in people_load.h */
+	enum people_origin people_origin;   /* how who is who became known */
 	_Atomic int asked_to_stop;
 	enum scan_end end;
 };

@@ -3,6 +3,7 @@
  * the loop looks whether the client is still there, because a thread cannot.
  */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "q.h"
 #include "shm/base/clock.h"
@@ -16,7 +17,8 @@
 
 enum {
 	LOOK_MS = 200,      /* how often the client's presence is checked */
-	SEGMENT_SHARE = 4,  /* one segment's decoding may take a quarter of the memory */
+	SEGMENT_SHARE = 4,  /* one segment's decoding may take a quarter of the memory, */
+	TWIN_SHARE = 16,    /* and so much, at the same time, on a second thread */
 	FREE_HERE = 1 << 20 /* bytes whose release takes the loop no longer than 0.2 ms */
 };
 
@@ -55,8 +57,10 @@ void scan_init(struct scan *s, struct call *c)
 	if (c->w->seg)
 		colcache_open(&s->cache, c->w->seg, c->w->slot_no, (uint64_t)o->insight_cache);
 	s->segment_memory = memory / SEGMENT_SHARE;
+	s->twin_memory = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? memory / TWIN_SHARE : 0;
 	s->people_cache = (size_t)o->people_cache;
 	arena_init(&s->a, memory - s->segment_memory);
+	s->a.spares = true;
 }
 
 static void free_away(void *arg)
@@ -75,6 +79,7 @@ void scan_release(struct scan *s, struct arena *a)
 	if (away) {
 		*away = *a;
 		arena_init(a, away->cap);
+		a->spares = away->spares;
 		if (offload_give(s->offload, OFFLOAD_FREE, free_away, away))
 			return;
 		*a = *away;
@@ -107,7 +112,9 @@ void scan_again(struct scan *s)
 	s->people = (struct people){0};
 	s->kernel = NULL;
 	s->more = NULL;
-	s->undecided = s->by_text = false;
+	s->twin = NULL;
+	s->join = NULL;
+	s->undecided = s->by_text = s->twins = false;
 	s->settled_ms = INT64_MIN;
 	s->end = SCAN_OK;
 }
@@ -151,6 +158,7 @@ static void count(struct scan *s, struct segment *seg, int slot_no, uint64_t bef
 {
 	counter_add(seg, slot_no, CTR_insight_ties, s->end == SCAN_TIES);
 	counter_add(seg, slot_no, CTR_insight_queries, s->end != SCAN_TIES && s->end != SCAN_TEXTS);
+	counter_add(seg, slot_no, CTR_insight_twins, s->twins);
 	counter_add(seg, slot_no, CTR_insight_bytes, s->bytes - before);
 	counter_add(seg, slot_no, CTR_insight_cache_hits, s->cache.hits);
 	counter_add(seg, slot_no, CTR_insight_cache_misses, s->cache.misses);

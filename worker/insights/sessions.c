@@ -35,6 +35,8 @@ struct sessions *sessions_new(const struct plan *plan)
 		plan->session_number == SESSION_BOUNCE || plan->session_number == SESSION_EVENTS;
 	s->lasts = plan->session_number == SESSION_DURATION || plan->exits;
 	s->settled_ms = INT64_MIN;
+	s->agreed_ms = SESSIONS_NO_BASE;
+	s->agreed = &s->agreed_ms;
 	visits_init(
 		&s->visits, plan->a, edges ? sizeof(struct session_edge) : sizeof(struct session));
 	chunks_init(&s->wide, plan->a, sizeof(struct session));
@@ -44,6 +46,17 @@ struct sessions *sessions_new(const struct plan *plan)
 	s->kind = intern_add(&s->trends->kinds, kind.n ? kind : STR("$session"));
 	s->none = intern_add(&s->trends->tuples, STR(""));
 	return s->kind != INTERN_FULL && s->none != INTERN_FULL ? s : NULL;
+}
+
+struct sessions *sessions_twin(const struct sessions *of, const struct plan *plan)
+{
+	struct sessions *s = sessions_new(plan);
+
+	if (!s)
+		return NULL;
+	memcpy(s->visits.key, of->visits.key, sizeof(s->visits.key));
+	s->agreed = of->agreed;
+	return s;
 }
 
 /* ---- a frame, by code ---- */

@@ -12,6 +12,12 @@ struct sessions;
 
 /* NULL at the arena's cap. */
 struct sessions *sessions_new(const struct plan *plan);
+/* Another one, of the same plan but for its arena: for a second thread, which folds other days.
+ * NULL at that arena's cap. */
+struct sessions *sessions_twin(const struct sessions *of, const struct plan *plan);
+/* Takes over what a twin has, before the end; its memory stays. False at an arena's cap, or when
+ * nobody waits. */
+bool sessions_join(struct sessions *s, struct sessions *other);
 /* False at the arena's cap. */
 bool sessions_fold(struct sessions *s, const struct frame *f);
 /* Series as those of trends, in plan->a; their kind is that of the scope, or "$session".

@@ -8,7 +8,12 @@
 #include "worker/insights/watch.h"
 
 /* A record: times in ms, as how long after (or before) some time, and of how long or how many. */
-enum { EXTENT_BITS = 26, SINCE_BITS = 37, TIMES_WORDS = 2, DOUBT_BITS = 2, ID_WORDS = 4 };
+#ifdef PUGD_TEST_HOOKS
+enum { EXTENT_BITS = 23, SINCE_BITS = 33 }; /* so that there are some that do not fit */
+#else
+enum { EXTENT_BITS = 26, SINCE_BITS = 37 };
+#endif
+enum { TIMES_WORDS = 2, DOUBT_BITS = 2, ID_WORDS = 4 };
 enum { DOUBTS = (1 << DOUBT_BITS) - 1 };
 /* of the query's memory, records may take such a part before they are merged */
 enum { MERGE_SHARE = 6 };
@@ -319,14 +324,24 @@ static bool count_visits(struct sessions *s)
 	return true;
 }
 
+static void begin_records(struct sessions *s)
+{
+	const struct visits *v = &s->visits;
+	int64_t base_ms = v->n ? ((struct session *)visits_item(v, 0))->first_ms : 0;
+	int64_t agreed_ms = SESSIONS_NO_BASE;
+
+	if (s->records.words > 0)
+		return;
+	records_init(&s->records, s->plan->a, record_words(s->plan));
+	s->base_ms = atomic_compare_exchange_strong(s->agreed, &agreed_ms, base_ms) ? base_ms
+										    : agreed_ms;
+}
+
 bool sessions_put_away(struct sessions *s)
 {
 	struct visits *v = &s->visits;
 
-	if (s->records.words == 0) {
-		records_init(&s->records, s->plan->a, record_words(s->plan));
-		s->base_ms = v->n ? ((struct session *)visits_item(v, 0))->first_ms : 0;
-	}
+	begin_records(s);
 	if (watch_over() || !count_visits(s))
 		return false;
 	for (uint32_t i = 0; i < v->n; i++) {
@@ -338,6 +353,97 @@ bool sessions_put_away(struct sessions *s)
 	}
 	visits_forget(v);
 	return merge_when_due(s);
+}
+
+/* ---- what another one has counted ---- */
+
+/* Numbers of its tuples here, by number there. NULL at the arena's cap. */
+static uint32_t *map_tuples(struct sessions *s, const struct trends *other)
+{
+	struct trends *t = s->trends;
+	uint32_t n = s->plan->n_breakdowns, key[PLAN_BREAKDOWNS_MAX];
+	uint32_t *map = arena_alloc(s->plan->a, (size_t)other->tuples.n * sizeof(*map));
+
+	for (uint32_t i = 0; map && i < other->tuples.n; i++) {
+		const char *texts = other->tuples.strings[i].p;
+
+		/* that of none is the same everywhere */
+		map[i] = s->none;
+		if (other->tuples.strings[i].n == 0)
+			continue;
+		for (uint32_t k = 0; k < n; k++) {
+			uint32_t text;
+
+			memcpy(&text, texts + k * sizeof(text), sizeof(text));
+			key[k] = intern_add(&t->texts, other->texts.strings[text]);
+			if (key[k] == INTERN_FULL)
+				return NULL;
+		}
+		map[i] =
+			intern_add(&t->tuples, (struct str){(const char *)key, n * sizeof(key[0])});
+		if (map[i] == INTERN_FULL)
+			return NULL;
+	}
+	return map;
+}
+
+static bool join_cells(struct sessions *s, const struct trends *other, const uint32_t *map)
+{
+	for (uint32_t i = 0; i < other->n_cells; i++) {
+		const struct cell *c = &other->cells[i];
+		uint32_t line = trends_line(s->trends, s->kind, map[other->lines[c->line].tuple]);
+		struct tally *to =
+			line != INTERN_FULL ? trends_cell(s->trends, line, c->bucket) : NULL;
+
+		if (!to)
+			return false;
+		tally_merge(to, &c->t);
+	}
+	return true;
+}
+
+/* What its records refer to becomes what is here. */
+static bool move_records(struct sessions *s, struct sessions *other, const uint32_t *map)
+{
+	for (uint32_t i = 0; i < other->records.n; i++) {
+		uint32_t *record = records_at(&other->records, i);
+		uint64_t times;
+
+		memcpy(&times, record, sizeof(times));
+		if (times & wide_mark) {
+			struct session one;
+
+			unpack_times(other, times, &one);
+			if (!pack_times(s, &one, 0, &times))
+				return false;
+			memcpy(record, &times, sizeof(times));
+		}
+		if (s->plan->n_breakdowns) {
+			uint32_t edge = record[TIMES_WORDS];
+
+			record[TIMES_WORDS] =
+				map[edge >> DOUBT_BITS] << DOUBT_BITS | (edge & DOUBTS);
+		}
+	}
+	return true;
+}
+
+bool sessions_join(struct sessions *s, struct sessions *other)
+{
+	uint32_t *map;
+
+	if (!sessions_put_away(other) || !empty_bins(other))
+		return false;
+	map = map_tuples(s, other->trends);
+	if (!map || !join_cells(s, other->trends, map))
+		return false;
+	begin_records(s);
+	tally_merge(&s->total, &other->total);
+	s->unsure |= other->unsure;
+	s->taken_back |= other->taken_back;
+	return ((s->plan->n_breakdowns == 0 && other->n_wide == 0) ||
+		       move_records(s, other, map)) &&
+	       records_join(&s->records, &other->records);
 }
 
 /* ---- the answer ---- */

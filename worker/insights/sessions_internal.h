@@ -2,6 +2,8 @@
 #ifndef INSIGHTS_SESSIONS_INTERNAL_H
 #define INSIGHTS_SESSIONS_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "worker/insights/codes.h"
 #include "worker/insights/edge.h"
 #include "worker/insights/sessions.h"
@@ -34,6 +36,8 @@ struct session_bin {
 			  there is nothing in this one */
 };
 
+#define SESSIONS_NO_BASE INT64_MIN
+
 struct sessions {
 	const struct plan *plan;
 	struct trends *trends; /* where texts and tuples live */
@@ -47,6 +51,8 @@ struct sessions {
 	struct chunks wide; /* struct session: times that do not fit into a record */
 	uint32_t n_wide;
 	int64_t base_ms;
+	/* base_ms of both of two, which whoever needs it first chooses */
+	_Atomic int64_t *agreed, agreed_ms;
 	uint64_t merge_at;
 	bool unsure;     /* one may be: its edge is EDGE_UNSURE */
 	bool taken_back; /* what was counted once is not any more: lines may be empty */

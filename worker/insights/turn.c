@@ -18,6 +18,8 @@ static int wait_for_one(struct turn *t, int place, uint64_t now_ms)
 	uint64_t end_ms = now_ms + WAIT_MS;
 	int index = turns_try(t->seg, place, t->slot_no, t->n, now_ms);
 
+	if (index == TURNS_NONE)
+		atomic_store_explicit(&t->shared, true, memory_order_relaxed);
 	while (index == TURNS_NONE) {
 		if (now_ms >= end_ms || t->stop(t->arg)) {
 			turns_leave(t->seg, place);
@@ -59,6 +61,7 @@ void turn_look(struct turn *t)
 	t->since_ms = now_ms;
 	if (t->index != TURNS_NONE && !turns_wanted(t->seg, now_ms))
 		return;
+	atomic_store_explicit(&t->shared, true, memory_order_relaxed);
 	turn_end(t);
 	turn_take(t);
 }

@@ -6,6 +6,7 @@
 #ifndef INSIGHTS_TURN_H
 #define INSIGHTS_TURN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct turn {
 	int n; /* how many compute at the same time */
 	int index;
 	uint64_t since_ms;
+	_Atomic bool shared;     /* somebody else has wanted to compute at the same time */
 	bool (*stop)(void *arg); /* asked while waiting: true ends that */
 	void *arg;
 };

@@ -178,3 +178,43 @@ bool uuids_add(struct uuids *u, const struct batch_column *c, const uint8_t *wan
 	}
 	return true;
 }
+
+bool uuids_copy(struct uuids *u, const struct uuids *of, struct arena *a)
+{
+	*u = (struct uuids){.a = a};
+	chunks_init(&u->v, a, BATCH_UUID);
+	memcpy(u->key, of->key, sizeof(u->key));
+	for (uint32_t i = 0; i < of->n; i++) {
+		const char *id = chunks_at(&of->v, i);
+
+		if (u->n >= u->mask - u->mask / 4 && !grow(u))
+			return false;
+		if (add(u, id, hash(u, id)) == UINT32_MAX)
+			return false;
+	}
+	return true;
+}
+
+static bool has(const struct uuids *u, const char *id, uint64_t hash)
+{
+	uint32_t k = (uint32_t)hash & u->mask;
+
+	while (u->slots[k] && !is_it(u, u->slots[k], id, hash))
+		k = (k + 1) & u->mask;
+	return u->slots[k] != 0;
+}
+
+/* By a bit that chooses no slot, as no table is as large, and is beside none. */
+void uuids_half(
+	const struct uuids *kept, bool second, const struct batch_column *c, uint8_t *wanted)
+{
+	for (uint32_t code = 1; code <= c->n_entries; code++) {
+		const char *id = batch_uuid(c, code);
+		uint64_t h = hash(kept, id);
+		bool is_second = h >> 31 & 1;
+
+		if (kept->n > 0)
+			is_second = is_second && !has(kept, id, h);
+		wanted[code] &= is_second == second;
+	}
+}

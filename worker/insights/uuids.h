@@ -22,5 +22,11 @@ void uuids_init(struct uuids *u, struct arena *a);
 /* Numbers of those entries of a column of UUIDs whose codes are wanted, by code; the others
  * are left alone. False at the arena's cap. */
 bool uuids_add(struct uuids *u, const struct batch_column *c, const uint8_t *wanted, uint32_t *no);
+/* A table of the same ids, under the same key. False at the arena's cap. */
+bool uuids_copy(struct uuids *u, const struct uuids *of, struct arena *a);
+/* Ids are divided among two tables under one key; all that are in `kept` belong to the first. Of
+ * what is wanted leaves what belongs to the first one, or to the second. */
+void uuids_half(
+	const struct uuids *kept, bool second, const struct batch_column *c, uint8_t *wanted);
 
 #endif

@@ -17,6 +17,24 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 	return folded;
 }
 
+static void *twin(struct scan *s, void *kernel)
+{
+	struct answer *a = arena_zalloc(s->plan->a, sizeof(*a));
+
+	if (a)
+		a->kernel = flow_twin(((struct answer *)kernel)->kernel, s->plan);
+	return a && a->kernel ? a : NULL;
+}
+
+static bool join(struct scan *s, void *other)
+{
+	struct answer *a = s->kernel;
+	bool joined = flow_join(a->kernel, ((struct answer *)other)->kernel);
+
+	s->undecided |= !joined && flow_undecided(a->kernel);
+	return joined;
+}
+
 static bool finish(struct scan *s)
 {
 	struct answer *a = s->kernel;
@@ -77,6 +95,9 @@ int insight_flow(struct call *c, struct scan *s, Insights__V1__QueryResponse *ou
 	struct answer answer = {.kernel = flow_new(s->plan)};
 	Insights__V1__UserFlowResult *result;
 
+	s->twin = twin;
+	s->twin_all = true;
+	s->join = join;
 	if (insight_run(c, s, &answer, answer.kernel != NULL, fold, finish) < 0)
 		return -1;
 	result = call_alloc(c, sizeof(*result));

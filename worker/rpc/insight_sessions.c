@@ -17,6 +17,22 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 	return sessions_fold(run->kernel, f);
 }
 
+static void *twin(struct scan *s, void *kernel)
+{
+	struct run *run = arena_zalloc(s->plan->a, sizeof(*run));
+
+	if (run)
+		run->kernel = sessions_twin(((struct run *)kernel)->kernel, s->plan);
+	return run && run->kernel ? run : NULL;
+}
+
+static bool join(struct scan *s, void *other)
+{
+	struct run *run = s->kernel;
+
+	return sessions_join(run->kernel, ((struct run *)other)->kernel);
+}
+
 static bool finish_trends(struct scan *s)
 {
 	struct run *run = s->kernel;
@@ -38,6 +54,8 @@ static int run_kernel(
 	struct call *c, struct scan *s, struct run *run, bool (*finish)(struct scan *s))
 {
 	*run = (struct run){.kernel = sessions_new(s->plan)};
+	s->twin = twin;
+	s->join = join;
 	return insight_run(c, s, run, run->kernel != NULL, fold, finish);
 }
 

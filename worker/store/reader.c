@@ -39,6 +39,16 @@ void reader_free(struct reader *r)
 	arena_free(&r->scratch);
 }
 
+void reader_twin(struct reader *r, const struct reader *of, size_t scratch_cap)
+{
+	*r = *of;
+	r->stream.bytes = r->n_segments = r->n_events = 0;
+	r->shared = NULL;
+	r->twin = NULL;
+	r->second = true;
+	arena_init(&r->scratch, scratch_cap);
+}
+
 int reader_done(struct reader *r, int n)
 {
 	if (n < 0 && r->error == READER_OK)

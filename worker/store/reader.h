@@ -15,6 +15,8 @@
 #include "worker/store/people_load.h"
 #include "worker/store/tombs.h"
 
+struct offload;
+
 enum reader_error {
 	READER_OK,
 	READER_DB,     /* reader->stream.db.err tells */
@@ -47,6 +49,17 @@ struct reader {
 	 * hidden, come as usual. The window is all time; `need` and `kinds` are NULL. False: as
 	 * it is malformed, or at an arena's cap. */
 	bool (*names)(struct reader *r, struct str packed);
+	/* Set, with `cache` and `offload`: when there is much to read, and all of it is in memory,
+	 * asked for another reader, which a second thread works with at the same time; NULL: there
+	 * is none. It gets the segments of the later days, and this one the others; or both get
+	 * all of them, twin_all. */
+	struct reader *(*twin)(struct reader *r);
+	void (*wait)(struct reader *r); /* asked every few ms while the second thread works */
+	struct offload *offload;
+	bool twin_all;
+	/* Of a twin (reader_twin()): it is on the second thread. What segment() leaves there, and
+	 * fails without having touched, it gets again on the first. */
+	bool second, touched, leave;
 	/* Newest first only: asked with the latest time of the next segments; true ends. */
 	bool (*enough)(struct reader *r, int64_t tmax);
 	/* Of live profiles, one by one; false at the arena's cap, which ends the reading. What
@@ -68,6 +81,8 @@ int32_t reader_day(int64_t ms);
 void reader_init(struct reader *r, PGconn *conn, int32_t project, struct arena *a,
 	size_t scratch_cap, bool (*stop)(struct db_stream *st));
 void reader_free(struct reader *r);
+/* Makes a twin of `of`: the same, but for one segment's decoding, which scratch_cap bounds. */
+void reader_twin(struct reader *r, const struct reader *of, size_t scratch_cap);
 /* Fills people from the profile tables; paths are those of its traits. By digest: with the
  * numbers of sealed events, too. */
 int reader_people(

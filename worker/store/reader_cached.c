@@ -16,10 +16,9 @@
 #include "shm/base/hash.h"
 #include "worker/db/codec.h"
 #include "worker/db/sqlstate.h"
-#include "worker/store/reader_internal.h"
+#include "worker/store/reader_cached.h"
 
 enum {
-	COLUMNS_MAX = 64,        /* that may be wanted: bits of a word */
 	HEADS_MAX = 65536,       /* segments of a query */
 	HEADS_SHARE = 32,        /* of the query's memory, they may take such a part */
 	PAIRS_MAX = 32768,       /* what one statement reads: columns, */
@@ -29,36 +28,6 @@ enum {
 	ID_BYTES = 16,           /* of event ids or distinct_ids, an event */
 	ID_SHARE = 4,            /* of the cache, those of one query may take such a part */
 	LOST_MAX = 8
-};
-
-struct head {
-	struct reader_head row;
-	uint64_t tag;
-	uint64_t wanted, missing; /* columns, by their places in the lists */
-};
-
-struct reader_cached {
-	struct reader_wanted w;
-	uint64_t tag[COLUMNS_MAX];
-	uint64_t kept;     /* columns that are worth being in memory */
-	uint64_t optional; /* that a segment may be without; the loss of another is not kept */
-	struct head *heads;
-	uint32_t n, most;
-	uint32_t next; /* to be given */
-	/* the window, and what is read for it */
-	uint32_t end, n_pairs, most_pairs, last;
-	int64_t *segment;
-	int32_t *no;
-	uint32_t *of;
-	/* heads[next], if some of it was read */
-	bool open;
-	struct evseg_part *v;
-	uint32_t n_v;
-	uint64_t got;
-	/* heads[next] is not in memory any more */
-	bool lost;
-	uint32_t n_lost, whole; /* whole: it is read whole */
-	bool enough;
 };
 
 /* ---- which segments ---- */
@@ -100,14 +69,15 @@ static enum stream_next head_row(struct db_stream *st, const struct query *q, co
 	struct reader *r = reader_of(st);
 	struct reader_cached *p = r->cached;
 	struct q_scan_heads_row row;
-	struct head *h = &p->heads[p->n];
+	struct cached_head *h = &p->heads[p->n];
 
 	arena_reset(&r->scratch);
 	if (p->n == p->most)
 		return reader_broken(r, "segments");
 	if (codec_row(q, res, 0, &row, &r->scratch) != DB_OK)
 		return reader_fail(r, READER_MEMORY);
-	*h = (struct head){.tag = head_tag(r, &row), .wanted = columns_wanted(r, &row, &p->w)};
+	*h = (struct cached_head){
+		.tag = head_tag(r, &row), .wanted = columns_wanted(r, &row, &p->w)};
 	h->row = (struct reader_head){.id = row.id,
 		.place = row.place,
 		.tmin = row.tmin,
@@ -146,15 +116,15 @@ static int read_heads(struct reader *r, int64_t from_ms, int64_t to_ms)
 
 /* ---- what is in memory ---- */
 
-static struct colcache_key key_of(const struct reader_cached *p, const struct head *h, uint32_t no)
+static struct colcache_key key_of(
+	const struct reader_cached *p, const struct cached_head *h, uint32_t no)
 {
 	uint64_t both[] = {h->tag, p->tag[no]};
 
 	return (struct colcache_key){(uint64_t)h->row.id, hash_64(both, sizeof(both))};
 }
 
-/* Those of a segment that are not in memory, or will not be after `more` bytes were put. */
-static uint64_t missing(const struct reader *r, const struct head *h, uint64_t more)
+uint64_t cached_missing(const struct reader *r, const struct cached_head *h, uint64_t more)
 {
 	const struct reader_cached *p = r->cached;
 	uint64_t lacking = h->wanted & ~p->kept;
@@ -188,12 +158,12 @@ static uint64_t window(struct reader *r, uint64_t more)
 
 	p->n_pairs = p->last = 0;
 	for (k = p->next; k < p->n; k++) {
-		struct head *h = &p->heads[k];
+		struct cached_head *h = &p->heads[k];
 
-		h->missing =
-			k == p->whole || p->n_lost >= LOST_MAX ? h->wanted : missing(r, h, more);
+		h->missing = k == p->whole || p->n_lost >= LOST_MAX ? h->wanted
+								    : cached_missing(r, h, more);
 		if (k > p->next && h->missing &&
-			(events > WINDOW_EVENTS || p->n_pairs + COLUMNS_MAX > p->most_pairs))
+			(events > WINDOW_EVENTS || p->n_pairs + CACHED_COLUMNS > p->most_pairs))
 			break;
 		list_pairs(p, k);
 		events += h->missing ? (uint64_t)h->row.n : 0;
@@ -216,7 +186,7 @@ static void plan_window(struct reader *r)
 /* ---- one segment ---- */
 
 /* True also when it is known that there is no such column. */
-static bool from_memory(struct reader *r, const struct head *h, uint32_t no)
+static bool from_memory(struct reader *r, const struct cached_head *h, uint32_t no)
 {
 	struct reader_cached *p = r->cached;
 	struct colcache_place place;
@@ -240,7 +210,7 @@ static bool from_memory(struct reader *r, const struct head *h, uint32_t no)
 }
 
 /* Unpacks what was read, and keeps it. False when malformed, or the arena is full. */
-static bool keep(struct reader *r, const struct head *h)
+static bool keep(struct reader *r, const struct cached_head *h)
 {
 	struct reader_cached *p = r->cached;
 	uint64_t absent = h->missing & p->optional & ~p->got;
@@ -276,7 +246,8 @@ static bool asked_to_stop(struct reader *r)
 static enum stream_next give(struct reader *r)
 {
 	struct reader_cached *p = r->cached;
-	const struct head *h = &p->heads[p->next];
+	const struct cached_head *h = &p->heads[p->next];
+	enum stream_next next;
 	uint32_t n_read;
 
 	if (!p->open) {
@@ -284,6 +255,7 @@ static enum stream_next give(struct reader *r)
 		p->n_v = 0;
 		p->got = 0;
 	}
+	r->touched = false;
 	if (asked_to_stop(r))
 		return STREAM_FAIL;
 	n_read = p->n_v;
@@ -296,11 +268,12 @@ static enum stream_next give(struct reader *r)
 	if ((n_read > 0 || h->missing) && !keep(r, h))
 		return reader_broken(r, "segment");
 	p->open = false;
-	p->next++;
-	return reader_sealed(r, &h->row, p->v, p->n_v, NULL);
+	next = reader_sealed(r, &h->row, p->v, p->n_v, NULL);
+	p->next += next != STREAM_FAIL;
+	return next;
 }
 
-static enum stream_next give_until(struct reader *r, uint32_t end)
+enum stream_next cached_give(struct reader *r, uint32_t end)
 {
 	struct reader_cached *p = r->cached;
 	enum stream_next next = STREAM_MORE;
@@ -355,7 +328,7 @@ static enum stream_next column_row(struct db_stream *st, const struct query *q, 
 	p->last = at;
 	of = p->of[at - 1];
 	if (!p->open || p->next != of) {
-		enum stream_next next = give_until(r, of);
+		enum stream_next next = cached_give(r, of);
 
 		if (next != STREAM_MORE || p->lost)
 			return next;
@@ -385,7 +358,7 @@ static int step(struct reader *r)
 	r->stream.row = column_row;
 	if (p->n_pairs > 0 && q_scan_columns(&r->stream.db, &args, &rows) < 0)
 		return -1;
-	if (!p->enough && !p->lost && give_until(r, p->end) == STREAM_FAIL)
+	if (!p->enough && !p->lost && cached_give(r, p->end) == STREAM_FAIL)
 		return -1;
 	p->open = false;
 	if (p->lost) {
@@ -441,8 +414,18 @@ static bool make_room(struct reader *r, struct reader_cached *p)
 	p->segment = arena_alloc(a, p->most_pairs * sizeof(*p->segment));
 	p->no = arena_alloc(a, p->most_pairs * sizeof(*p->no));
 	p->of = arena_alloc(a, p->most_pairs * sizeof(*p->of));
-	p->v = arena_alloc(a, COLUMNS_MAX * sizeof(*p->v));
+	p->v = arena_alloc(a, CACHED_COLUMNS * sizeof(*p->v));
 	return p->heads && p->segment && p->no && p->of && p->v;
+}
+
+int cached_steps(struct reader *r)
+{
+	struct reader_cached *p = r->cached;
+	int n = 0;
+
+	while (n >= 0 && p->next < p->n && !p->enough)
+		n = step(r);
+	return n;
 }
 
 int reader_cached(struct reader *r, int64_t from_ms, int64_t to_ms)
@@ -456,7 +439,7 @@ int reader_cached(struct reader *r, int64_t from_ms, int64_t to_ms)
 		return db_fail(&r->stream.db.err, DB_MEMORY);
 	p.most = share(a, HEADS_SHARE, sizeof(*p.heads), HEADS_MAX);
 	p.most_pairs = share(a, PAIRS_SHARE, pair, PAIRS_MAX);
-	if (p.w.part.n > COLUMNS_MAX || p.most_pairs < COLUMNS_MAX)
+	if (p.w.part.n > CACHED_COLUMNS || p.most_pairs < CACHED_COLUMNS)
 		return reader_parts(r, from_ms, to_ms);
 	if (!make_room(r, &p))
 		return db_fail(&r->stream.db.err, DB_MEMORY);
@@ -468,8 +451,8 @@ int reader_cached(struct reader *r, int64_t from_ms, int64_t to_ms)
 		return reader_parts(r, from_ms, to_ms);
 	}
 	choose_columns(r, &p);
-	while (n >= 0 && p.next < p.n && !p.enough)
-		n = step(r);
+	if (n >= 0)
+		n = r->twin && r->offload ? cached_twins(r) : cached_steps(r);
 	r->cached = NULL;
 	return n;
 }
