@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 enum {
-	SPARE_MIN = 1 << 20,  /* bytes of a block that is worth it */
+	SPARE_MIN = 1 << 20,   /* bytes of a block that is worth it */
 	SPARE_MOST = 64 << 20, /* of all that are kept */
-	SPARE_MS = 5000       /* for so long */
+	SPARE_MS = 30000       /* for so long */
 };
 
 /* A block of at least n bytes, which is the caller's to free() or give back; NULL: there is none.

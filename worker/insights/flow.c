@@ -3,57 +3,9 @@
  * kept. At the end light nodes become buckets, and links are merged.
  */
 #include "worker/insights/codes.h"
-#include "worker/insights/flow.h"
+#include "worker/insights/flow_internal.h"
 #include "worker/insights/hits.h"
-#include "worker/insights/hops.h"
-#include "worker/insights/pairs.h"
-#include "worker/insights/trail.h"
-#include "worker/insights/uuids.h"
 #include "worker/insights/watch.h"
-
-/* A label at a depth. */
-struct node {
-	uint32_t depth, label;
-	uint64_t weight;
-	uint32_t place; /* where it goes, once nodes are placed */
-};
-
-/* A node of the answer, or one that loses its links. */
-struct place {
-	uint32_t depth, label; /* PLAN_NONE: the bucket */
-	bool used;
-	uint32_t number; /* in the answer, if used */
-};
-
-/* Pairs of numbers, each with a sum. */
-struct sums {
-	struct pairs pairs;
-	uint64_t *v;
-	uint32_t cap;
-};
-
-/* Most hops are between the first nodes and labels that there were: these have a place each. */
-enum { NEAR_NODES = 1024, NEAR_LABELS = 128 };
-
-struct flow {
-	const struct plan *plan;
-	struct uuids sessions;
-	struct intern labels;
-	struct trails trails;  /* by session; values are labels */
-	struct chunks at;      /* uint32_t node + 1 by session; 0: before the first step */
-	struct chunks node_of; /* uint32_t node + 1 for each depth, by label */
-	struct node *nodes;
-	uint32_t n_nodes, cap_nodes;
-	struct hops hops;
-	/* one of two: those that both know from before are the first one's; or NULL */
-	const struct uuids *kept;
-	bool second;
-	uint32_t *near; /* sessions by node and label of the next one; hops at the end */
-	/* at the end */
-	struct sums links; /* between places */
-	struct place *places;
-	uint32_t n_places;
-};
 
 static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n);
 
@@ -74,19 +26,6 @@ struct flow *flow_new(const struct plan *plan)
 	hops_init(&f->hops, plan->a);
 	f->near = arena_array(plan->a, NEAR_NODES * NEAR_LABELS, sizeof(*f->near));
 	return f->near ? f : NULL;
-}
-
-struct flow *flow_twin(struct flow *of, const struct plan *plan)
-{
-	struct flow *f = flow_new(plan);
-	struct uuids *kept = arena_alloc(plan->a, sizeof(*kept));
-
-	if (!f || !kept || !uuids_copy(kept, &of->sessions, plan->a))
-		return NULL;
-	memcpy(f->sessions.key, of->sessions.key, sizeof(f->sessions.key));
-	f->kept = of->kept = kept;
-	f->second = true;
-	return f;
 }
 
 /* ---- events into sessions ---- */
@@ -175,25 +114,46 @@ static bool keep_steps(const struct flow *f, const struct frame *frame, struct s
 	return true;
 }
 
-/* Leaves the steps of sessions that are wanted. False when the frame's arena is full. */
-static bool keep_half(const struct frame *frame, const uint8_t *wanted, struct steps *s)
+/* What the loops need is not read through pointers. */
+static uint32_t keep_wanted(uint32_t *v, const uint32_t *from, const uint32_t *sessions,
+	const uint8_t *wanted, uint32_t n)
 {
-	uint32_t n = s->rows.n, at = 0;
-	uint32_t *rows = arena_alloc(frame->a, (size_t)n * sizeof(*rows));
-	uint32_t *sessions = arena_alloc(frame->a, (size_t)n * sizeof(*sessions));
+	uint32_t at = 0;
 
-	if (!rows || !sessions)
-		return false;
 	for (uint32_t k = 0; k < n; k++) {
-		rows[at] = s->rows.rows ? s->rows.rows[k] : k;
-		sessions[at] = s->sessions[k];
-		if (s->labels)
-			s->labels[at] = s->labels[k];
-		at += wanted[s->sessions[k]];
+		v[at] = from ? from[k] : k;
+		at += wanted[sessions[k]];
 	}
+	return at;
+}
+
+static uint32_t owners_of_wanted(uint32_t *owners, const uint32_t *numbers,
+	const uint32_t *sessions, const uint8_t *wanted, uint32_t n)
+{
+	uint32_t at = 0;
+
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t session = sessions[k];
+
+		owners[at] = numbers[session];
+		at += wanted[session];
+	}
+	return at;
+}
+
+/* Leaves the steps of sessions that are wanted. False when the frame's arena is full. */
+static bool keep_half(const struct frame *frame, const uint8_t *wanted, const uint32_t *numbers,
+	struct steps *s, uint32_t *owners)
+{
+	uint32_t n = s->rows.n, *rows = arena_alloc(frame->a, (size_t)n * sizeof(*rows));
+
+	if (!rows)
+		return false;
+	s->rows.n = owners_of_wanted(owners, numbers, s->sessions, wanted, n);
+	keep_wanted(rows, s->rows.rows, s->sessions, wanted, n);
+	if (s->labels)
+		keep_wanted(s->labels, s->labels, s->sessions, wanted, n);
 	s->rows.rows = rows;
-	s->rows.n = at;
-	s->sessions = sessions;
 	return true;
 }
 
@@ -201,11 +161,10 @@ static bool keep_half(const struct frame *frame, const uint8_t *wanted, struct s
 static bool find_sessions(struct flow *f, const struct frame *frame, struct steps *s)
 {
 	const struct batch_column *c = &frame->batch->session;
-	const uint32_t *sessions = s->sessions;
-	uint32_t n = s->rows.n;
+	const uint32_t *sessions = s->sessions, n = s->rows.n;
 	size_t codes = (size_t)c->n_entries + 1;
 	uint8_t *wanted = arena_alloc(frame->a, codes);
-	uint32_t *numbers = arena_alloc(frame->a, codes * sizeof(*numbers));
+	uint32_t *numbers = arena_array(frame->a, codes, sizeof(*numbers));
 	uint32_t *owners = arena_alloc(frame->a, (size_t)n * sizeof(*owners));
 	bool every = n == frame->batch->n; /* there is no session without an event */
 
@@ -214,18 +173,15 @@ static bool find_sessions(struct flow *f, const struct frame *frame, struct step
 	memset(wanted, every, codes);
 	for (uint32_t k = 0; k < n && !every; k++)
 		wanted[sessions[k]] = 1;
-	if (f->kept) {
+	if (f->kept)
 		uuids_half(f->kept, f->second, c, wanted);
-		if (!keep_half(frame, wanted, s))
-			return false;
-		sessions = s->sessions;
-		n = s->rows.n;
-	}
+	s->rows.owners = owners;
 	if (!uuids_add(&f->sessions, c, wanted, numbers))
 		return false;
+	if (f->kept)
+		return keep_half(frame, wanted, numbers, s, owners);
 	for (uint32_t k = 0; k < n; k++)
 		owners[k] = numbers[sessions[k]];
-	s->rows.owners = owners;
 	return true;
 }
 
@@ -262,8 +218,7 @@ static bool node_new(struct flow *f, uint32_t depth, uint32_t label)
 	return true;
 }
 
-/* PLAN_NONE at the arena's cap. */
-static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
+uint32_t flow_number(struct flow *f, uint32_t depth, uint32_t label)
 {
 	uint32_t *of = chunks_make(&f->node_of, label);
 
@@ -277,7 +232,7 @@ static uint32_t node_number(struct flow *f, uint32_t depth, uint32_t label)
 	return of[depth] - 1;
 }
 
-static bool count_near(struct flow *f)
+bool flow_count_near(struct flow *f)
 {
 	uint32_t nodes = f->n_nodes < NEAR_NODES ? f->n_nodes : NEAR_NODES;
 
@@ -285,7 +240,7 @@ static bool count_near(struct flow *f)
 		uint32_t from = i / NEAR_LABELS, depth = f->nodes[from].depth;
 
 		if (f->near[i] > 0 &&
-			!hops_add(&f->hops, from, node_number(f, depth + 1, i % NEAR_LABELS),
+			!hops_add(&f->hops, from, flow_number(f, depth + 1, i % NEAR_LABELS),
 				f->near[i]))
 			return false;
 	}
@@ -312,7 +267,7 @@ static bool walk(struct flow *f, uint32_t *session, const struct trail_run *run)
 
 	for (uint32_t i = 0; i < run->n && depth <= deepest; i++) {
 		uint32_t label = trail_value(run->keys[i]), repeated = label == last;
-		uint32_t node = node_number(f, depth, label);
+		uint32_t node = flow_number(f, depth, label);
 
 		if (node == PLAN_NONE || !note_hop(f, at, node, label, depth > 0 && !repeated))
 			return false;
@@ -350,49 +305,6 @@ static void weigh(struct flow *f)
 		f->nodes[hop->from].weight += hop->sessions;
 		f->nodes[hop->to].weight += hop->sessions;
 	}
-}
-
-/* Numbers of its nodes here, by number there. NULL at the arena's cap. */
-static uint32_t *map_nodes(struct flow *f, const struct flow *other)
-{
-	uint32_t *labels = arena_alloc(f->plan->a, ((size_t)other->labels.n + 1) * sizeof(*labels));
-	uint32_t *nodes = arena_alloc(f->plan->a, ((size_t)other->n_nodes + 1) * sizeof(*nodes));
-
-	if (!labels || !nodes)
-		return NULL;
-	for (uint32_t i = 0; i < other->labels.n; i++) {
-		labels[i] = intern_add(&f->labels, other->labels.strings[i]);
-		if (labels[i] == INTERN_FULL)
-			return NULL;
-	}
-	for (uint32_t i = 0; i < other->n_nodes; i++) {
-		const struct node *node = &other->nodes[i];
-
-		nodes[i] = node_number(f, node->depth, labels[node->label]);
-		if (nodes[i] == PLAN_NONE)
-			return NULL;
-	}
-	return nodes;
-}
-
-bool flow_join(struct flow *f, struct flow *other)
-{
-	const struct hop *hop;
-	uint32_t *nodes;
-
-	if (!trails_settle(&other->trails, INT64_MAX)) {
-		f->trails.undecided |= other->trails.undecided;
-		return false;
-	}
-	if (!hops_count(&other->hops) || !count_near(other))
-		return false;
-	nodes = map_nodes(f, other);
-	for (uint32_t at = 0; nodes && (hop = hops_next(&other->hops, &at));) {
-		if (watch_due(at) ||
-			!hops_add(&f->hops, nodes[hop->from], nodes[hop->to], hop->sessions))
-			return false;
-	}
-	return nodes != NULL;
 }
 
 /* ---- nodes into places ---- */
@@ -562,7 +474,7 @@ bool flow_finish(struct flow *f, struct flow_answer *out)
 	struct flow_node *nodes;
 
 	*out = (struct flow_answer){0};
-	if (!trails_settle(&f->trails, INT64_MAX) || !hops_count(&f->hops) || !count_near(f))
+	if (!trails_settle(&f->trails, INT64_MAX) || !hops_count(&f->hops) || !flow_count_near(f))
 		return false;
 	weigh(f);
 	if (!place_nodes(f) || !merge_links(f))
