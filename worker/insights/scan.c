@@ -212,6 +212,13 @@ static bool begin(struct scan *s, struct db *db)
 	return false;
 }
 
+static enum scan_end memory_outcome(const struct scan *s)
+{
+	if (s->undecided)
+		return s->plan->need.ids ? SCAN_BROKEN : SCAN_TIES;
+	return s->twins ? SCAN_ALONE : SCAN_MEMORY;
+}
+
 static enum scan_end outcome(const struct scan *s, const struct reader *r, int n)
 {
 	if (n == 0)
@@ -219,7 +226,7 @@ static enum scan_end outcome(const struct scan *s, const struct reader *r, int n
 	if (r->error == READER_MEMORY && s->by_text)
 		return SCAN_TEXTS;
 	if (r->error == READER_MEMORY)
-		return !s->undecided ? SCAN_MEMORY : s->plan->need.ids ? SCAN_BROKEN : SCAN_TIES;
+		return memory_outcome(s);
 	if (r->error == READER_BROKEN)
 		return SCAN_BROKEN;
 	if (atomic_load_explicit(&s->asked_to_stop, memory_order_relaxed))
@@ -471,7 +478,7 @@ static int read_all(struct scan *s, struct run *run)
 	r->n_kinds = p->n_kinds;
 	r->cache = s->cache.ring > 0 ? &s->cache : NULL;
 	/* who is who would have to be asked by both */
-	if (s->twin && s->offload && !p->people && !s->explain) {
+	if (s->twin && !s->alone && s->offload && !p->people && !s->explain) {
 		r->twin = make_twin;
 		r->twin_all = s->twin_all;
 		r->offload = s->offload;

@@ -19,6 +19,7 @@ enum scan_end {
 	/* no failures, and nothing was answered; see scan_again() */
 	SCAN_TIES,  /* scan->undecided: ids are needed */
 	SCAN_TEXTS, /* more() wants people by text */
+	SCAN_ALONE, /* what two threads needed was too much: with `alone` set it may do */
 	SCAN_DB,    /* PostgreSQL cannot be asked now */
 	SCAN_BROKEN /* a bug, or stored bytes are damaged */
 };
@@ -93,6 +94,7 @@ struct scan {
 
 	/* below: scan.c's own */
 	bool twins; /* a second thread had half of it */
+	bool alone; /* there is to be none */
 	struct offload *offload;
 	struct segment *seg; /* for turns (turn.h); NULL: without */
 	int slot_no, turns;
@@ -122,10 +124,10 @@ bool scan_join(struct scan *s, uint64_t deadline_ms);
 /* Nobody waits for it any more. */
 void scan_stop(struct scan *s);
 /* Runs it on a thread while the call is parked, or here where there are none (commands).
- * 0, or -1 after call_fail(), or for SCAN_TIES and SCAN_TEXTS without. */
+ * 0, or -1 after call_fail(), or for SCAN_TIES, SCAN_TEXTS and SCAN_ALONE without. */
 int scan_run(struct scan *s, struct call *c);
-/* After SCAN_TIES or SCAN_TEXTS: forgets all that was read, and whatever is in s->a, so that
- * another plan can be run, within the same budget of time. */
+/* After SCAN_TIES, SCAN_TEXTS or SCAN_ALONE: forgets all that was read, and whatever is in s->a, so
+ * that another plan can be run, within the same budget of time. */
 void scan_again(struct scan *s);
 /* The failure of a query whose arena is full; returns -1. */
 int scan_no_memory(struct call *c);

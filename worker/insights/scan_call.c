@@ -137,6 +137,7 @@ static int fail(struct call *c, enum scan_end end)
 		return 0;
 	case SCAN_TIES:
 	case SCAN_TEXTS:
+	case SCAN_ALONE:
 		return -1;
 	case SCAN_TIME:
 		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL,
@@ -157,7 +158,8 @@ static int fail(struct call *c, enum scan_end end)
 static void count(struct scan *s, struct segment *seg, int slot_no, uint64_t before)
 {
 	counter_add(seg, slot_no, CTR_insight_ties, s->end == SCAN_TIES);
-	counter_add(seg, slot_no, CTR_insight_queries, s->end != SCAN_TIES && s->end != SCAN_TEXTS);
+	counter_add(seg, slot_no, CTR_insight_queries,
+		s->end != SCAN_TIES && s->end != SCAN_TEXTS && s->end != SCAN_ALONE);
 	counter_add(seg, slot_no, CTR_insight_twins, s->twins);
 	counter_add(seg, slot_no, CTR_insight_bytes, s->bytes - before);
 	counter_add(seg, slot_no, CTR_insight_cache_hits, s->cache.hits);

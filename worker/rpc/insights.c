@@ -72,6 +72,7 @@ static void expect_ties(struct call *c, size_t kind)
 struct extra {
 	bool ids;   /* of all events, where their order is asked for */
 	bool texts; /* of distinct ids, where numbers would do */
+	bool alone; /* not by two threads */
 };
 
 /* One of `insights`. */
@@ -91,20 +92,23 @@ static int ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest 
 	plan.need.ids |= plan.need.order && x->ids;
 	plan.need.numbers &= !x->texts;
 	s->plan = &plan;
+	s->alone = x->alone;
 	s->ns[STAGE_COMPILE] += clock_mono_ns() - start;
 	result = insights[kind].run(c, s, out);
 	s->ns[STAGE_ANSWER] = clock_mono_ns() - s->ended_ns;
 	return result;
 }
 
-/* Whether the scan ended because it was asked without something. */
+/* Whether the scan ended because it was asked without something, or with too much. */
 static bool needs_more(const struct scan *s, struct extra *x)
 {
 	bool ids = s->end == SCAN_TIES && !x->ids, texts = s->end == SCAN_TEXTS && !x->texts;
+	bool alone = s->end == SCAN_ALONE && !x->alone;
 
 	x->ids |= ids;
 	x->texts |= texts;
-	return ids || texts;
+	x->alone |= alone;
+	return ids || texts || alone;
 }
 
 int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
