@@ -46,18 +46,36 @@ void *spare_take(size_t n)
 	return p;
 }
 
+/* With the lock held; there is one. */
+static int oldest(void)
+{
+	int at = 0;
+
+	for (int i = 1; i < spares.n; i++)
+		at = spares.v[i].since_ms < spares.v[at].since_ms ? i : at;
+	return at;
+}
+
+/* Other questions ask for other sizes: the oldest blocks go first. */
 void spare_give(void *block, size_t n, uint64_t now_ms)
 {
-	pthread_mutex_lock(&spares.lock);
-	if (spares.n < BLOCKS && n <= SPARE_MOST - spares.bytes) {
-		spares.v[spares.n].p = block;
-		spares.v[spares.n].n = n;
-		spares.v[spares.n++].since_ms = now_ms;
-		spares.bytes += n;
-		block = NULL;
+	void *gone[BLOCKS];
+	int n_gone = 0;
+
+	if (n > SPARE_MOST) {
+		free(block);
+		return;
 	}
+	pthread_mutex_lock(&spares.lock);
+	while (spares.n == BLOCKS || n > SPARE_MOST - spares.bytes)
+		gone[n_gone++] = remove_at(oldest());
+	spares.v[spares.n].p = block;
+	spares.v[spares.n].n = n;
+	spares.v[spares.n++].since_ms = now_ms;
+	spares.bytes += n;
 	pthread_mutex_unlock(&spares.lock);
-	free(block);
+	while (n_gone > 0)
+		free(gone[--n_gone]);
 }
 
 /* With the lock held; below 0: none. */

@@ -19,7 +19,7 @@ enum {
 /* A block of at least n bytes, which is the caller's to free() or give back; NULL: there is none.
  * What is in it is anything. */
 void *spare_take(size_t n);
-/* Keeps a block of malloc()'s, or frees it. now_ms: CLOCK_MONOTONIC. */
+/* Keeps a block of malloc()'s instead of the oldest ones, or frees it. now_ms: CLOCK_MONOTONIC. */
 void spare_give(void *block, size_t n, uint64_t now_ms);
 /* Whether there is something that nobody has wanted for SPARE_MS, and frees it. */
 bool spare_old(uint64_t now_ms);

@@ -46,6 +46,28 @@ Test(spare, is_kept_for_some_seconds_and_never_too_much)
 	for (int i = 0; i < SPARE_MOST / MB + 8; i++)
 		free(spare_take(MB));
 	cr_expect_null(spare_take(MB));
+	spare_give(malloc(SPARE_MOST + 1), SPARE_MOST + 1, 0);
+	cr_expect_null(spare_take(SPARE_MOST + 1));
+}
+
+Test(spare, the_oldest_make_room)
+{
+	void *got;
+
+	for (int i = 0; i < 4; i++)
+		spare_give(malloc(SPARE_MOST / 4 - i), (size_t)(SPARE_MOST / 4 - i),
+			(uint64_t)(i == 2 ? 1 : 10 + i));
+	spare_give(malloc(2 * MB), 2 * MB, 20);
+	got = spare_take(2 * MB);
+	cr_expect_not_null(got);
+	free(got);
+	/* the third one is gone: what would fit it best is another one */
+	for (int i = 0; i < 3; i++) {
+		got = spare_take(SPARE_MOST / 4 - 3);
+		cr_expect_not_null(got);
+		free(got);
+	}
+	cr_expect_null(spare_take(SPARE_MOST / 4 - 3));
 }
 
 Test(spare, arenas_that_say_so_give_and_take)
