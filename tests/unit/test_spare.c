@@ -54,9 +54,11 @@ Test(spare, the_oldest_make_room)
 {
 	void *got;
 
-	for (int i = 0; i < 4; i++)
-		spare_give(malloc(SPARE_MOST / 4 - i), (size_t)(SPARE_MOST / 4 - i),
-			(uint64_t)(i == 2 ? 1 : 10 + i));
+	for (int i = 0; i < 4; i++) {
+		size_t size = (size_t)(SPARE_MOST / 4 - i);
+
+		spare_give(malloc(size), size, (uint64_t)(i == 2 ? 1 : 10 + i));
+	}
 	spare_give(malloc(2 * MB), 2 * MB, 20);
 	got = spare_take(2 * MB);
 	cr_expect_not_null(got);

@@ -9,8 +9,8 @@
 #include "worker/insights/uuids.h"
 
 /* Tables that were outgrown stay in the arena: a third as much, not as much again, when the
- * next is four times as large. */
-enum { SLOTS_MIN = 1024, SLOTS_FOUR = 1 << 20, RECENT = 1 << 17, LARGE_PAGE = 2 << 20 };
+ * next is four times as large. Of the largest that would be too much of a jump. */
+enum { SLOTS_MIN = 1024, SLOTS_FOUR = 1 << 19, RECENT = 1 << 17, LARGE_PAGE = 2 << 20 };
 enum { SOME = 4096, RING = 128, AHEAD = 16 }; /* RING: a power of two above 2 * AHEAD */
 
 void uuids_init(struct uuids *u, struct arena *a)
