@@ -110,11 +110,12 @@ static void wait_for_twin(struct reader *r, struct twin *t)
 	if (t->state == TWIN_WAITS)
 		t->state = TWIN_RUNS;
 	while (t->state != TWIN_ENDED) {
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += WAIT_MS * 1000000;
 		until.tv_sec += until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;
-		if (pthread_cond_timedwait(&t->ended, &t->lock, &until) == ETIMEDOUT) {
+		if (pthread_cond_clockwait(&t->ended, &t->lock, CLOCK_MONOTONIC, &until) ==
+			ETIMEDOUT) {
 			pthread_mutex_unlock(&t->lock);
 			r->wait(r);
 			pthread_mutex_lock(&t->lock);
