@@ -26,10 +26,10 @@ struct run {
 	struct scan *asked;      /* the one that may be stopped */
 	struct turn turn, *look; /* look: that of the first thread */
 	bool unwanted;           /* noticed by the kernel */
-	struct twin *twin;
+	struct twin *twin;       /* or NULL */
 };
 
-/* The half of a second thread, or NULL. */
+/* What a second thread has of a scan: a scan, a plan and a kernel of its own. */
 struct twin {
 	struct run run;
 	struct scan scan;
