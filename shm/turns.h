@@ -2,7 +2,8 @@
  * Turns at computing insights: how many scan threads of all workers work at the same time. An
  * insight keeps a CPU busy here and most of another in PostgreSQL, whose processes nobody can
  * nice from here; so many at once that ingestion waits for them (D40) is what this prevents. A
- * thread without a turn asks again and again, and who has waited longest gets the next one.
+ * thread without a turn asks again and again, and who has waited longest gets the next one. An
+ * insight's second thread (worker/store/reader_twin.c) has no turn: it leaves when anybody waits.
  *
  * Nothing here is needed for anything to be right: who waits too long goes on without a turn,
  * and what a dead process held is free as soon as the master has buried it.

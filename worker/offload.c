@@ -228,14 +228,14 @@ static bool pool_has_hands(struct thread_pool *p)
 	return p->started > 0;
 }
 
-/* False when the queue is full. */
+/* False when the queue is full, or threads are leaving and might not see it. */
 static bool job_put(struct offload *o, enum offload_pool pool, struct job *j)
 {
 	struct thread_pool *p = &o->pools[pool];
 	bool taken;
 
 	pthread_mutex_lock(&o->lock);
-	taken = p->queued < p->queue_max && pool_has_hands(p);
+	taken = !o->quit && p->queued < p->queue_max && pool_has_hands(p);
 	if (taken) {
 		*p->tail = j;
 		p->tail = &j->next;

@@ -202,3 +202,32 @@ Test(offload, many_jobs)
 		cr_assert_eq(t[i].rc, 0);
 	teardown();
 }
+
+static _Atomic int marked;
+static _Atomic bool taken;
+
+static void mark(void *arg)
+{
+	(void)arg;
+	marked++;
+}
+
+/* When the threads of other pools have left. */
+static void give_late(void *arg)
+{
+	(void)arg;
+	usleep(200000);
+	taken = offload_give(o, OFFLOAD_TWIN, mark, NULL);
+}
+
+/* Whoever waits for what was taken would wait for ever. */
+Test(offload, nothing_is_taken_that_nobody_will_do)
+{
+	setup(1, 1, 4);
+	cr_assert(offload_give(o, OFFLOAD_TWIN, mark, NULL));
+	while (marked == 0)
+		usleep(1000);
+	cr_assert(offload_give(o, OFFLOAD_SCAN, give_late, NULL));
+	teardown();
+	cr_assert_eq(marked, 1 + taken);
+}
