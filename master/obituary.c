@@ -14,6 +14,7 @@
 #include "shm/base/clock.h"
 #include "shm/base/log.h"
 #include "shm/colcache.h"
+#include "shm/flights.h"
 #include "shm/keycache.h"
 #include "shm/segment.h"
 #include "shm/turns.h"
@@ -152,6 +153,7 @@ void obituary_write(struct master *m, struct child *c, const siginfo_t *si, enum
 			report_crumbs(seg, s);
 	}
 	turns_repair(seg, c->slot_no);
+	flights_repair(seg, c->slot_no, end != END_LEFT);
 	repaired = keycache_repair(seg, c->slot_no) +
 		   colcache_repair(seg, c->slot_no, end != END_LEFT);
 	if (repaired > 0)

@@ -36,7 +36,7 @@ static const uint64_t segment_shape[] = {
 	DENIED_SETS, QUARANTINE_ROWS, WORD_LOCK, WORD_DIGEST, WORD_EPOCH, WORD_EXPIRY, WORD_ENTRY,
 	AT(segment, head), AT(segment, slots), AT(segment, counters), AT(segment, keys),
 	AT(segment, denied), AT(segment, limits), AT(segment, quarantine), AT(segment, names),
-	AT(segment, stats), AT(segment, recent), AT(segment, cache),
+	AT(segment, stats), AT(segment, recent), AT(segment, flights), AT(segment, cache),
 	AT(segment_head, seed), AT(segment_head, key_epoch), AT(segment_head, feed_us),
 	AT(segment_head, feed_epoch), AT(segment_head, retired), AT(segment_head, counted),
 	AT(segment_head, tail_events), AT(segment_head, tail_oldest_us),
@@ -60,6 +60,8 @@ static const uint64_t segment_shape[] = {
 	AT(column_cache, head), AT(column_cache, ring), AT(column_cache, epoch),
 	AT(column_cache, writers), AT(column_cache, entries), AT(column_cache, bytes),
 	AT(cache_writer, owner), AT(cache_writer, from), AT(cache_writer, entry),
+	FLIGHTS_MAX, AT(flight_place, word), AT(flight_place, until_ms),
+	AT(flight_place, wanted_ms), AT(flight_place, landed_ms), AT(flight_place, digest),
 	CACHE_WAYS, CACHE_SETS, CACHE_LOCK, CACHE_ID, CACHE_TAG, CACHE_EPOCH, CACHE_POS, CACHE_SIZE,
 };
 /* clang-format on */
@@ -96,6 +98,7 @@ static const struct segment_region directory[] = {
 	REGION(names),
 	REGION(stats),
 	REGION(recent),
+	REGION(flights),
 	REGION(cache),
 };
 static_assert(sizeof(directory) / sizeof(directory[0]) <= REGIONS, "room in the directory");

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "shm/flights.h"
 #include "shm/keycache.h"
 #include "shm/recent.h"
 #include "shm/segment.h"
@@ -38,7 +39,7 @@ enum {
 	KEY_PAYLOAD_WORDS = sizeof(struct key_entry) / 8,
 	KEY_WORDS = 32,
 	DENIED_WORDS = 8,
-	REGIONS = 11,
+	REGIONS = 12,
 	CACHE_WAYS = 8,
 	CACHE_SETS = 16384, /* 131072 columns */
 	CACHE_WRITERS = 64,
@@ -135,6 +136,15 @@ struct name_cell {
 	char text[116];
 };
 
+/* A flight (flights.c). */
+struct flight_place {
+	_Alignas(LINE) _Atomic uint64_t word; /* how often it was given out, slot + 1, state */
+	_Atomic uint64_t until_ms;            /* with FLIGHT_FIXED */
+	_Atomic uint64_t wanted_ms;           /* when one who joined it has looked last; 0: none */
+	_Atomic uint64_t landed_ms;
+	_Atomic uint64_t digest[4];
+};
+
 struct cache_entry {
 	_Alignas(LINE) _Atomic uint64_t word[CACHE_ENTRY_WORDS];
 };
@@ -171,6 +181,7 @@ struct segment {
 	/* At the end what is large and mostly never touched. */
 	_Alignas(4096) struct stat_cell stats[SLOTS_MAX][METHODS_MAX];
 	_Alignas(4096) struct recent recent;
+	_Alignas(4096) struct flight_place flights[FLIGHTS_MAX];
 	_Alignas(4096) struct column_cache cache;
 };
 
@@ -207,7 +218,9 @@ PLACE(names, 0x223040 + SEGMENT_PAD);
 PLACE(stats, 0x229000 + SEGMENT_PAD);
 PLACE(recent, 0x9a9000 + SEGMENT_PAD);
 static_assert(sizeof(struct recent) == 8 << 20, "size of the recent ids");
-PLACE(cache, 0x11a9000 + SEGMENT_PAD);
+PLACE(flights, 0x11a9000 + SEGMENT_PAD);
+static_assert(sizeof(struct flight_place) == LINE, "size of a flight");
+PLACE(cache, 0x11ad000 + SEGMENT_PAD);
 static_assert(offsetof(struct column_cache, entries) == 0x2000, "place of the cache's entries");
 static_assert(offsetof(struct column_cache, bytes) == 0x802000, "place of the cache's bytes");
 static_assert((int)CACHE_WORDS <= (int)CACHE_ENTRY_WORDS, "an entry fits its line");
