@@ -235,6 +235,12 @@ bool scan_join(struct scan *s, uint64_t deadline_ms)
 	return false;
 }
 
+void scan_share(struct scan *s, _Atomic uint64_t *until)
+{
+	(void)s;
+	(void)until;
+}
+
 void scan_stop(struct scan *s)
 {
 	(void)s;

@@ -5,7 +5,7 @@
 #include "shm/base/clock.h"
 #include "shm/options.h"
 #include "worker/coro.h"
-#include "worker/insights/scan.h"
+#include "worker/insights/scan_internal.h"
 #include "worker/loop.h"
 #include "worker/offload.h"
 #include "worker/worker.h"
@@ -124,6 +124,33 @@ Test(scan, joining, .init = setup, .fini = teardown)
 	s.until_ms |= (uint64_t)1 << 63;
 	cr_assert_not(scan_join(&s, now + 1000));
 	cr_assert_eq(s.until_ms & (UINT64_MAX >> 1), s.budget_ms);
+	scan_free(&s);
+	c.deadline_ms = 0;
+}
+
+/* With other workers the deadline is one word of all; whatever is in it, neither the caller's
+ * nor the budget's end is missed. */
+Test(scan, sharing, .init = setup, .fini = teardown)
+{
+	uint64_t now = clock_mono_ms();
+	_Atomic uint64_t shared = now + 1000;
+	struct scan s;
+
+	c.deadline_ms = now + 5000;
+	scan_init(&s, &c);
+	scan_share(&s, &shared);
+	cr_assert(shared >= now + 5000 && shared < now + 5100, "at least its own");
+	cr_assert(scan_join(&s, now + 9000));
+	cr_assert_eq(shared, now + 9000);
+	shared = now + 10000;
+	cr_assert_eq(scan_fix(&s), now + 10000);
+	cr_assert_not(scan_join(&s, now + 1000));
+	cr_assert(shared & FLIGHT_FIXED);
+	shared = 0;
+	cr_assert(
+		scan_fix(&s) >= now + 5000 && scan_fix(&s) < now + 5100, "another's place by now");
+	shared = UINT64_MAX;
+	cr_assert_eq(scan_fix(&s), s.budget_ms);
 	scan_free(&s);
 	c.deadline_ms = 0;
 }

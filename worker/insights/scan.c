@@ -495,7 +495,7 @@ void scan_thread(void *arg)
 	struct db db;
 	int n;
 
-	s->deadline_ms = atomic_fetch_or(&s->until_ms, SCAN_FIXED) & ~SCAN_FIXED;
+	s->deadline_ms = scan_fix(s);
 	/* the client may have left while no thread was free, or its time is over */
 	s->end = atomic_load(&s->asked_to_stop)      ? SCAN_GONE
 		 : clock_mono_ms() >= s->deadline_ms ? SCAN_TIME

@@ -6,6 +6,7 @@
 #define INSIGHTS_SCAN_H
 
 #include "shm/colcache.h"
+#include "shm/flights.h"
 #include "worker/call/call.h"
 #include "worker/insights/frame.h"
 #include "worker/store/people_load.h"
@@ -102,8 +103,8 @@ struct scan {
 	struct str position;  /* WAL that the answer must include; p == NULL: any */
 	uint64_t deadline_ms; /* of the thread */
 	int64_t settled_ms;   /* of the frame before */
-	/* the loop's, which may still rise; from SCAN_FIXED on both are the same */
-	_Atomic uint64_t until_ms;
+	/* the loop's, which may still rise, until FLIGHT_FIXED (shm/flights.h) is added to it */
+	_Atomic uint64_t until_ms, *until;  /* until: this one, or that which workers share */
 	uint64_t budget_ms;                 /* the latest that until_ms can be */
 	size_t segment_memory, twin_memory; /* of one segment; and of that of the second thread */
 	size_t people_cache;                /* as in people_load.h */
@@ -121,6 +122,8 @@ void scan_release(struct scan *s, struct arena *a);
  * taken from now on, so that what they know to be committed is in it (D21); the scan then
  * runs until deadline_ms at least, within its own budget. */
 bool scan_join(struct scan *s, uint64_t deadline_ms);
+/* From now on that is for *until, which callers of other workers may raise, too. */
+void scan_share(struct scan *s, _Atomic uint64_t *until);
 /* Nobody waits for it any more. */
 void scan_stop(struct scan *s);
 /* Runs it on a thread while the call is parked, or here where there are none (commands).

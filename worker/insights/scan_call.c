@@ -54,6 +54,7 @@ void scan_init(struct scan *s, struct call *c)
 	s->primary_url = o->ingest_url[0] ? o->ingest_url : o->database_url;
 	s->budget_ms = now + budget;
 	s->until_ms = s->deadline_ms = now + (left < budget ? left : budget);
+	s->until = &s->until_ms;
 	if (c->w->seg)
 		colcache_open(&s->cache, c->w->seg, c->w->slot_no, (uint64_t)o->insight_cache);
 	s->segment_memory = memory / SEGMENT_SHARE;
@@ -95,15 +96,33 @@ void scan_free(struct scan *s)
 
 bool scan_join(struct scan *s, uint64_t deadline_ms)
 {
-	uint64_t was = atomic_load(&s->until_ms), want = deadline_ms;
+	uint64_t was = atomic_load(s->until), want = deadline_ms;
 
 	if (want > s->budget_ms)
 		want = s->budget_ms;
 	do
-		if (was & SCAN_FIXED)
+		if (was & FLIGHT_FIXED)
 			return false;
-	while (want > was && !atomic_compare_exchange_weak(&s->until_ms, &was, want));
+	while (want > was && !atomic_compare_exchange_weak(s->until, &was, want));
 	return true;
+}
+
+void scan_share(struct scan *s, _Atomic uint64_t *until)
+{
+	uint64_t own_ms = atomic_load(&s->until_ms);
+
+	s->until = until;
+	(void)scan_join(s, own_ms);
+}
+
+/* What is shared may hold anything, should a process have gone wild. */
+uint64_t scan_fix(struct scan *s)
+{
+	uint64_t shared_ms = atomic_fetch_or(s->until, FLIGHT_FIXED) & ~FLIGHT_FIXED;
+	uint64_t own_ms = atomic_load(&s->until_ms) & ~FLIGHT_FIXED;
+	uint64_t until_ms = shared_ms > own_ms ? shared_ms : own_ms;
+
+	return until_ms < s->budget_ms ? until_ms : s->budget_ms;
 }
 
 void scan_again(struct scan *s)
@@ -181,7 +200,7 @@ int scan_run(struct scan *s, struct call *c)
 
 	if (strcmp(s->url, s->primary_url) != 0) {
 		/* whoever comes after this may know of later commits */
-		atomic_fetch_or(&s->until_ms, SCAN_FIXED);
+		(void)scan_fix(s);
 		if (q_wal_position(&c->db, &row) != 1)
 			return call_fail_db(c, &c->db);
 		s->position = row.position;

@@ -4,9 +4,8 @@
 
 #include "worker/insights/scan.h"
 
-/* In until_ms: the snapshot is being taken. */
-#define SCAN_FIXED ((uint64_t)1 << 63)
-
+/* The snapshot will be taken now; until when (CLOCK_MONOTONIC, ms) the scan may run. */
+uint64_t scan_fix(struct scan *s);
 /* The whole of a scan, on a scan thread. */
 void scan_thread(void *scan);
 

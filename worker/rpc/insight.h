@@ -39,7 +39,7 @@ int insight_flow(struct call *c, struct scan *s, Insights__V1__QueryResponse *ou
  * is released, by the caller. s->plan does not outlive this. */
 int insight_ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
 	struct str zone, Insights__V1__QueryResponse *out);
-/* The same with a scan of its own, or that of an identical question (insight_flight.c). */
+/* The same with a scan of its own, or that of an identical question (insight_answer.c). */
 int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
 	Insights__V1__QueryResponse *out);
 

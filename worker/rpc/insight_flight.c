@@ -8,6 +8,9 @@
  * the next flight, which waits for the one that runs: so of very many equal questions one
  * is being answered and one waits. It does not wait for ever: what takes a quarter of the
  * time budget is answered twice at the same time, but never more often.
+ *
+ * All of this is so for all workers together (insight_share.h): a flight whose question
+ * another worker is about to answer takes that answer, and its callers never know.
  */
 #include <stdlib.h>
 
@@ -15,63 +18,28 @@
 #include "rpc.h"
 #include "shm/base/clock.h"
 #include "shm/base/hash.h"
-#include "shm/base/list.h"
 #include "shm/options.h"
 #include "shm/segment.h"
 #include "tables.h"
-#include "worker/call/child.h"
 #include "worker/call/crumb.h"
 #include "worker/coro.h"
-#include "worker/loop.h"
-#include "worker/rpc/insight.h"
+#include "worker/rpc/insight_flight.h"
 #include "worker/worker.h"
 
 enum {
-	LOOK_MS = 200, /* how often a client's presence is checked */
+	LOOK_MS = 200, /* how often it is looked whether it is its turn, should nobody say so */
 	AT_ONCE = 2,   /* flights of one question whose scan runs */
-	PATIENCE = 4   /* the next one waits this part of the budget at most */
-};
-
-/* A question, and everything that its answer depends on but the events. */
-struct question {
-	int32_t project;
-	struct str zone, request; /* packed */
-	uint64_t hash;
-};
-
-struct insight_flight {
-	struct insight_flight *next; /* in the worker's list, until it has landed */
-	struct question question;    /* in the child's arena */
-	struct call_child child;     /* acts for the question, for no caller; holds the answer */
-	struct scan scan;
-	Insights__V1__QueryResponse answer;
-	struct str packed; /* the answer, once somebody needs a copy */
-	bool started;      /* the scan was set up */
-	bool done, failed;
-	struct list waiters;
-	unsigned owners; /* the coroutine, whoever has not taken the answer, a wake-up */
-	struct coro *co; /* while it waits for its turn */
-	struct loop_timer patience;
-	struct loop_chore wake;
-	uint64_t since_ms;
-};
-
-/* A caller; on the stack of its coroutine. */
-struct waiter {
-	struct list node;
-	struct loop_chore chore;
-	struct loop_timer timer;
-	struct coro *co;
-	struct call *c;
-	struct insight_flight *flight;
-	bool landed;
-	bool told; /* of it, by the chore, which refers to this until then */
+	PATIENCE = 4,  /* the next one waits this part of the budget at most */
+	/* How often another worker's flight is looked at: after this part of what it took. */
+	FOLLOW_PART = 16,
+	FOLLOW_MS = 20, /* at most */
+	IDLE_MS = 100   /* how often it is checked whether other workers wait still */
 };
 
 /* ---- the question ---- */
 
-static bool pose(
-	struct call *c, const Insights__V1__QueryRequest *in, struct str zone, struct question *q)
+bool insight_pose(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
+	struct insight_question *q)
 {
 	struct buf b;
 
@@ -79,13 +47,13 @@ static bool pose(
 	pb_pack(&in->base, &b);
 	if (b.over)
 		return false;
-	*q = (struct question){
+	*q = (struct insight_question){
 		.project = c->who.project, .zone = zone, .request = {b.p ? b.p : "", b.n}};
 	q->hash = hash_64(q->request.p, q->request.n) ^ (uint64_t)(uint32_t)q->project;
 	return true;
 }
 
-static bool same(const struct question *a, const struct question *b)
+static bool same(const struct insight_question *a, const struct insight_question *b)
 {
 	return a->hash == b->hash && a->project == b->project && str_eq(a->zone, b->zone) &&
 	       str_eq(a->request, b->request);
@@ -99,7 +67,7 @@ static uint64_t deadline(const struct call *c)
 /* ---- the flight ---- */
 
 /* When the last of its owners is gone. */
-static void leave(struct insight_flight *f)
+void insight_flight_leave(struct insight_flight *f)
 {
 	if (--f->owners > 0)
 		return;
@@ -113,7 +81,7 @@ static void woken(struct loop_chore *ch)
 
 	if (f->co)
 		coro_resume(f->co);
-	leave(f);
+	insight_flight_leave(f);
 }
 
 /* It may see at the end of the turn whether it is its turn. */
@@ -130,33 +98,57 @@ static void patience_ends(struct loop_timer *t)
 	rouse(list_item(t, struct insight_flight, patience));
 }
 
-/* How many others of this question are being answered. */
-static unsigned others(const struct insight_flight *f)
+/* How many others of this question are being answered, *elsewhere of them by other workers. */
+static unsigned others(const struct insight_flight *f, unsigned *elsewhere)
 {
-	unsigned n = 0;
+	unsigned n = *elsewhere = insight_share_others(&f->share);
 
 	for (struct insight_flight *o = f->child.c.w->insight_flights; o; o = o->next)
 		n += o != f && o->started && same(&o->question, &f->question);
 	return n;
 }
 
+static bool is_wanted(const struct insight_flight *f)
+{
+	return !list_empty(&f->waiters) || insight_share_wanted(&f->share);
+}
+
+/* Until somebody rouses it, or so many ms. */
+static void rest(struct insight_flight *f, uint64_t ms)
+{
+	struct call *c = &f->child.c;
+
+	loop_timer_set(c->w->loop, &f->patience, ms);
+	f->co = coro_self();
+	call_park(c);
+	f->co = NULL;
+	loop_timer_stop(c->w->loop, &f->patience);
+}
+
+/* Nobody rouses it when another worker has come further. */
+static uint64_t follow_ms(const struct insight_flight *f)
+{
+	uint64_t ms = (clock_mono_ms() - f->since_ms) / FOLLOW_PART + 1;
+
+	return ms < FOLLOW_MS ? ms : FOLLOW_MS;
+}
+
 /* Until the ones before are done, or there is no use in waiting. */
 static void await_turn(struct insight_flight *f)
 {
-	struct call *c = &f->child.c;
-	uint64_t most = (uint64_t)c->w->opt->insight_timeout / PATIENCE, before;
+	uint64_t most = (uint64_t)f->child.c.w->opt->insight_timeout / PATIENCE, before;
+	unsigned elsewhere;
 
-	while (!list_empty(&f->waiters) && (before = others(f)) > 0) {
-		uint64_t waited = clock_mono_ms() - f->since_ms;
+	while (is_wanted(f) && (before = others(f, &elsewhere)) > 0) {
+		uint64_t waited = clock_mono_ms() - f->since_ms, ms = LOOK_MS;
 
 		if (before < AT_ONCE && waited >= most)
 			break;
 		if (waited < most)
-			loop_timer_set(c->w->loop, &f->patience, most - waited);
-		f->co = coro_self();
-		call_park(c);
-		f->co = NULL;
-		loop_timer_stop(c->w->loop, &f->patience);
+			ms = most - waited;
+		if (elsewhere > 0 && follow_ms(f) < ms)
+			ms = follow_ms(f);
+		rest(f, ms);
 	}
 }
 
@@ -180,15 +172,28 @@ static void land(struct insight_flight *f)
 	struct loop *l = f->child.c.w->loop;
 	struct list *node;
 
+	loop_timer_stop(l, &f->idle);
 	unlist(f);
-	f->done = true;
 	while ((node = list_pop(&f->waiters))) {
-		struct waiter *wt = list_item(node, struct waiter, node);
+		struct insight_waiter *wt = list_item(node, struct insight_waiter, node);
 
 		loop_timer_stop(l, &wt->timer);
 		wt->landed = true;
 		loop_chore(l, &wt->chore);
 	}
+}
+
+/* The latest deadline of those who wait here; 0 when nobody does. */
+static uint64_t latest(const struct insight_flight *f)
+{
+	uint64_t latest_ms = 0;
+
+	list_each (node, &f->waiters) {
+		uint64_t until_ms = deadline(list_item(node, struct insight_waiter, node)->c);
+
+		latest_ms = until_ms > latest_ms ? until_ms : latest_ms;
+	}
+	return latest_ms;
 }
 
 static int run(struct insight_flight *f)
@@ -202,13 +207,10 @@ static int run(struct insight_flight *f)
 		0)
 		return call_fail(c, err.memory ? CODE_RESOURCE_EXHAUSTED : CODE_INTERNAL, NULL,
 			err.memory ? "the call needs too much memory" : "internal error");
-	c->deadline_ms = 0;
-	list_each (node, &f->waiters) {
-		uint64_t until = deadline(list_item(node, struct waiter, node)->c);
-
-		c->deadline_ms = until > c->deadline_ms ? until : c->deadline_ms;
-	}
+	c->deadline_ms = latest(f);
 	scan_init(&f->scan, c);
+	if (f->share.ref.seg)
+		scan_share(&f->scan, flights_until(&f->share.ref));
 	c->db.deadline_ms = f->scan.budget_ms;
 	f->started = true;
 	result = insight_ask(
@@ -217,23 +219,176 @@ static int run(struct insight_flight *f)
 	return result;
 }
 
+/* ---- with other workers ---- */
+
+int insight_no_memory(struct call *c)
+{
+	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the call needs too much memory");
+}
+
+int insight_late(struct call *c)
+{
+	return call_fail(
+		c, CODE_DEADLINE_EXCEEDED, NULL, "the query took longer than its time budget");
+}
+
+/* The answer for whoever needs one more. False without memory. */
+bool insight_flight_pack(struct insight_flight *f)
+{
+	struct buf b;
+
+	if (f->packed.p)
+		return true;
+	buf_init(&b, &f->child.arena);
+	pb_pack(&f->answer.base, &b);
+	if (b.over)
+		return false;
+	f->packed = (struct str){b.p ? b.p : "", b.n};
+	return true;
+}
+
+int insight_unpack(struct call *c, struct str packed, Insights__V1__QueryResponse *out)
+{
+	struct wire_error err = {.memory = false};
+	ProtobufCMessage *message;
+
+	if (pb_unpack(&pb_msg_insights_v1_query_response, packed, c->arena, &message, &err) < 0)
+		return err.memory ? insight_no_memory(c)
+				  : call_fail(c, CODE_INTERNAL, NULL, "internal error");
+	*out = *(const Insights__V1__QueryResponse *)message;
+	return 0;
+}
+
+/* Other workers are told what took long to find out. */
+static void hand_over(struct insight_flight *f)
+{
+	enum flight_state state = FLIGHT_UNSHARED;
+
+	if (!f->started || f->scan.end == SCAN_GONE)
+		state = FLIGHT_GONE;
+	else if (f->failed && f->scan.end == SCAN_MEMORY)
+		state = FLIGHT_NO_MEMORY;
+	else if (f->failed && f->scan.end == SCAN_TIME)
+		state = FLIGHT_NO_TIME;
+	else if (!f->failed && (!insight_share_due(&f->share) || insight_flight_pack(f)))
+		state = FLIGHT_ANSWERED;
+	insight_share_land(&f->share, state, f->packed);
+}
+
+static void count_handed(struct insight_flight *f)
+{
+	struct worker *w = f->child.c.w;
+	uint64_t n = 0;
+
+	list_each (node, &f->waiters)
+		n++;
+	counter_add(w->seg, w->slot_no, CTR_insight_handed, n);
+	counter_add(w->seg, w->slot_no, CTR_insight_joined, 1); /* who asked here first */
+}
+
+/* Waits for another worker. What became of it; FLIGHT_GONE, too, when nobody waits here. */
+static enum flight_state follow(struct insight_flight *f)
+{
+	struct call *c = &f->child.c;
+	enum flight_state state;
+
+	while ((state = insight_share_look(&f->share)) == FLIGHT_AIRBORNE) {
+		if (list_empty(&f->waiters))
+			return FLIGHT_GONE;
+		rest(f, follow_ms(f));
+	}
+	if (state == FLIGHT_NO_MEMORY || state == FLIGHT_NO_TIME) {
+		f->failed = (state == FLIGHT_NO_TIME ? insight_late(c) : scan_no_memory(c)) < 0;
+		count_handed(f);
+	} else if (state == FLIGHT_ANSWERED) {
+		f->packed = insight_share_take(&f->share, c->arena);
+		if (!f->packed.p)
+			return FLIGHT_UNSHARED;
+		f->failed = insight_unpack(c, f->packed, &f->answer) < 0;
+		count_handed(f);
+	}
+	return state;
+}
+
+/* Another worker's answer, or a turn at finding it out here. False: it was neither, for that
+ * worker has died or has nothing to hand over, and it has to be tried again, maybe *alone. */
+static bool settle(struct insight_flight *f, bool *alone)
+{
+	enum flight_state state;
+
+	insight_share_enter(&f->share, *alone, latest(f));
+	if (!f->share.joined) {
+		await_turn(f);
+		return !insight_share_lost(&f->share);
+	}
+	state = follow(f);
+	*alone = state == FLIGHT_UNSHARED;
+	return state != FLIGHT_GONE && state != FLIGHT_UNSHARED;
+}
+
+/* What it is to find out is in the flight when this returns, or nobody wants it. */
+static void answer(struct insight_flight *f)
+{
+	bool alone = false;
+
+	while (!settle(f, &alone)) {
+		insight_share_leave(&f->share);
+		if (list_empty(&f->waiters))
+			return;
+		/* what has just killed another worker may be this very question (D92) */
+		f->failed = crumb_quarantine(&f->child.c) < 0;
+		if (f->failed)
+			return;
+	}
+	if (f->share.joined)
+		return;
+	if (is_wanted(f))
+		f->failed = run(f) < 0;
+	hand_over(f);
+}
+
 static void fly(void *arg)
 {
 	struct insight_flight *f = arg;
 	struct worker *w = f->child.c.w;
 
 	crumb_fill(&f->child.c); /* what makes us crash is the question of who asked first */
-	await_turn(f);
-	if (!list_empty(&f->waiters))
-		f->failed = run(f) < 0;
+	answer(f);
 	land(f);
-	leave(f);
+	insight_flight_leave(f);
 	crumb_end(w);
+}
+
+void insight_flight_idle(struct insight_flight *f)
+{
+	if (insight_share_wanted(&f->share) && !f->child.c.w->draining)
+		loop_timer_set(f->child.c.w->loop, &f->idle, IDLE_MS);
+	else if (f->started)
+		scan_stop(&f->scan);
+	else if (f->co)
+		rouse(f);
+}
+
+static void idle(struct loop_timer *t)
+{
+	insight_flight_idle(list_item(t, struct insight_flight, idle));
+}
+
+/* Everything that says whether a question is the same in another worker. */
+static struct str whole(const struct insight_question *q, const struct worker *w, struct arena *a)
+{
+	struct buf b;
+
+	buf_init(&b, a);
+	buf_printf(&b, "%u %d %zu ", w->generation, q->project, q->zone.n);
+	buf_add(&b, q->zone.p, q->zone.n);
+	buf_add(&b, q->request.p, q->request.n);
+	return b.over ? (struct str){NULL, 0} : (struct str){b.p, b.n};
 }
 
 /* A copy of the call that is nobody's: no connection, no message, no deadline. NULL
  * without memory. */
-static struct insight_flight *flight_new(struct call *c, const struct question *q)
+struct insight_flight *insight_flight_new(struct call *c, const struct insight_question *q)
 {
 	struct insight_flight *f = calloc(1, sizeof(*f));
 	struct arena *a;
@@ -251,129 +406,19 @@ static struct insight_flight *flight_new(struct call *c, const struct question *
 	insights__v1__query_response__init(&f->answer);
 	list_init(&f->waiters);
 	f->patience.fire = patience_ends;
+	f->idle.fire = idle;
+	insight_share_init(&f->share, c->w, whole(q, c->w, a));
 	f->wake.run = woken;
 	f->since_ms = clock_mono_ms();
 	f->owners = 1;
 	if (f->question.zone.p && f->question.request.p)
 		return f;
-	leave(f);
+	insight_flight_leave(f);
 	return NULL;
-}
-
-/* ---- the callers ---- */
-
-/* One that has not started yet or whose snapshot is still to come. */
-static struct insight_flight *find(struct call *c, const struct question *q)
-{
-	for (struct insight_flight *f = c->w->insight_flights; f; f = f->next)
-		if (!list_empty(&f->waiters) && same(&f->question, q) &&
-			(!f->started || scan_join(&f->scan, deadline(c))))
-			return f;
-	return NULL;
-}
-
-static void landed(struct loop_chore *ch)
-{
-	struct waiter *me = list_item(ch, struct waiter, chore);
-
-	me->told = true;
-	coro_resume(me->co);
-}
-
-static void look(struct loop_timer *t)
-{
-	coro_resume(list_item(t, struct waiter, timer)->co);
-}
-
-/* Leaves the others alone; the last one ends the flight. */
-static void give_up(struct waiter *me)
-{
-	struct insight_flight *f = me->flight;
-
-	list_del(&me->node);
-	if (!list_empty(&f->waiters))
-		return;
-	if (f->started)
-		scan_stop(&f->scan);
-	else if (f->co)
-		rouse(f);
-}
-
-/* 0 when it has landed, or -1 after call_fail(). */
-static int await_landing(struct waiter *me)
-{
-	struct call *c = me->c;
-
-	for (uint64_t left = call_time_left(c);; left = call_time_left(c)) {
-		/* even who is late already may find it landed */
-		if (!me->landed) {
-			loop_timer_set(c->w->loop, &me->timer, left < LOOK_MS ? left : LOOK_MS);
-			call_park(c);
-			loop_timer_stop(c->w->loop, &me->timer);
-		}
-		/* a question that is refused lands before its caller has waited at all */
-		while (me->landed && !me->told)
-			call_park(c);
-		if (me->landed)
-			return 0;
-		if (call_time_left(c) == 0) {
-			give_up(me);
-			return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL,
-				"the query took longer than its time budget");
-		}
-		if (http_gone(c->rq)) {
-			give_up(me);
-			return call_fail(c, CODE_CANCELED, NULL, "the client went away");
-		}
-	}
-}
-
-static int no_memory(struct call *c)
-{
-	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the call needs too much memory");
-}
-
-/* The others still need theirs. */
-static int copy(struct call *c, struct insight_flight *f, Insights__V1__QueryResponse *out)
-{
-	struct wire_error err = {.memory = false};
-	ProtobufCMessage *message;
-	struct buf b;
-
-	if (!f->packed.p) {
-		buf_init(&b, &f->child.arena);
-		pb_pack(&f->answer.base, &b);
-		if (b.over)
-			return no_memory(c);
-		f->packed = (struct str){b.p ? b.p : "", b.n};
-	}
-	if (pb_unpack(&pb_msg_insights_v1_query_response, f->packed, c->arena, &message, &err) < 0)
-		return err.memory ? no_memory(c)
-				  : call_fail(c, CODE_INTERNAL, NULL, "internal error");
-	*out = *(const Insights__V1__QueryResponse *)message;
-	return 0;
-}
-
-static int take(struct call *c, struct insight_flight *f, Insights__V1__QueryResponse *out)
-{
-	const struct call *from = &f->child.c;
-
-	if (f->failed) {
-		c->retry_ms = from->retry_ms;
-		for (const struct detail *d = from->details; d; d = d->next)
-			call_detail(c, d->type, d->value);
-		return call_fail(c, from->code, from->reason, "%.*s", STR_ARG(from->error_text));
-	}
-	if (f->owners > 1)
-		return copy(c, f, out);
-	if (!arena_adopt(c->arena, &f->child.arena))
-		return no_memory(c);
-	*out = f->answer;
-	return 0;
 }
 
 /* False without memory. */
-static bool take_off(struct insight_flight *f, struct call *c)
+bool insight_flight_take_off(struct insight_flight *f, struct call *c)
 {
 	f->next = c->w->insight_flights;
 	c->w->insight_flights = f;
@@ -386,63 +431,20 @@ static bool take_off(struct insight_flight *f, struct call *c)
 	return false;
 }
 
-enum { NO_FLIGHT = 1 };
-
-/* 0, or -1 after call_fail(), or NO_FLIGHT. */
-static int wait_for(
-	struct call *c, struct insight_flight *f, bool mine, Insights__V1__QueryResponse *out)
+/* One that has not started yet or whose snapshot is still to come. */
+static bool may_join(struct insight_flight *f, const struct call *c)
 {
-	struct waiter me = {.chore = {.run = landed},
-		.timer = {.fire = look},
-		.co = coro_self(),
-		.c = c,
-		.flight = f};
-	int result;
-
-	list_add(&f->waiters, &me.node);
-	f->owners++;
-	if (mine && !take_off(f, c)) {
-		leave(f);
-		return NO_FLIGHT;
-	}
-	result = await_landing(&me);
-	if (result == 0)
-		result = take(c, f, out);
-	leave(f);
-	return result;
+	if (list_empty(&f->waiters))
+		return false;
+	if (f->share.joined)
+		return insight_share_join(&f->share, deadline(c));
+	return !f->started || scan_join(&f->scan, deadline(c));
 }
 
-static int ask_alone(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
-	Insights__V1__QueryResponse *out)
+struct insight_flight *insight_flight_find(struct call *c, const struct insight_question *q)
 {
-	struct scan scan;
-	int result;
-
-	scan_init(&scan, c);
-	result = insight_ask(c, &scan, in, zone, out);
-	scan_free(&scan);
-	return result;
-}
-
-int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
-	Insights__V1__QueryResponse *out)
-{
-	struct insight_flight *f;
-	int result = NO_FLIGHT;
-	struct question q;
-
-	if (!coro_self() || !pose(c, in, zone, &q))
-		return ask_alone(c, in, zone, out);
-	f = find(c, &q);
-	if (f) {
-		if (c->w->seg)
-			counter_add(c->w->seg, c->w->slot_no, CTR_insight_joined, 1);
-		return wait_for(c, f, false, out);
-	}
-	/* most coroutines are for calls */
-	if (coro_count() < coro_limit() / 4 * 3)
-		f = flight_new(c, &q);
-	if (f)
-		result = wait_for(c, f, true, out);
-	return result == NO_FLIGHT ? ask_alone(c, in, zone, out) : result;
+	for (struct insight_flight *f = c->w->insight_flights; f; f = f->next)
+		if (same(&f->question, q) && may_join(f, c))
+			return f;
+	return NULL;
 }
