@@ -90,6 +90,7 @@ static inline const char *take_item(const char **p, const char *end, struct item
 		ok = take_varint(p, end, LONG, &it->value);
 		break;
 	case WIRE_BYTES:
+		it->value = 0; /* not used, which gcc 14 cannot see */
 		ok = take_length(p, end, &it->bytes);
 		break;
 	case WIRE_64:

@@ -47,7 +47,7 @@ static void print(const struct people_base *b)
 	const uint64_t *id = b->ids.v;
 
 	printf("key ");
-	for (int i = 0; i < DIGEST_KEY_BYTES; i++)
+	for (size_t i = 0; i < sizeof(b->state.key); i++)
 		printf("%02x", b->state.key[i]);
 	putchar('\n');
 	for (uint32_t no = 0; no < b->n; no++) {
