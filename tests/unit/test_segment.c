@@ -93,7 +93,7 @@ Test(segment, directory)
 	struct segment *seg = segment_map(fd);
 	uint64_t end = 0;
 
-	cr_expect_eq(seg->head.regions, 11);
+	cr_expect_eq(seg->head.regions, 12);
 	for (uint64_t i = 0; i < seg->head.regions; i++) {
 		const struct segment_region *r = &seg->head.region[i];
 
