@@ -44,10 +44,11 @@ LLHTTP_SRC := $(wildcard /usr/share/llhttp/*.c)
 COMMON += -I/usr/share/include/llhttp
 endif
 
-VARIANTS := release test asan pad fuzz wgcc wclang
+VARIANTS := release test asan tsan pad fuzz wgcc wclang
 CC_release := $(CC)
 CC_test := $(CC)
 CC_asan := $(CC)
+CC_tsan := $(CC)
 CC_pad := $(CC)
 CC_fuzz := $(CLANG)
 CC_wgcc := gcc
@@ -57,6 +58,8 @@ SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_release := $(OPT) -D_FORTIFY_SOURCE=2
 CFLAGS_test := $(OPT) -D_FORTIFY_SOURCE=2 -DPUGD_TEST_HOOKS
 CFLAGS_asan := -O1 $(SAN) -DPUGD_TEST_HOOKS
+# fences are for other processes, of which it knows nothing
+CFLAGS_tsan := -O1 -fsanitize=thread -Wno-tsan -DPUGD_TEST_HOOKS
 CFLAGS_pad := $(OPT) -D_FORTIFY_SOURCE=2 -DPUGD_TEST_SHM_PAD=64
 CFLAGS_wgcc := $(OPT) -D_FORTIFY_SOURCE=2 -DPUGD_TEST_HOOKS -Werror
 CFLAGS_wclang := -O2 -Werror
@@ -64,6 +67,7 @@ CFLAGS_fuzz := -O1 $(SAN) -fsanitize=fuzzer-no-link -DPUGD_TEST_HOOKS -DPUGD_FUZ
 LDFLAGS_release := $(HARDEN_LD)
 LDFLAGS_test := $(HARDEN_LD)
 LDFLAGS_asan := $(SAN)
+LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_pad := $(HARDEN_LD)
 LDFLAGS_fuzz := $(SAN)
 
@@ -157,7 +161,7 @@ build/fuzz/bin/%: build/fuzz/tests/fuzz/%.o build/fuzz/libpugd.a
 unit/%: build/test/unit/%
 	$<
 
-.PHONY: all run test storm check asan bench bench-ingest bench-insights fsck fuzz conformance sql-check fmt fmt-check layers install \
+.PHONY: all run test storm check asan tsan bench bench-ingest bench-insights fsck fuzz conformance sql-check fmt fmt-check layers install \
 	dist clean deps deps-test npm tests-test tests-asan debian13 warn
 .SECONDARY:
 
@@ -190,6 +194,12 @@ storm: deps-test
 asan: deps-test npm
 	@$(MAKE) --no-print-directory -j2 build/pugd tests-asan build/pad/pugd
 	@$(PYTHON) tests/run.py --variant asan
+
+# Races between the threads of a worker; not in .ci/run. Criterion does not run with it, and one
+# suite measures times.
+tsan: deps-test npm
+	@$(MAKE) --no-print-directory -j2 build/pugd tests-test build/tsan/pugd build/pad/pugd
+	@PUGD_VARIANT=tsan TSAN_OPTIONS=history_size=5 $(PYTHON) tests/run.py --only api --skip test_responsive
 
 fuzz: deps-test
 	@$(MAKE) --no-print-directory -j2 $(addprefix build/fuzz/bin/,$(FUZZ))

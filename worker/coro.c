@@ -23,11 +23,14 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
+#ifdef WORKER_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
 
 enum {
 /* A deep message on a sanitizer build needs more; a release build uses
  * under 32 KB (the nesting limits of the codecs see to it). */
-#ifdef WORKER_ASAN
+#if defined(WORKER_ASAN) || defined(WORKER_TSAN)
 	CORO_STACK = 1024 * 1024,
 #else
 	CORO_STACK = 256 * 1024,
@@ -53,6 +56,9 @@ struct coro {
 	void *fake_stack;
 	const void *stack_low;
 	size_t stack_size;
+#endif
+#ifdef WORKER_TSAN
+	void *fiber;
 #endif
 };
 
@@ -96,16 +102,32 @@ static void switch_finish(struct coro *self, struct coro *from)
 }
 #endif
 
+/* Where to jump back to is kept by fiber, so the jump comes next. What one does happens before
+ * what the other does then: they are one thread. */
+static inline void switch_jump(struct coro *from, const struct coro *to)
+{
+#ifdef WORKER_TSAN
+	if (!from->fiber)
+		from->fiber = __tsan_get_current_fiber();
+	__tsan_switch_to_fiber(to->fiber, 0);
+#else
+	(void)from;
+	(void)to;
+#endif
+}
+
 /* Not inlined, so that no compiler keeps something of one stack in a register
  * across the jump to another. */
 __attribute__((noinline)) static void coro_switch(struct coro *from, struct coro *to)
 {
 	pool.running = to;
 	switch_start(from, to);
-	if (sigsetjmp(from->env, 0) == 0)
+	if (sigsetjmp(from->env, 0) == 0) {
+		switch_jump(from, to);
 		siglongjmp(to->env, 1);
-		/* Back again: whoever switched here is the callee or the caller of `from`;
-		 * the bounds of both are known by now, so nothing needs to be learnt. */
+	}
+	/* Back again: whoever switched here is the callee or the caller of `from`;
+	 * the bounds of both are known by now, so nothing needs to be learnt. */
 #ifdef WORKER_ASAN
 	__sanitizer_finish_switch_fiber(from->fake_stack, NULL, NULL);
 #endif
@@ -149,8 +171,10 @@ static bool coro_prepare(struct coro *co)
 	switch_start(self, co);
 	/* swapcontext saves `here` and is not used to come back: the trampoline
 	 * jumps to the caller's environment instead. */
-	if (sigsetjmp(self->env, 0) == 0)
+	if (sigsetjmp(self->env, 0) == 0) {
+		switch_jump(self, co);
 		swapcontext(&here, &there);
+	}
 #ifdef WORKER_ASAN
 	__sanitizer_finish_switch_fiber(self->fake_stack, NULL, NULL);
 #endif
@@ -164,6 +188,9 @@ static void coro_free(struct coro *co)
 #ifdef WORKER_ASAN
 	/* The frames of the trampoline are still poisoned; the address may serve again. */
 	__asan_unpoison_memory_region(co->map + pool.page, CORO_STACK);
+#endif
+#ifdef WORKER_TSAN
+	__tsan_destroy_fiber(co->fiber);
 #endif
 	munmap(co->map, co->map_size);
 	free(co);
@@ -187,6 +214,9 @@ static struct coro *coro_new(void)
 #ifdef WORKER_ASAN
 	co->stack_low = co->map + pool.page;
 	co->stack_size = CORO_STACK;
+#endif
+#ifdef WORKER_TSAN
+	co->fiber = __tsan_create_fiber(0);
 #endif
 	if (mprotect(co->map + pool.page, CORO_STACK, PROT_READ | PROT_WRITE) < 0 ||
 		!coro_prepare(co)) {

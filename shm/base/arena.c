@@ -410,7 +410,7 @@ static size_t buf_want(const struct buf *b, size_t need)
 
 	if (b->cap > SIZE_MAX / 4 || want < need)
 		want = need;
-	if (b->a && want > need && want > (b->a->cap - b->a->held) / 2)
+	if (b->a && want > need && want > (b->a->cap - arena_held(b->a)) / 2)
 		want = need;
 	return want;
 }

@@ -47,8 +47,10 @@ class Pug:
     secrets = frozenset()  # of this server's calls, so far
 
     def __init__(self, variant="test", seed=0, options=(), binary=None, data=None, config=None):
+        if variant == "test":
+            variant = os.environ.get("PUGD_VARIANT", variant)
         self.binary = binary or os.path.join(TOP, "build", variant, "pugd")
-        self.slow = variant == "asan"
+        self.slow = variant in ("asan", "tsan")
         self.own_data = data is None
         self.data = data or tempfile.mkdtemp(prefix="pugt-")
         self.options = list(options)
@@ -143,7 +145,7 @@ class Pug:
         """What a sanitizer wrote into the log; workers report leaks as they leave."""
         text = self.log()
         at = min((i for i in (text.find("ERROR: AddressSanitizer"), text.find("runtime error:"),
-                              text.find("ERROR: LeakSanitizer")) if i >= 0), default=-1)
+                              text.find("ERROR: LeakSanitizer"), text.find("WARNING: ThreadSanitizer")) if i >= 0), default=-1)
         return text[at:at + 4000] if at >= 0 else ""
 
     def log(self):

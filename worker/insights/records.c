@@ -232,7 +232,7 @@ bool records_merge(struct records *r, bool (*meet)(void *arg, uint32_t *record, 
 	struct merging m = {.r = r};
 	bool done;
 
-	arena_init(&m.a, r->a->cap - r->a->held);
+	arena_init(&m.a, r->a->cap - arena_held(r->a));
 	done = make_bits(&m, (size_t)r->n * BITS) && list_doubles(&m) &&
 	       make_bits(&m, (size_t)m.doubles.n * BITS_AGAIN) && list_suspects(&m) &&
 	       compare(&m, meet, arg);

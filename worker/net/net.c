@@ -42,7 +42,7 @@ static void net_weigh_arenas(struct net *n)
 	n->arenas_ms = loop_now_ms(n->s.loop);
 	for (c = n->conns; c; c = c->next)
 		if (c->x)
-			n->arenas += c->x->arena.held;
+			n->arenas += arena_held(&c->x->arena); /* a thread may be at it */
 	if (n->s.slot)
 		atomic_store_explicit(
 			&n->s.slot->arena_bytes, n->arenas + n->buffered, memory_order_relaxed);

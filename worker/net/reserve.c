@@ -98,5 +98,5 @@ void http_reserved(struct http_request *rq)
 	struct exchange *x = rq->conn->x;
 
 	if (x->reserved > 0)
-		reserve_set(rq->conn->net, x, x->arena.held);
+		reserve_set(rq->conn->net, x, arena_held(&x->arena));
 }
