@@ -79,7 +79,6 @@ static inline const char *take_item(const char **p, const char *end, struct item
 	uint64_t tag;
 	bool ok;
 
-	it->value = 0; /* gcc 14 cannot see that it is not used where it was not set */
 	if (!take_varint(p, end, SHORT, &tag) || tag > UINT32_MAX)
 		return "has a malformed tag";
 	it->number = (uint32_t)(tag >> 3);

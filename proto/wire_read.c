@@ -403,7 +403,7 @@ static bool read_field(struct reader *r, const struct pb_msg *m, ProtobufCMessag
 	struct frame *fr, const char **p, const char *end, unsigned depth)
 {
 	const char *why;
-	struct item it;
+	struct item it = {.value = 0}; /* gcc 14 takes it for unset otherwise */
 	bool ok;
 
 	fr->here = *p;
