@@ -108,29 +108,9 @@ def test_read_your_writes(_):
 
 
 def test_read_your_writes_in_a_crowd(_):
-    """By chance, on connections of their own to whichever worker."""
-    p = Project()
-    stop, wrong, before = threading.Event(), [], handed()
-
-    def crowd():
-        conn = P.connect()
-        while not stop.is_set():
-            status, answer, _ = P.call(QUERY, count(), key=p.key, conn=conn)
-            if status != 200:
-                wrong.append(answer)
-                return
-    threads = [threading.Thread(target=crowd, daemon=True) for _ in range(12)]
-    with Spent() as spent:
-        for t in threads:
-            t.start()
-        for n in range(1, 200):
-            p.event(1)
-            got = total(P.ok(QUERY, count(), key=p.key))
-            assert got == n, f"{n} were acknowledged, {got} are counted"
-        stop.set()
-        for t in threads:
-            t.join(30)
-    assert not wrong and spent.joined > 50 and handed() - before > 20, (wrong[:1], vars(spent), handed() - before)
+    before = handed()
+    spent = tf.crowd(12, 200)
+    assert spent.joined > 50 and handed() - before > 20, (vars(spent), handed() - before)
 
 
 def test_others_are_others(_):
