@@ -12,7 +12,7 @@ import time
 
 import pug
 import test_flights as tf
-from test_flights import MAY, QUERY, Asked, Locked, Project, Spent, count, hang_up, in_flight, total, trend, until
+from test_flights import QUERY, Asked, Locked, Project, Spent, count, hang_up, in_flight, total, trend, until
 
 WORKERS = 3
 BUDGET = "60s"
