@@ -187,7 +187,6 @@ unsigned flights_fixed(struct segment *seg, int slot_no, const uint8_t digest[32
 
 	for (int i = 0; i < FLIGHTS_MAX; i++) {
 		struct flight_place *p = &seg->flights[i];
-
 		uint64_t word = atomic_load(&p->word);
 
 		n += state_of(word) == FLIGHT_AIRBORNE && !is_owned(word, slot_no) &&
@@ -237,7 +236,9 @@ static bool wipe(struct flight_place *p, uint64_t word, int slot_no)
 }
 
 /* What has landed stays: whoever left in order has left a good answer. Those of others go
- * first: who sees that the dead one's is gone, and waited for that, sees that theirs is, too. */
+ * first: who sees that the dead one's is gone, and waited for that, sees that theirs is, too.
+ * What another one is filling is theirs still: they would write over whoever got it next, who
+ * may have fixed it by then. */
 int flights_repair(struct segment *seg, int slot_no, bool wild)
 {
 	int ended = 0;
@@ -245,7 +246,7 @@ int flights_repair(struct segment *seg, int slot_no, bool wild)
 	for (int i = 0; wild && i < FLIGHTS_MAX; i++) {
 		uint64_t word = atomic_load(&seg->flights[i].word);
 
-		if (!is_owned(word, slot_no))
+		if (!is_owned(word, slot_no) && state_of(word) != FLIGHT_FILLING)
 			wipe(&seg->flights[i], word, slot_no);
 	}
 	for (int i = 0; i < FLIGHTS_MAX; i++) {

@@ -174,6 +174,22 @@ Test(flights, of_the_dead_are_gone)
 	cr_assert_eq(flights_look(&b, 500), FLIGHT_GONE, "it was too late");
 }
 
+/* Who fills a place would write over the flight of whoever got it meanwhile. */
+Test(flights, being_filled_are_left_to_who_fills_them)
+{
+	uint64_t filling = (uint64_t)1 << 16 | 3 << 8 | FLIGHT_FILLING;
+	struct flight_ref next;
+
+	atomic_store(&seg->flights[0].word, filling);
+	flights_repair(seg, 5, true);
+	cr_assert_eq(atomic_load(&seg->flights[0].word), filling);
+	cr_assert_eq(enter(1, 1, &next), FLIGHT_STARTED);
+	cr_assert_eq(next.place, 1);
+	cr_assert_eq(flights_repair(seg, 2, false), 1, "its own end");
+	cr_assert_eq(enter(1, 2, &next), FLIGHT_STARTED);
+	cr_assert_eq(next.place, 0);
+}
+
 /* ---- many processes ---- */
 
 enum { PROCESSES = 6, QUESTIONS = 3, KILLS = 150 };

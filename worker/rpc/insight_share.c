@@ -7,13 +7,18 @@
 #include "shm/colcache.h"
 #include "shm/options.h"
 
+static void open_cache(const struct worker *w, struct colcache *cache)
+{
+	colcache_open(cache, w->seg, w->slot_no, (uint64_t)w->opt->insight_cache);
+}
+
 void insight_share_init(struct insight_share *sh, struct worker *w, struct str question)
 {
 	struct colcache cache = {.ring = 0};
 
 	*sh = (struct insight_share){.w = NULL};
 	if (w->seg && question.p)
-		colcache_open(&cache, w->seg, w->slot_no, (uint64_t)w->opt->insight_cache);
+		open_cache(w, &cache);
 	if (cache.ring == 0)
 		return;
 	sh->w = w;
@@ -68,13 +73,6 @@ bool insight_share_due(const struct insight_share *sh)
 
 /* ---- the answer ---- */
 
-static void open_cache(const struct insight_share *sh, struct colcache *cache)
-{
-	const struct worker *w = sh->w;
-
-	colcache_open(cache, w->seg, w->slot_no, (uint64_t)w->opt->insight_cache);
-}
-
 /* No two flights have the same: a place counts those that it was given to. */
 static struct colcache_key key_of(const struct insight_share *sh, const struct colcache *cache)
 {
@@ -94,7 +92,7 @@ void insight_share_land(struct insight_share *sh, enum flight_state state, struc
 
 	if (!is_leading(sh))
 		return;
-	open_cache(sh, &cache);
+	open_cache(sh->w, &cache);
 	if (!flights_joined(&sh->ref))
 		state = FLIGHT_GONE;
 	else if (state == FLIGHT_ANSWERED &&
@@ -114,7 +112,7 @@ struct str insight_share_take(const struct insight_share *sh, struct arena *a)
 	struct colcache cache;
 	char *bytes;
 
-	open_cache(sh, &cache);
+	open_cache(sh->w, &cache);
 	if (cache.ring == 0 || !colcache_find(&cache, key_of(sh, &cache), &place))
 		return (struct str){NULL, 0};
 	/* whole words, and never nothing */
