@@ -49,14 +49,14 @@ struct insight_waiter {
 	bool told; /* of it, by the chore, which refers to this until then */
 };
 
-/* False without memory; in the call's. */
+/* What is asked, in the memory of the call. False without any. */
 bool insight_pose(struct call *c, const Insights__V1__QueryRequest *in, struct str zone,
 	struct insight_question *q);
 /* One that this call may join; NULL: there is none. */
 struct insight_flight *insight_flight_find(struct call *c, const struct insight_question *q);
 /* NULL without memory. It is the caller's, who is to insight_flight_leave() it. */
 struct insight_flight *insight_flight_new(struct call *c, const struct insight_question *q);
-/* Begins; the waiters must have been told of. False without memory. */
+/* Begins, for those who are in f->waiters already. False without memory. */
 bool insight_flight_take_off(struct insight_flight *f, struct call *c);
 /* For whoever counted themselves among its owners. */
 void insight_flight_leave(struct insight_flight *f);
