@@ -1,10 +1,11 @@
-/* Events of many owners come in order, day by day, whatever order they were added in. */
+/* Events come in order, day by day, whatever order they were added in. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include "worker/insights/trail.h"
 #include "worker/insights/trail_sort.h"
 
-enum { DAY_MS = 86400000, OWNERS = 400, EVENTS = 30000 };
+/* LARGE: more than a day has that is sorted in one piece */
+enum { DAY_MS = 86400000, OWNERS = 400, EVENTS = 30000, LARGE = 600000 };
 
 static struct arena arena;
 
@@ -68,40 +69,37 @@ static int by_day(const void *x, const void *y)
 	return a < b ? -1 : a > b;
 }
 
-/* The events, by value; and what was visited, owner by owner. */
-static struct fact drawn[EVENTS], seen[EVENTS];
+/* The events, by value; and what was visited. */
+static struct fact drawn[LARGE], seen[LARGE];
 static uint32_t n_seen;
 static int64_t from_ms, latest, step = 3600000; /* step: what half of the times are whole of */
 
-static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n)
+static bool visit(void *kernel, int64_t day_ms, const struct trail_event *v, uint32_t n)
 {
 	cr_assert_eq(kernel, seen);
 	cr_assert_gt(n, 0);
+	cr_assert_leq(n, TRAIL_SOME);
 	cr_assert_geq(day_ms, latest, "days come in order");
 	latest = day_ms;
 	for (uint32_t i = 0; i < n; i++) {
-		cr_assert_gt(v[i].n, 0);
-		for (uint32_t k = 0; k < v[i].n; k++) {
-			uint32_t value = trail_value(v[i].keys[k]);
+		uint32_t value = trail_value(v[i].key);
+		int64_t ms = from_ms + day_ms + trail_time(v[i].key);
 
-			cr_assert_lt(trail_time(v[i].keys[k]), DAY_MS);
-			seen[n_seen] =
-				(struct fact){.ms = from_ms + day_ms + trail_time(v[i].keys[k]),
-					.owner = v[i].owner,
-					.value = value};
-			memcpy(seen[n_seen++].id, drawn[value].id, sizeof(seen[0].id));
-		}
+		cr_assert_lt(trail_time(v[i].key), DAY_MS);
+		cr_assert(n_seen == 0 || seen[n_seen - 1].ms <= ms);
+		seen[n_seen] = (struct fact){.ms = ms, .owner = v[i].owner, .value = value};
+		memcpy(seen[n_seen++].id, drawn[value].id, sizeof(seen[0].id));
 	}
 	return true;
 }
 
-static bool count(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n)
+static bool count(void *kernel, int64_t day_ms, const struct trail_event *v, uint32_t n)
 {
 	uint32_t *all = kernel;
 
 	cr_assert_eq(day_ms, 0);
-	for (uint32_t i = 0; i < n; i++)
-		*all += v[i].n;
+	(void)v;
+	*all += n;
 	return true;
 }
 
@@ -117,9 +115,9 @@ static bool add(struct trails *t, bool more, struct fact f, bool known)
 }
 
 /* Some owners do most; many events are of one millisecond, and of ids that differ late. */
-static void draw(struct fact *facts, uint64_t *rng, uint32_t days)
+static void draw(struct fact *facts, uint32_t n, uint64_t *rng, uint32_t days)
 {
-	for (uint32_t i = 0; i < EVENTS; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		uint32_t owner = (uint32_t)(next(rng) % OWNERS);
 
 		facts[i].owner = next(rng) % 3 ? owner % 5 : owner;
@@ -130,48 +128,56 @@ static void draw(struct fact *facts, uint64_t *rng, uint32_t days)
 		facts[i].id[1] = next(rng) << 20 | i;
 		facts[i].value = i;
 	}
-	memcpy(drawn, facts, sizeof(drawn));
+	memcpy(drawn, facts, n * sizeof(drawn[0]));
+}
+
+/* What was seen of each owner is in order, and all is there. */
+static void check_seen(struct fact *facts, uint32_t n)
+{
+	static const struct fact *before[OWNERS];
+
+	cr_assert_eq(n_seen, n);
+	memset(before, 0, sizeof(before));
+	for (uint32_t i = 0; i < n; i++) {
+		const struct fact **last = &before[seen[i].owner];
+
+		cr_assert(!*last || by_owner_and_time(*last, &seen[i]) < 0);
+		*last = &seen[i];
+	}
+	qsort(seen, n, sizeof(seen[0]), by_owner_and_time);
+	qsort(facts, n, sizeof(facts[0]), by_owner_and_time);
+	for (uint32_t i = 0; i < n; i++)
+		cr_assert(by_owner_and_time(&seen[i], &facts[i]) == 0 &&
+			  seen[i].value == facts[i].value);
 }
 
 /* settled: days are told when they are over, of facts that come day by day. */
-static void check(uint64_t seed, uint32_t days, bool settled)
+static void check_some(uint32_t n, uint64_t seed, uint32_t days, bool settled)
 {
-	static struct fact facts[EVENTS];
+	static struct fact facts[LARGE];
 	struct trails t;
 
 	n_seen = 0;
 	latest = INT64_MIN;
-	draw(facts, &seed, days);
+	draw(facts, n, &seed, days);
 	if (settled)
-		qsort(facts, EVENTS, sizeof(facts[0]), by_day);
+		qsort(facts, n, sizeof(facts[0]), by_day);
 	cr_assert(trails_init(&t, &arena, from_ms, from_ms + days * (int64_t)DAY_MS));
 	t.visit = visit;
 	t.kernel = seen;
-	for (uint32_t i = 0; i < EVENTS; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		if (settled)
 			cr_assert(trails_settle(&t, facts[i].ms / DAY_MS * DAY_MS));
 		cr_assert(add(&t, false, facts[i], true));
 	}
 	cr_assert(n_seen == 0 || settled);
 	cr_assert(trails_settle(&t, INT64_MAX));
-	cr_assert_eq(n_seen, EVENTS);
-	/* each owner's are in order already: a stable sort by owner must not be needed to
-	 * change anything but which owner comes first */
-	for (uint32_t owner = 0; owner < OWNERS; owner++) {
-		const struct fact *before = NULL;
+	check_seen(facts, n);
+}
 
-		for (uint32_t i = 0; i < n_seen; i++) {
-			if (seen[i].owner != owner)
-				continue;
-			cr_assert(!before || by_owner_and_time(before, &seen[i]) < 0);
-			before = &seen[i];
-		}
-	}
-	qsort(seen, EVENTS, sizeof(seen[0]), by_owner_and_time);
-	qsort(facts, EVENTS, sizeof(facts[0]), by_owner_and_time);
-	for (uint32_t i = 0; i < EVENTS; i++)
-		cr_assert(by_owner_and_time(&seen[i], &facts[i]) == 0 &&
-			  seen[i].value == facts[i].value);
+static void check(uint64_t seed, uint32_t days, bool settled)
+{
+	check_some(EVENTS, seed, days, settled);
 }
 
 Test(trail, events_come_in_order)
@@ -182,6 +188,15 @@ Test(trail, events_come_in_order)
 	from_ms += 5 * 3600000 + 1; /* some time of the day */
 	check(3, 1, false);
 	check(4, 3, false);
+}
+
+/* Of any times, of an hour each, and of some minutes of the day. */
+Test(trail, a_large_day_comes_in_order)
+{
+	from_ms = 1704067200000;
+	check_some(LARGE, 8, 1, false);
+	step = 600000;
+	check_some(LARGE, 9, 1, false);
 }
 
 /* From a few events of one instant to half of a day's. */
@@ -227,7 +242,7 @@ Test(trail, memory_goes_with_the_day_not_with_the_window)
 	cr_assert_eq(arena.held, after_one);
 }
 
-/* Without ids: 12 bytes where they were collected, 8 in order. */
+/* Without ids: 12 bytes where they were collected, 8 in order, and what sorts some of them. */
 Test(trail, a_day_takes_20_bytes_an_event)
 {
 	enum { N = 50000, TIMES = 20 };
@@ -244,7 +259,7 @@ Test(trail, a_day_takes_20_bytes_an_event)
 	n_seen = 0;
 	for (uint32_t k = 0; k < TIMES; k++) {
 		for (uint32_t i = 0; i < N; i++) {
-			times[i] = from_ms + i * TIMES + k;
+			times[i] = from_ms + ((int64_t)i * TIMES + k) * 80;
 			owners[i] = i % 1000;
 		}
 		cr_assert(trails_add(&t, &b, &e));
@@ -316,42 +331,27 @@ static int by_number(const void *x, const void *y)
 	return a < b ? -1 : a > b;
 }
 
-/* Numbers of which many differ in their low bits only, and one of above. */
-static uint32_t draw_numbers(uint64_t *v, uint64_t *sorted, uint32_t most, uint64_t *rng)
+/* By bits from 20 on; what is below tells their order before. */
+Test(trail, numbers_are_sorted_by_digits)
 {
-	uint32_t n = 1 + (uint32_t)(next(rng) % most);
-	uint64_t below = 1 + next(rng) % (next(rng) % 2 ? 10 : 1000000);
+	enum { MOST = 3000 };
+	static uint64_t v[MOST], spare[MOST], sorted[MOST];
+	uint64_t rng = 3;
 
-	memset(v, 7, (TRAIL_SORT_FEW + TRAIL_SORT_SHORT) * sizeof(*v));
-	for (uint32_t k = 0; k < n; k++)
-		v[k] = sorted[k] = next(rng) % below << TRAIL_VALUE_BITS | next(rng) % 3;
-	qsort(sorted, n, sizeof(sorted[0]), by_number);
-	return n;
-}
+	for (uint32_t turn = 0; turn < 2000; turn++) {
+		unsigned bits = 1 + (uint32_t)(next(&rng) % TRAIL_SORT_BITS);
+		uint32_t n = (uint32_t)(next(&rng) % (next(&rng) % 2 ? 5 : MOST));
+		uint64_t low = next(&rng) % 2 ? 7 : (1ull << bits) - 1, more = next(&rng) % 2;
+		const uint64_t *got;
 
-Test(trail, some_numbers_are_sorted)
-{
-	uint64_t rng = 3, v[TRAIL_SORT_FEW + TRAIL_SORT_SHORT], to[TRAIL_SORT_SHORT],
-		 sorted[TRAIL_SORT_FEW];
-
-	for (uint32_t i = 0; i < 20000; i++) {
-		uint32_t n = draw_numbers(v, sorted, TRAIL_SORT_SHORT, &rng), ties = 0;
-
-		for (uint32_t k = 1; k < n; k++)
-			ties += sorted[k] != sorted[k - 1] &&
-				trail_time(sorted[k]) == trail_time(sorted[k - 1]);
-		cr_assert_eq(trail_sort_short(to, v, n, TRAIL_VALUE_MAX), ties > 0);
-		cr_assert_eq(memcmp(to, sorted, n * sizeof(to[0])), 0);
-	}
-	for (uint32_t i = 0; i < 20000; i++) {
-		uint32_t n = draw_numbers(v, sorted, TRAIL_SORT_FEW, &rng);
-
-		if (n <= TRAIL_SORT_SHORT)
-			continue;
-		trail_sort_few(v, n);
-		cr_assert_eq(memcmp(v, sorted, n * sizeof(v[0])), 0);
-		for (uint32_t k = n; k < TRAIL_SORT_FEW + TRAIL_SORT_SHORT; k++)
-			cr_assert_eq(v[k], 0x0707070707070707, "what is behind stays");
+		for (uint32_t k = 0; k < n; k++)
+			v[k] = sorted[k] =
+				(more * k * 3 + (next(&rng) << 20 ^ next(&rng))) % (low + 1) << 20 |
+				k;
+		qsort(sorted, n, sizeof(sorted[0]), by_number);
+		got = trail_sort_digits(v, spare, n, 20, bits < 3 ? 3 : bits);
+		cr_assert(got == v || got == spare);
+		cr_assert_eq(memcmp(got, sorted, n * sizeof(v[0])), 0);
 	}
 }
 

@@ -7,7 +7,7 @@
 #include "worker/insights/hits.h"
 #include "worker/insights/watch.h"
 
-static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n);
+static bool visit(void *kernel, int64_t day_ms, const struct trail_event *v, uint32_t n);
 
 struct flow *flow_new(const struct plan *plan)
 {
@@ -234,52 +234,51 @@ uint32_t flow_number(struct flow *f, uint32_t depth, uint32_t label)
 
 bool flow_count_near(struct flow *f)
 {
-	uint32_t nodes = f->n_nodes < NEAR_NODES ? f->n_nodes : NEAR_NODES;
+	uint32_t end = f->n_nodes + 1 < NEAR_NODES ? f->n_nodes + 1 : NEAR_NODES;
 
-	for (uint32_t i = 0; i < nodes * NEAR_LABELS; i++) {
-		uint32_t from = i / NEAR_LABELS, depth = f->nodes[from].depth;
+	for (uint32_t at = 1; at < end; at++)
+		for (uint32_t label = 0; label < NEAR_LABELS; label++) {
+			const struct near *near = &f->near[at * NEAR_LABELS + label];
 
-		if (f->near[i] > 0 &&
-			!hops_add(&f->hops, from, flow_number(f, depth + 1, i % NEAR_LABELS),
-				f->near[i]))
-			return false;
-	}
+			if (near->sessions > 0 && near->next != at &&
+				!hops_add(&f->hops, at - 1, near->next - 1, near->sessions))
+				return false;
+		}
 	return true;
 }
 
-/* Notes a hop, if it is one. */
-static inline bool note_hop(struct flow *f, uint32_t from, uint32_t to, uint32_t label, bool is_one)
+/* Where a session gets by a label: nowhere when it is repeated, or behind the last hop. 0 at the
+ * arena's cap. */
+static uint32_t next_of(struct flow *f, uint32_t at, uint32_t label)
 {
-	if (from >= NEAR_NODES || label >= NEAR_LABELS)
-		return hops_note(&f->hops, from, to, is_one);
-	f->near[from * NEAR_LABELS + label] += is_one;
-	return true;
+	const struct node *node = at ? &f->nodes[at - 1] : NULL;
+	uint32_t depth = node ? node->depth + 1 : 0;
+
+	if (node && (node->label == label || depth > f->plan->max_hops))
+		return at;
+	return flow_number(f, depth, label) + 1;
 }
 
-/* Labels of a session without repeats in a row, as far as they are looked at. A link joins
- * two depths, so one session makes it once at most. Nobody knows which label is repeated: there is
- * no branch for that. */
-static bool walk(struct flow *f, uint32_t *session, const struct trail_run *run)
+/* One more step. A link joins two depths, so one session makes it once at most. */
+static inline bool walk(struct flow *f, uint32_t *session, uint32_t label)
 {
-	const struct node *before = *session ? &f->nodes[*session - 1] : NULL;
-	uint32_t depth = before ? before->depth + 1 : 0, deepest = f->plan->max_hops;
-	uint32_t last = before ? before->label : PLAN_NONE, at = before ? *session - 1 : 0;
+	uint32_t at = *session;
 
-	for (uint32_t i = 0; i < run->n && depth <= deepest; i++) {
-		uint32_t label = trail_value(run->keys[i]), repeated = label == last;
-		uint32_t node = flow_number(f, depth, label);
-
-		if (node == PLAN_NONE || !note_hop(f, at, node, label, depth > 0 && !repeated))
-			return false;
-		at = repeated ? at : node;
-		depth += !repeated;
-		last = label;
+	if (at >= NEAR_NODES || label >= NEAR_LABELS) {
+		*session = next_of(f, at, label);
+		return *session &&
+		       hops_note(&f->hops, at - 1, *session - 1, at > 0 && *session != at);
 	}
-	*session = at + 1;
-	return true;
+	struct near *near = &f->near[at * NEAR_LABELS + label];
+
+	if (near->next == 0)
+		near->next = next_of(f, at, label);
+	near->sessions++;
+	*session = near->next;
+	return *session > 0;
 }
 
-static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n)
+static bool visit(void *kernel, int64_t day_ms, const struct trail_event *v, uint32_t n)
 {
 	struct flow *f = kernel;
 
@@ -292,7 +291,7 @@ static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint3
 		__builtin_prefetch(session, 1);
 	}
 	for (uint32_t i = 0; i < n; i++)
-		if (!walk(f, chunks_at(&f->at, v[i].owner), &v[i]))
+		if (!walk(f, chunks_at(&f->at, v[i].owner), trail_value(v[i].key)))
 			return false;
 	return true;
 }

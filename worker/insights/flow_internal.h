@@ -29,8 +29,14 @@ struct sums {
 	uint32_t cap;
 };
 
-/* Most hops are between the first nodes and labels that there were: these have a place each. */
+/* Most steps are from the first nodes by the first labels that there were: these have a place
+ * each. */
 enum { NEAR_NODES = 1024, NEAR_LABELS = 128 };
+
+struct near {
+	uint32_t next;     /* as `at` below; 0: nobody went there yet */
+	uint32_t sessions; /* who did; steps that lead nowhere are counted, too */
+};
 
 struct flow {
 	const struct plan *plan;
@@ -45,7 +51,7 @@ struct flow {
 	/* one of two: those that both know from before are the first one's; or NULL */
 	const struct uuids *kept;
 	bool second;
-	uint32_t *near; /* sessions by node and label of the next one; hops at the end */
+	struct near *near; /* [at][label]; hops at the end */
 	/* at the end */
 	struct sums links; /* between places */
 	struct place *places;

@@ -48,7 +48,7 @@ struct walker {
 	union chain chains[];
 };
 
-static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n);
+static bool visit(void *kernel, int64_t day_ms, const struct trail_event *v, uint32_t n);
 
 struct funnel *funnel_new(const struct plan *plan)
 {
@@ -269,44 +269,40 @@ static void begin_again(struct walker *w, int64_t at)
 	w->reached = w->reached > 2 ? w->reached : 2;
 }
 
-static bool visit_one(struct funnel *f, int64_t day_ms, const struct trail_run *run)
+static bool visit_one(struct funnel *f, int64_t day_ms, const struct trail_event *e)
 {
-	struct walker *w = chunks_make(&f->walkers, run->owner);
-	uint32_t through = f->plan->n_events + 1;
-	bool timing = f->plan->timing;
+	struct walker *w = chunks_at(&f->walkers, e->owner);
+	uint32_t set = trail_value(e->key), through = f->plan->n_events + 1;
+	int64_t at = day_ms + trail_time(e->key);
 
-	if (!w)
-		return false;
-	if (run->owner >= f->n)
-		f->n = run->owner + 1;
 	if (w->reached == 0)
 		w->reached = 1;
 	if (w->reached == through)
 		return true;
-	for (uint32_t i = 0; i < run->n && w->reached < through; i++) {
-		uint32_t set = trail_value(run->keys[i]);
-		int64_t at = day_ms + trail_time(run->keys[i]);
-
-		if (set == FIRST && !timing)
-			begin_again(w, at);
-		else if (!walk(f, w, set, at))
-			return false;
-	}
+	if (set == FIRST && !f->plan->timing)
+		begin_again(w, at);
+	else if (!walk(f, w, set, at))
+		return false;
 	if (w->reached == through) {
-		f->done[run->owner / 64] |= (uint64_t)1 << run->owner % 64;
+		f->done[e->owner / 64] |= (uint64_t)1 << e->owner % 64;
 		f->any_done = true;
 	}
 	return true;
 }
 
 /* Walkers are in no cache. */
-static bool visit(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n)
+static bool visit(void *kernel, int64_t day_ms, const struct trail_event *v, uint32_t n)
 {
 	struct funnel *f = kernel;
 
-	for (uint32_t i = 0; i < n; i++)
-		if (v[i].owner < f->n)
-			chunks_fetch(&f->walkers, v[i].owner);
+	for (uint32_t i = 0; i < n; i++) {
+		struct walker *w = chunks_make(&f->walkers, v[i].owner);
+
+		if (!w)
+			return false;
+		__builtin_prefetch(w, 1);
+		f->n = v[i].owner >= f->n ? v[i].owner + 1 : f->n;
+	}
 	for (uint32_t i = 0; i < n; i++)
 		if (!visit_one(f, day_ms, &v[i]))
 			return false;

@@ -1,16 +1,15 @@
 /*
- * See trail.h. The keys of a day are spread by owner, by counting: each has few of them, which
- * are sorted without a branch. Only owners with events of one time and several values are
- * brought into order by what is known besides. Blocks of a day that was visited are used again.
+ * See trail.h. What is sorted are the numbers of a day's events, by time, whoever did them: they
+ * come from a few segments, each in order already, and somebody who does something often does so
+ * again soon. Blocks of a day that was visited are used again.
  */
 #include "worker/insights/trail_internal.h"
-#include "worker/insights/trail_sort.h"
 #include "worker/insights/watch.h"
 
-enum { DAY_MS = 86400000, TIME_BITS = 27 };
-/* given to the kernel at a time; and of one owner; blocks after which somebody may have left */
-enum { RUNS = 64, LONG = WATCH_EVERY, EVERY = 256, AHEAD = 16 };
-
+enum { DAY_MS = 86400000 };
+/* MANY: events of a day that is sorted in slices; EVERY: blocks after which somebody may have left
+ */
+enum { SLICE_BITS = 9, MANY = 1 << 19, EVERY = 256 };
 bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms)
 {
 	int64_t rest = from_ms % DAY_MS;
@@ -19,7 +18,6 @@ bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_
 	t->first_ms = from_ms - (rest < 0 ? rest + DAY_MS : rest);
 	t->n_days = to_ms > from_ms ? (uint32_t)((to_ms - 1 - t->first_ms) / DAY_MS) + 1 : 0;
 	t->days = arena_array(a, (size_t)t->n_days + 1, sizeof(*t->days));
-	chunks_init(&t->counts, a, sizeof(uint32_t));
 	return t->days != NULL;
 }
 
@@ -154,29 +152,10 @@ static bool values_fit(const struct trail_rows *e)
 	return all <= TRAIL_VALUE_MAX;
 }
 
-/* Of all owners up to the largest of these. False at the arena's cap. */
-static bool make_counts(struct trails *t, const struct trail_rows *e)
-{
-	struct chunks *counts = &t->counts;
-	uint32_t most = 0;
-
-	for (uint32_t k = 0; k < e->n; k++)
-		most = e->owners[k] > most ? e->owners[k] : most;
-	t->n_owners = most >= t->n_owners ? most + 1 : t->n_owners;
-	for (uint32_t chunk = most >> CHUNK_SHIFT; chunk >= counts->cap || !counts->v[chunk];
-		chunk--) {
-		if (!chunks_make(counts, chunk << CHUNK_SHIFT))
-			return false;
-		if (chunk == 0)
-			break;
-	}
-	return true;
-}
-
 bool trails_add(struct trails *t, const struct batch *b, const struct trail_rows *e)
 {
 	t->source++;
-	if (!values_fit(e) || !make_counts(t, e))
+	if (!values_fit(e))
 		return false;
 	for (uint32_t i = 0, n; i < e->n; i += n) {
 		uint32_t no = (uint32_t)((b->times[row_at(e, i)] - t->first_ms) / DAY_MS);
@@ -201,52 +180,44 @@ bool trails_add(struct trails *t, const struct batch *b, const struct trail_rows
 	return true;
 }
 
-/* ---- a day by owner ---- */
+/* ---- a day in order ---- */
 
-/* As chunks_at(), of items whose size the compiler knows. */
-static inline uint32_t *count_of(char *const *counts, uint32_t owner)
+/* Where in t->order the slices of a day end, each of some minutes; at first how many are of each.
+ * Only large days have several: so what is needed to sort one is small, and the first digit of
+ * times is done with. */
+struct slices {
+	uint32_t ends[1 << SLICE_BITS];
+	uint32_t n;
+	unsigned bits; /* the low ones of a time, which differ in a slice */
+};
+
+static uint64_t numbered(const struct trail_block *b, uint32_t k, uint64_t no)
 {
-	return (uint32_t *)(void *)counts[owner >> CHUNK_SHIFT] + (owner & (CHUNK_ITEMS - 1));
+	return b->keys[k] >> TRAIL_VALUE_BITS << 32 | (no + k);
 }
 
-/* How many owners there are with those of a block, of whom some were counted before. What the
- * loop needs is not read through pointers. */
-static uint32_t count_block(
-	char *const *counts, uint32_t *owners, uint32_t end, const struct trail_block *b)
+static void number_all(struct trails *t)
 {
-	for (uint32_t k = 0, n = b->n; k < n; k++) {
-		uint32_t owner = b->owners[k];
+	uint64_t *order = t->order;
 
-		owners[end] = owner;
-		end += (*count_of(counts, owner))++ == 0;
-	}
-	return end;
+	for (uint32_t i = 0; i < t->n_blocks; i++)
+		for (uint32_t k = 0, n = t->blocks[i]->n; k < n; k++)
+			*order++ = numbered(t->blocks[i], k, (uint64_t)i * TRAIL_BLOCK);
 }
 
-/* How many owners there are, with how much each did; 0 when nobody waits. */
-static uint32_t count_owners(struct trails *t)
+/* Those of a slice together. False when nobody waits. */
+static bool number_slices(struct trails *t, struct slices *s)
 {
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < t->n_blocks; i++) {
-		if (i % EVERY == 0 && watch_over())
-			return 0;
-		n = count_block(t->counts.v, t->owners, n, t->blocks[i]);
-	}
-	return n;
-}
-
-/* Afterwards the count of an owner is where their keys end. False when nobody waits. */
-static bool spread_keys(struct trails *t, uint32_t n)
-{
-	char *const *counts = t->counts.v;
-	uint64_t *keys = t->keys;
+	unsigned shift = TRAIL_VALUE_BITS + s->bits;
 	uint32_t at = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t *count = count_of(counts, t->owners[i]), some = *count;
+	for (uint32_t i = 0; i < t->n_blocks; i++)
+		for (uint32_t k = 0, n = t->blocks[i]->n; k < n; k++)
+			s->ends[t->blocks[i]->keys[k] >> shift]++;
+	for (uint32_t i = 0; i < s->n; i++) {
+		uint32_t some = s->ends[i];
 
-		*count = at;
+		s->ends[i] = at;
 		at += some;
 	}
 	for (uint32_t i = 0; i < t->n_blocks; i++) {
@@ -254,46 +225,12 @@ static bool spread_keys(struct trails *t, uint32_t n)
 
 		if (i % EVERY == 0 && watch_over())
 			return false;
-		for (uint32_t k = 0, some = b->n; k < some; k++)
-			keys[(*count_of(counts, b->owners[k]))++] = b->keys[k];
+		for (uint32_t k = 0, n = b->n; k < n; k++)
+			t->order[s->ends[b->keys[k] >> shift]++] =
+				numbered(b, k, (uint64_t)i * TRAIL_BLOCK);
 	}
 	return true;
 }
-
-/* Runs that the kernel was not given yet. Keys of short ones are here. */
-struct runs {
-	struct trail_run v[RUNS];
-	uint32_t n, keys, n_sorted;
-	uint64_t sorted[(RUNS + 1) * TRAIL_SORT_SHORT];
-};
-
-static bool give(struct trails *t, struct runs *r)
-{
-	if (r->keys >= WATCH_EVERY) {
-		if (watch_over())
-			return false;
-		r->keys = 0;
-	}
-	if (r->n > 0 && !t->visit(t->kernel, t->day_ms, r->v, r->n))
-		return false;
-	r->n = r->n_sorted = 0;
-	return true;
-}
-
-static bool add_run(
-	struct trails *t, struct runs *r, uint32_t owner, const uint64_t *keys, uint32_t n)
-{
-	for (uint32_t i = 0, some; i < n; i += some) {
-		some = n - i < LONG ? n - i : LONG;
-		r->v[r->n++] = (struct trail_run){keys + i, owner, some};
-		r->keys += some;
-		if (r->n == RUNS && !give(t, r))
-			return false;
-	}
-	return true;
-}
-
-/* ---- owners whose keys do not tell their order ---- */
 
 /* Room for n where there was less, which stays in the arena: so there is none to spare the first
  * time, but then by quarters. */
@@ -302,7 +239,20 @@ static uint32_t more_than(uint32_t cap, uint32_t n)
 	return n - cap > cap / 4 ? n : cap + cap / 4;
 }
 
-/* Room to sort n numbers elsewhere. */
+/* Room for a day of n events. */
+static bool make_room(struct trails *t, uint32_t n)
+{
+	if (n > t->cap) {
+		t->cap = more_than(t->cap, n);
+		t->order = arena_alloc(t->a, (size_t)t->cap * sizeof(*t->order));
+		/* all but the last one of a day are full */
+		t->blocks = arena_alloc(
+			t->a, ((size_t)t->cap / TRAIL_BLOCK + 1) * sizeof(struct trail_block *));
+	}
+	return t->order && t->blocks;
+}
+
+/* Room to order n of them. */
 static bool make_spares(struct trails *t, uint32_t n)
 {
 	if (n > t->cap_spares) {
@@ -312,145 +262,61 @@ static bool make_spares(struct trails *t, uint32_t n)
 	return t->spares != NULL;
 }
 
-/* Room for the order of n. */
-static bool make_order_room(struct trails *t, uint32_t n)
+static bool give(struct trails *t, const uint64_t *order, uint32_t n)
 {
-	if (n > t->cap_order) {
-		t->cap_order = more_than(t->cap_order, n);
-		t->order = arena_alloc(t->a, (size_t)t->cap_order * sizeof(*t->order));
-	}
-	return t->order && make_spares(t, n);
-}
+	struct trail_event v[TRAIL_SOME];
 
-/* What owners did whose count is not 0: some n events. */
-static bool give_tied(struct trails *t, struct runs *r, uint32_t n)
-{
-	const uint64_t *order;
-	uint32_t found = 0;
-
-	if (!make_order_room(t, n))
-		return false;
-	for (uint32_t i = 0; i < t->n_blocks; i++) {
-		const struct trail_block *b = t->blocks[i];
-
-		for (uint32_t k = 0; k < b->n; k++)
-			if (*count_of(t->counts.v, b->owners[k]) > 0)
-				t->order[found++] = b->keys[k] >> TRAIL_VALUE_BITS << 32 |
-						    (i * TRAIL_BLOCK + k);
-	}
-	order = trail_order(t, n);
-	for (uint32_t i = 0; order && i < n; i++) {
-		uint32_t owner = trail_owner(t, order[i]);
-
-		*count_of(t->counts.v, owner) = 0;
-		if (!add_run(t, r, owner, trail_key(t, order[i]), 1))
+	for (uint32_t i = 0, some; i < n; i += some) {
+		some = n - i < TRAIL_SOME ? n - i : TRAIL_SOME;
+		for (uint32_t k = 0; k < some; k++)
+			v[k] = (struct trail_event){
+				*trail_key(t, order[i + k]), trail_owner(t, order[i + k])};
+		if ((i % WATCH_EVERY == 0 && watch_over()) ||
+			!t->visit(t->kernel, t->day_ms, v, some))
 			return false;
 	}
-	return order != NULL;
+	return true;
 }
 
-/* ---- a day ---- */
-
-/* Room for a day of n events. */
-static bool make_room(struct trails *t, uint32_t n)
+/* Gives all numbers of a day to its slices. False when nobody waits. */
+static bool number(struct trails *t, struct slices *s, uint32_t n)
 {
-	uint32_t owners = n < t->n_owners ? n : t->n_owners;
+	bool several = n > MANY;
 
-	if (n > t->cap) {
-		t->cap = more_than(t->cap, n);
-		t->keys = arena_alloc(t->a, ((size_t)t->cap + TRAIL_SORT_SHORT) * sizeof(*t->keys));
-		t->blocks = arena_alloc(
-			t->a, ((size_t)t->cap / TRAIL_BLOCK + 1) * sizeof(struct trail_block *));
+	s->n = several ? 1u << SLICE_BITS : 1;
+	s->bits = TRAIL_DAY_BITS - (several ? SLICE_BITS : 0);
+	if (several) {
+		memset(s->ends, 0, sizeof(s->ends));
+		return number_slices(t, s);
 	}
-	if (owners > t->cap_owners) {
-		t->cap_owners = more_than(t->cap_owners, owners);
-		/* one more is written than there are */
-		t->owners = arena_alloc(t->a, ((size_t)t->cap_owners + 1) * sizeof(*t->owners));
-	}
-	return t->keys && t->owners && t->blocks;
+	s->ends[0] = n;
+	number_all(t);
+	return true;
 }
 
-/* Sorts what one owner did, if it is much. False as trails_settle() is. */
-static bool sort_long(struct trails *t, uint64_t *v, uint32_t n)
+static bool visit_day(struct trails *t, struct trail_day *day)
 {
-	uint64_t *sorted;
-
-	if (n <= TRAIL_SORT_FEW) {
-		trail_sort_few(v, n);
-		return true;
-	}
-	if (!make_spares(t, n))
-		return false;
-	sorted = trail_sort_digits(v, t->spares, n, TRAIL_VALUE_BITS, TIME_BITS);
-	if (sorted && sorted != v)
-		memcpy(v, sorted, n * sizeof(*v));
-	return sorted != NULL;
-}
-
-/* Whether several values have the same time. */
-static bool is_tied(const uint64_t *v, uint32_t n)
-{
-	/* 0, for two that are alike, becomes the largest */
-	for (uint32_t i = 1; i < n; i++)
-		if ((v[i] ^ v[i - 1]) - 1 < TRAIL_VALUE_MAX)
-			return true;
-	return false;
-}
-
-/* What one owner did; *tied when keys do not tell its order, and it was not given. */
-static bool give_owner(
-	struct trails *t, struct runs *r, uint32_t owner, uint64_t *v, uint32_t n, bool *tied)
-{
-	uint64_t *to = r->sorted + r->n_sorted;
-
-	if (n == 1) {
-		*tied = false;
-	} else if (n <= TRAIL_SORT_SHORT) {
-		*tied = trail_sort_short(to, v, n, TRAIL_VALUE_MAX);
-		r->n_sorted += *tied ? 0 : n;
-		v = to;
-	} else {
-		if (!sort_long(t, v, n))
-			return false;
-		*tied = is_tied(v, n);
-	}
-	return *tied || add_run(t, r, owner, v, n);
-}
-
-static bool give_day(struct trails *t, uint32_t owners)
-{
-	char *const *counts = t->counts.v;
-	struct runs runs = {.n = 0};
-	uint32_t n_tied = 0, begin = 0;
-
-	for (uint32_t i = 0; i < owners; i++) {
-		uint32_t ahead = i + AHEAD < owners ? i + AHEAD : i;
-		uint32_t *count = count_of(counts, t->owners[i]), end = *count, n = end - begin;
-		bool tied;
-
-		__builtin_prefetch(count_of(counts, t->owners[ahead]), 1);
-		if (!give_owner(t, &runs, t->owners[i], t->keys + begin, n, &tied))
-			return false;
-		n_tied += tied ? n : 0;
-		*count = tied ? n : 0;
-		begin = end;
-	}
-	return (n_tied == 0 || give_tied(t, &runs, n_tied)) && give(t, &runs);
-}
-
-static bool visit_day(struct trails *t, struct trail_day *day, int64_t day_ms)
-{
-	uint32_t owners;
+	struct slices slices;
 
 	if (!make_room(t, day->n))
 		return false;
-	t->day_ms = day_ms;
 	t->n_blocks = 0;
 	for (struct trail_block *b = day->first; b; b = b->next)
 		t->blocks[t->n_blocks++] = b;
-	owners = count_owners(t);
-	if (owners == 0 || !spread_keys(t, owners) || !give_day(t, owners))
+	if (!number(t, &slices, day->n))
 		return false;
+	for (uint32_t i = 0, begin = 0; i < slices.n; begin = slices.ends[i++]) {
+		uint32_t n = slices.ends[i] - begin;
+		const uint64_t *order;
+
+		if (n == 0)
+			continue;
+		if (!make_spares(t, n))
+			return false;
+		order = trail_order(t, t->order + begin, n, slices.bits);
+		if (!order || !give(t, order, n))
+			return false;
+	}
 	day->last->next = t->spare;
 	t->spare = day->first;
 	day->first = day->last = NULL;
@@ -464,8 +330,8 @@ bool trails_settle(struct trails *t, int64_t settled_ms)
 
 		if (begin_ms + DAY_MS > settled_ms)
 			break;
-		if (t->days[t->next].n > 0 &&
-			!visit_day(t, &t->days[t->next], begin_ms - t->from_ms))
+		t->day_ms = begin_ms - t->from_ms;
+		if (t->days[t->next].n > 0 && !visit_day(t, &t->days[t->next]))
 			return false;
 	}
 	return true;

@@ -1,9 +1,9 @@
 /*
  * What each of many owners (persons, sessions) did, collected in any order and given to
- * the kernel owner by owner, of each in the order of (time, event id): a UTC day at a time, as
- * soon as nothing can come any more that is earlier. So memory goes with what is not in order
- * yet, some 20 bytes an event, and as many again if its id is known; sealed segments come day by
- * day.
+ * the kernel in the order of time, and of each owner in that of (time, event id): a UTC day at a
+ * time, as soon as nothing can come any more that is earlier. So memory goes with what is not in
+ * order yet, some 20 bytes an event, and as many again if its id is known; sealed segments come
+ * day by day.
  *
  * Few events have an owner and a time that another one has, too, and of one sealed segment
  * the rows tell which of these comes first. So ids may be unknown; where only they would
@@ -12,7 +12,6 @@
 #ifndef INSIGHTS_TRAIL_H
 #define INSIGHTS_TRAIL_H
 
-#include "worker/insights/chunks.h"
 #include "worker/store/batch.h"
 
 /* A time, and a value of the kernel's own, in one word. Ten years of milliseconds, the longest
@@ -20,10 +19,13 @@
 enum { TRAIL_TIME_BITS = 39, TRAIL_VALUE_BITS = 25 };
 #define TRAIL_VALUE_MAX ((1u << TRAIL_VALUE_BITS) - 1)
 
-/* Some of what an owner did on a day, in order: time of the day << TRAIL_VALUE_BITS | value. */
-struct trail_run {
-	const uint64_t *keys;
-	uint32_t owner, n;
+/* So many are given to a kernel at a time at most. */
+enum { TRAIL_SOME = 64 };
+
+/* What an owner did: time of the day << TRAIL_VALUE_BITS | value. */
+struct trail_event {
+	uint64_t key;
+	uint32_t owner;
 };
 
 struct trail_block;
@@ -42,22 +44,19 @@ struct trails {
 	bool undecided;   /* why it failed: only ids tell an order that matters */
 	struct trail_day *days;
 	uint32_t n_days, next; /* next: those before were given to the kernel */
-	/* Given runs of a day that begins so long after the window (before it: negative). Those of
-	 * one owner are in order, though others may be in between; of one instant events of one
-	 * value are in any. False at the arena's cap. */
-	bool (*visit)(void *kernel, int64_t day_ms, const struct trail_run *v, uint32_t n);
+	/* Given events of a day that begins so long after the window (before it: negative). Those
+	 * of one instant and several owners are in any order, and those of one owner that have one
+	 * value. False at the arena's cap. */
+	bool (*visit)(void *kernel, int64_t day_ms, const struct trail_event *v, uint32_t n);
 	void *kernel;
-	struct chunks counts; /* uint32_t by owner: zeros but for the day at hand */
-	uint32_t n_owners;    /* all are below */
 	struct trail_block *spare;
 	/* of the day at hand */
 	int64_t day_ms;
 	struct trail_block **blocks;
 	uint32_t n_blocks;
-	uint64_t *keys;           /* by owner */
-	uint32_t *owners;         /* in the order of their keys */
-	uint64_t *order, *spares; /* of owners whose order keys do not tell: time << 32 | number */
-	uint32_t cap, cap_owners, cap_order, cap_spares;
+	uint64_t *order;  /* times << 32 | numbers */
+	uint64_t *spares; /* to sort some of them */
+	uint32_t cap, cap_spares;
 };
 
 /* Since the begin of its day. */

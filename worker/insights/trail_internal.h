@@ -4,7 +4,7 @@
 
 #include "worker/insights/trail.h"
 
-enum { TRAIL_BLOCK = 128 };
+enum { TRAIL_BLOCK = 128, TRAIL_DAY_BITS = 27 };
 
 /* Column-wise, because each of the loops over a day wants some of it. */
 struct trail_block {
@@ -35,8 +35,9 @@ static inline const uint64_t *trail_key(const struct trails *t, uint64_t number)
 	return &trail_block_of(t, number)->keys[(uint32_t)number % TRAIL_BLOCK];
 }
 
-/* Brings n numbers of t->order, each below a time of the day << 32, into the order of time, owner
- * and id. Where they are then, in t->order or t->spares; NULL as trails_settle() is false. */
-uint64_t *trail_order(struct trails *t, uint32_t n);
+/* Brings n numbers, each below a time of the day << 32, into the order of time, owner and id; times
+ * differ in their lowest bits only, so many of them. There is room for n in t->spares. Where they
+ * are then, in v or there; NULL as trails_settle() is false. */
+uint64_t *trail_order(struct trails *t, uint64_t *v, uint32_t n, unsigned bits);
 
 #endif

@@ -1,13 +1,13 @@
 /*
- * See trail_internal.h: the order of events that keys do not tell. What is sorted, by counting
- * digits, is their numbers: by time, then of each time by owner, then what ids or rows tell.
+ * See trail_internal.h. Numbers of events are sorted by time, by counting digits; then those of
+ * each time by owner; then those of one owner by what ids or rows tell.
  */
 #include "worker/insights/trail_internal.h"
 #include "worker/insights/trail_sort.h"
 #include "worker/insights/watch.h"
 
 /* so many of one instant are compared each with each */
-enum { TIME_BITS = 27, SHORT = 32 };
+enum { SHORT = 32 };
 
 static uint32_t origin_of(const struct trails *t, uint64_t number)
 {
@@ -122,18 +122,18 @@ static bool sort_instant(struct trails *t, uint64_t *v, uint64_t *spare, uint32_
 	return true;
 }
 
-uint64_t *trail_order(struct trails *t, uint32_t n)
+uint64_t *trail_order(struct trails *t, uint64_t *v, uint32_t n, unsigned bits)
 {
-	uint64_t *v = trail_sort_digits(t->order, t->spares, n, 32, TIME_BITS), *spare;
+	uint64_t *sorted = trail_sort_digits(v, t->spares, n, 32, bits), *spare;
 
-	if (!v)
+	if (!sorted)
 		return NULL;
-	spare = v == t->order ? t->spares : t->order;
+	spare = sorted == v ? t->spares : v;
 	for (uint32_t i = 0, k; i < n; i += k) {
-		k = alike(v + i, n - i);
-		if (watch_due(i) || (k > 1 && !(k > SHORT ? sort_instant(t, v + i, spare, k)
-							  : sort_few(t, v + i, k))))
+		k = alike(sorted + i, n - i);
+		if (watch_due(i) || (k > 1 && !(k > SHORT ? sort_instant(t, sorted + i, spare, k)
+							  : sort_few(t, sorted + i, k))))
 			return NULL;
 	}
-	return v;
+	return sorted;
 }
