@@ -114,28 +114,22 @@ static bool keep_steps(const struct flow *f, const struct frame *frame, struct s
 	return true;
 }
 
-/* What the loops need is not read through pointers. */
-static uint32_t keep_wanted(uint32_t *v, const uint32_t *from, const uint32_t *sessions,
-	const uint8_t *wanted, uint32_t n)
+/* By place: rows, owners and, if there are any, labels of the steps of sessions that are wanted;
+ * how many. What the loop needs is not read through pointers. */
+static inline __attribute__((always_inline)) uint32_t take_wanted(const struct steps *s,
+	const uint8_t *wanted, const uint32_t *numbers, const uint32_t *from, uint32_t *rows,
+	uint32_t *owners, uint32_t *labels)
 {
+	const uint32_t *sessions = s->sessions;
 	uint32_t at = 0;
 
-	for (uint32_t k = 0; k < n; k++) {
-		v[at] = from ? from[k] : k;
-		at += wanted[sessions[k]];
-	}
-	return at;
-}
-
-static uint32_t owners_of_wanted(uint32_t *owners, const uint32_t *numbers,
-	const uint32_t *sessions, const uint8_t *wanted, uint32_t n)
-{
-	uint32_t at = 0;
-
-	for (uint32_t k = 0; k < n; k++) {
+	for (uint32_t k = 0, n = s->rows.n; k < n; k++) {
 		uint32_t session = sessions[k];
 
+		rows[at] = from ? from[k] : k;
 		owners[at] = numbers[session];
+		if (labels)
+			labels[at] = labels[k];
 		at += wanted[session];
 	}
 	return at;
@@ -145,14 +139,14 @@ static uint32_t owners_of_wanted(uint32_t *owners, const uint32_t *numbers,
 static bool keep_half(const struct frame *frame, const uint8_t *wanted, const uint32_t *numbers,
 	struct steps *s, uint32_t *owners)
 {
-	uint32_t n = s->rows.n, *rows = arena_alloc(frame->a, (size_t)n * sizeof(*rows));
+	uint32_t *rows = arena_alloc(frame->a, (size_t)s->rows.n * sizeof(*rows));
 
 	if (!rows)
 		return false;
-	s->rows.n = owners_of_wanted(owners, numbers, s->sessions, wanted, n);
-	keep_wanted(rows, s->rows.rows, s->sessions, wanted, n);
-	if (s->labels)
-		keep_wanted(s->labels, s->labels, s->sessions, wanted, n);
+	if (s->rows.rows || s->labels)
+		s->rows.n = take_wanted(s, wanted, numbers, s->rows.rows, rows, owners, s->labels);
+	else
+		s->rows.n = take_wanted(s, wanted, numbers, NULL, rows, owners, NULL);
 	s->rows.rows = rows;
 	return true;
 }
