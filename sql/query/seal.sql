@@ -141,13 +141,14 @@ WHERE s.project = $1 AND s.day = $2 AND s.kind = $3 AND s.tier = $4 AND s.n < $5
   AND width_bucket(s.place, $6) = $7
 ORDER BY s.id LIMIT 64;
 
--- name: segments_projects :many
+-- name: segments_project :one
 -- lane: slow
+-- params: after int4
 -- columns: project int4
--- unbounded: one row a live project that has segments
+-- The next live project that has segments; none: that was the last.
 SELECT p.num FROM pugd.projects p
-WHERE p.deleted_at IS NULL AND EXISTS (SELECT 1 FROM pugd.segment s WHERE s.project = p.num)
-ORDER BY p.num;
+WHERE p.num > $1 AND p.deleted_at IS NULL AND EXISTS (SELECT 1 FROM pugd.segment s WHERE s.project = p.num)
+ORDER BY p.num LIMIT 1;
 
 -- name: segments_take :many
 -- lane: tx

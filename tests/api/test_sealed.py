@@ -328,6 +328,22 @@ def test_merges(_):
     assert columns == shop.rows("segment_column")  # nothing of the merged ones is left
 
 
+def test_merges_that_were_left(_):
+    """What could not be merged when it was sealed is merged later, though nothing more comes."""
+    shop, rnd, holder = Shop(P), random.Random(6), pg.connect(P.info["database_url"])
+    most = lambda: max(int(n) for n, in shop.db.query(
+        "select count(*) from pugd.segment where project = $1 group by day, kind, tier", shop.num))
+    holder.query("begin")
+    for _ in range(9):
+        shop.send(shop.batch(rnd, 12, days=1))
+        holder.query("select id from pugd.segment where project = $1 for update", shop.num)
+        seal()  # finds the newest one only, which is not written again and again
+    assert most() >= 8, most()
+    holder.close()
+    until(lambda: most() < 8)
+    shop.check()
+
+
 def test_a_page_of_much(_):
     """A page ends the reading early, and its events are still completed."""
     shop, rnd = Shop(P), random.Random(7)

@@ -38,25 +38,16 @@ static int seal_all(struct sealer *s)
 	return n < 0 ? -1 : 0;
 }
 
-/* All small segments of all days: the keeper looks at those days only that get new ones. */
+/* All small segments of all days: the keeper looks at those days first that get new ones. */
 static int merge_all(struct sealer *s)
 {
-	struct q_segments_projects_row *rows;
-	enum sealer_end end = SEALER_IDLE;
-	struct arena a;
-	int n;
+	enum sealer_end end;
+	int32_t project = 0;
 
-	arena_init(&a, 64 << 20);
-	s->db.arena = &a;
-	s->db.deadline_ms = 0;
-	n = q_segments_projects(&s->db, &rows);
-	s->db.arena = &s->sources;
-	for (int i = 0; i < n && end != SEALER_DB; i++)
-		do
-			end = sealer_merge(s, rows[i].project, true);
-		while (end == SEALER_BUSY);
-	arena_free(&a);
-	return n < 0 || end == SEALER_DB ? -1 : 0;
+	do
+		end = sealer_sweep(s, &project);
+	while (end == SEALER_BUSY);
+	return end == SEALER_DB ? -1 : 0;
 }
 
 static int number_all(struct sealer *s, struct backfill *b)

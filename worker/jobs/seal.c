@@ -2,7 +2,8 @@
  * Seals what waits in the inbox (worker/store/sealer.h), on a thread of its own with a
  * connection of its own, so that neither the key feed nor mail waits for it. A run lasts
  * about a second; while there is more to do the next one follows at once. When nothing is to
- * be sealed, segments from before there were numbers get theirs (worker/store/backfill.h).
+ * be sealed, segments from before there were numbers get theirs (worker/store/backfill.h), and
+ * small ones are merged that a keeper which has ended, or was busy, has left.
  */
 #include "q.h"
 #include "shm/base/clock.h"
@@ -17,8 +18,8 @@
 enum {
 	RUN_MS = 1000,
 	CONNECT_MS = 5000,
-	REST_FACTOR = 20,  /* asking what is due, and vacuuming, may take a twentieth of the time */
-	BACKFILL_MS = 500, /* of a run: what is due meanwhile waits so long */
+	REST_FACTOR = 20, /* asking what is due, and vacuuming, may take a twentieth of the time */
+	UPKEEP_MS = 500,  /* of a run, each kind: what is due meanwhile waits so long */
 	SHRINK_MS = 60000,
 	TIDY_AGAIN_MS = 600000 /* after it failed */
 };
@@ -30,12 +31,12 @@ enum { TIDY_ROWS = 16 };
 enum { TIDY_ROWS = 1024 };
 #endif
 
-/* After its end: those that could not have numbers are tried again, and what a keeper of an
- * older version has sealed beside this one. */
+/* After its end: segments that could not have numbers are tried again, and what a keeper of an
+ * older version has sealed beside this one; and what was left unmerged. */
 #ifdef PUGD_TEST_HOOKS
-enum { BACKFILL_AGAIN_MS = 1000 };
+enum { UPKEEP_AGAIN_MS = 1000 };
 #else
-enum { BACKFILL_AGAIN_MS = 3600000 };
+enum { UPKEEP_AGAIN_MS = 3600000 };
 #endif
 
 struct run {
@@ -46,6 +47,8 @@ struct run {
 	enum sealer_end end;
 	struct backfill backfill;
 	uint64_t backfill_at_ms;
+	int32_t swept; /* projects up to this one */
+	uint64_t sweep_at_ms;
 	uint64_t tidied; /* of sealer.n_rows */
 	uint64_t tidy_at_ms, shrink_at_ms;
 };
@@ -111,14 +114,27 @@ static void backfill(struct run *r)
 		return;
 	do
 		r->end = backfill_step(&r->sealer, &r->backfill);
-	while (r->end == SEALER_BUSY && clock_mono_ms() - start < BACKFILL_MS);
+	while (r->end == SEALER_BUSY && clock_mono_ms() - start < UPKEEP_MS);
 	if (r->end != SEALER_IDLE)
 		return;
 	if (r->backfill.n)
 		log_info("old segments have got numbers segments=%llu",
 			(unsigned long long)r->backfill.n);
 	r->backfill = (struct backfill){0};
-	r->backfill_at_ms = clock_mono_ms() + BACKFILL_AGAIN_MS;
+	r->backfill_at_ms = clock_mono_ms() + UPKEEP_AGAIN_MS;
+}
+
+static void sweep(struct run *r)
+{
+	uint64_t start = clock_mono_ms();
+
+	if (start < r->sweep_at_ms)
+		return;
+	do
+		r->end = sealer_sweep(&r->sealer, &r->swept);
+	while (r->end == SEALER_BUSY && clock_mono_ms() - start < UPKEEP_MS);
+	if (r->end == SEALER_IDLE)
+		r->sweep_at_ms = clock_mono_ms() + UPKEEP_AGAIN_MS;
 }
 
 /* What was sealed leaves dead rows behind; nothing depends on their going. */
@@ -155,6 +171,8 @@ static void run(void *arg)
 	seal_due(r);
 	if (r->end == SEALER_IDLE && !r->more)
 		backfill(r);
+	if (r->end == SEALER_IDLE && !r->more)
+		sweep(r);
 	if (r->end == SEALER_DB)
 		db_kept_end();
 	else

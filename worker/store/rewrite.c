@@ -115,8 +115,9 @@ static int rewrite(struct sealer *s, struct taken *t, int32_t day, struct db_int
 	uint32_t fit = 0;
 	int n = take(s, t, day, ids, &end);
 
-	if (n <= 0)
-		return n;
+	/* one alone is no merge: others have the rest */
+	if (n <= 0 || (n == 1 && !s->leave_out))
+		return n < 0 ? n : 0;
 	if (end == MERGE_OK)
 		end = sealer_build(s, t->src, t->n, &fit, &t->out, &t->n_out);
 	if (end == MERGE_OK && fit == t->n)
@@ -271,4 +272,21 @@ enum sealer_end sealer_merge(struct sealer *s, int32_t project, bool all_days)
 	if (end == SEALER_IDLE)
 		s->n_days = 0;
 	return end;
+}
+
+enum sealer_end sealer_sweep(struct sealer *s, int32_t *project)
+{
+	enum sealer_end end = *project > 0 ? sealer_merge(s, *project, true) : SEALER_IDLE;
+	struct q_segments_project_row row;
+	int n;
+
+	if (end != SEALER_IDLE)
+		return end;
+	sealer_empty(s);
+	sealer_patient(s);
+	n = q_segments_project(&s->db, &(struct q_segments_project_args){*project}, &row);
+	if (n < 0)
+		return sealer_trouble(s);
+	*project = n > 0 ? row.project : 0;
+	return n > 0 ? SEALER_BUSY : SEALER_IDLE;
 }

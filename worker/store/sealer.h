@@ -64,6 +64,9 @@ int sealer_tidy(struct sealer *s, bool shrink);
 /* Merges small segments of a project on s->days, or on all days; empties the list when all
  * is done. */
 enum sealer_end sealer_merge(struct sealer *s, int32_t project, bool all_days);
+/* Merges small segments of all days and projects, some at a time; *project is 0 at first, and again
+ * after the last one, with SEALER_IDLE. Whoever sealed them may have ended before they were. */
+enum sealer_end sealer_sweep(struct sealer *s, int32_t *project);
 /* Makes new segments out of some of one day's, in one transaction: a merge, or with
  * leave_out an erasure. SEALER_IDLE: another one has taken them, or with *again set they
  * are too many for the memory: try with so many. */
