@@ -7,8 +7,7 @@
 #include "worker/insights/watch.h"
 
 enum { DAY_MS = 86400000 };
-/* MANY: events of a day that is sorted in slices; EVERY: blocks after which somebody may have left
- */
+/* MANY: events of a day that is sorted in slices; EVERY: blocks until somebody may have left */
 enum { SLICE_BITS = 9, MANY = 1 << 19, EVERY = 256 };
 bool trails_init(struct trails *t, struct arena *a, int64_t from_ms, int64_t to_ms)
 {
@@ -252,11 +251,15 @@ static bool make_room(struct trails *t, uint32_t n)
 	return t->order && t->blocks;
 }
 
-/* Room to order n of them. */
-static bool make_spares(struct trails *t, uint32_t n)
+/* Room to order the largest slice. */
+static bool make_spares(struct trails *t, const struct slices *s)
 {
-	if (n > t->cap_spares) {
-		t->cap_spares = more_than(t->cap_spares, n);
+	uint32_t most = 0;
+
+	for (uint32_t i = 0, begin = 0; i < s->n; begin = s->ends[i++])
+		most = s->ends[i] - begin > most ? s->ends[i] - begin : most;
+	if (most > t->cap_spares) {
+		t->cap_spares = more_than(t->cap_spares, most);
 		t->spares = arena_alloc(t->a, (size_t)t->cap_spares * sizeof(*t->spares));
 	}
 	return t->spares != NULL;
@@ -303,7 +306,7 @@ static bool visit_day(struct trails *t, struct trail_day *day)
 	t->n_blocks = 0;
 	for (struct trail_block *b = day->first; b; b = b->next)
 		t->blocks[t->n_blocks++] = b;
-	if (!number(t, &slices, day->n))
+	if (!number(t, &slices, day->n) || !make_spares(t, &slices))
 		return false;
 	for (uint32_t i = 0, begin = 0; i < slices.n; begin = slices.ends[i++]) {
 		uint32_t n = slices.ends[i] - begin;
@@ -311,8 +314,6 @@ static bool visit_day(struct trails *t, struct trail_day *day)
 
 		if (n == 0)
 			continue;
-		if (!make_spares(t, n))
-			return false;
 		order = trail_order(t, t->order + begin, n, slices.bits);
 		if (!order || !give(t, order, n))
 			return false;
