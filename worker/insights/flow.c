@@ -275,17 +275,17 @@ static inline bool walk(struct flow *f, uint32_t *session, uint32_t label)
 static bool visit(void *kernel, int64_t day_ms, const struct trail_event *v, uint32_t n)
 {
 	struct flow *f = kernel;
+	uint32_t *sessions[TRAIL_SOME];
 
 	(void)day_ms;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t *session = chunks_make(&f->at, v[i].owner);
-
-		if (!session)
+		sessions[i] = chunks_make(&f->at, v[i].owner);
+		if (!sessions[i])
 			return false;
-		__builtin_prefetch(session, 1);
+		__builtin_prefetch(sessions[i], 1);
 	}
 	for (uint32_t i = 0; i < n; i++)
-		if (!walk(f, chunks_at(&f->at, v[i].owner), trail_value(v[i].key)))
+		if (!walk(f, sessions[i], trail_value(v[i].key)))
 			return false;
 	return true;
 }

@@ -1,7 +1,7 @@
 /*
  * See uuids.h. Open addressing, at most five eighths full: what is not there is found not to be
- * so with half as many looks as at three quarters. Half of the hash is beside
- * each number, so that other ids are hardly ever looked at. A large table is in no cache:
+ * so with half as many looks as at three quarters. Half of the hash is beside each number, so that
+ * other ids are hardly ever looked at, and none when a table grows. A large table is in no cache:
  * entries go through it side by side, so that one does not wait for the memory of another.
  * Before it comes a small one of ids that were asked for lately: sessions are of a day.
  */
@@ -37,10 +37,16 @@ static uint64_t *recent_at(const struct uuids *u, uint64_t hash)
 	return u->recent ? &u->recent[(uint32_t)hash & (RECENT - 1)] : NULL;
 }
 
-/* Not the half that chooses the slot. */
+/* The half that chooses the place is kept: so a table grows without a look at the ids. */
 static uint64_t slot_for(uint64_t hash, uint32_t no)
 {
 	return (hash & ~(uint64_t)UINT32_MAX) | (no + 1);
+}
+
+/* Of a hash, or of what is in a slot. */
+static uint32_t place_of(const struct uuids *u, uint64_t hash)
+{
+	return (uint32_t)(hash >> 32) & u->mask;
 }
 
 static uint32_t number_of(uint64_t slot)
@@ -64,11 +70,26 @@ static uint64_t *make_slots(struct arena *a, size_t n)
 	return memset(p, 0, bytes);
 }
 
+/* What was in a table of n slots. Those that follow each other go to two or four places that
+ * follow each other as well. */
+static void move_slots(struct uuids *u, const uint64_t *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t k = place_of(u, from[i]);
+
+		if (!from[i])
+			continue;
+		while (u->slots[k])
+			k = (k + 1) & u->mask;
+		u->slots[k] = from[i];
+	}
+}
+
 static bool grow(struct uuids *u)
 {
-	size_t size = !u->slots              ? SLOTS_MIN
-		      : u->mask < SLOTS_FOUR ? ((size_t)u->mask + 1) * 4
-					     : ((size_t)u->mask + 1) * 2;
+	const uint64_t *old = u->slots;
+	size_t n = old ? (size_t)u->mask + 1 : 0;
+	size_t size = !old ? SLOTS_MIN : n <= SLOTS_FOUR ? n * 4 : n * 2;
 
 	if (u->n >= UINT32_MAX / 4)
 		return false;
@@ -78,16 +99,7 @@ static bool grow(struct uuids *u)
 	if (!u->slots || (size > RECENT && !u->recent))
 		return false;
 	u->mask = (uint32_t)(size - 1);
-	for (uint32_t i = 0; i < u->n; i++) {
-		uint32_t ahead = i + AHEAD < u->n ? i + AHEAD : i;
-		uint64_t h = hash(u, chunks_at(&u->v, i));
-		uint32_t k = (uint32_t)h & u->mask;
-
-		__builtin_prefetch(&u->slots[(uint32_t)hash(u, chunks_at(&u->v, ahead)) & u->mask]);
-		while (u->slots[k])
-			k = (k + 1) & u->mask;
-		u->slots[k] = slot_for(h, i);
-	}
+	move_slots(u, old, n);
 	return true;
 }
 
@@ -101,7 +113,7 @@ static bool is_it(const struct uuids *u, uint64_t slot, const char *id, uint64_t
 static uint32_t add(struct uuids *u, const char *id, uint64_t hash)
 {
 	uint64_t *recent = recent_at(u, hash);
-	uint32_t k = (uint32_t)hash & u->mask;
+	uint32_t k = place_of(u, hash);
 	void *v;
 
 	if (recent && is_it(u, *recent, id, hash))
@@ -128,7 +140,7 @@ static const void *next_place(const struct uuids *u, uint64_t hash)
 	uint64_t recent = *recent_at(u, hash);
 	/* that of a free one is not looked at */
 	uintptr_t item = (uintptr_t)chunks_at(&u->v, (uint32_t)recent - (recent != 0));
-	uintptr_t slot = (uintptr_t)&u->slots[(uint32_t)hash & u->mask];
+	uintptr_t slot = (uintptr_t)&u->slots[place_of(u, hash)];
 	uintptr_t seems = -(uintptr_t)(recent >> 32 == hash >> 32);
 
 	return (const void *)(slot ^ ((slot ^ item) & seems));
@@ -144,8 +156,7 @@ static bool add_all(struct uuids *u, const struct batch_column *c, const uint32_
 		if (i < n) {
 			uint64_t h = hashes[i % RING] = hash(u, batch_uuid(c, codes[i]));
 
-			__builtin_prefetch(
-				u->recent ? recent_at(u, h) : &u->slots[(uint32_t)h & u->mask]);
+			__builtin_prefetch(u->recent ? recent_at(u, h) : &u->slots[place_of(u, h)]);
 		}
 		if (u->recent && i >= AHEAD && i - AHEAD < n)
 			__builtin_prefetch(next_place(u, hashes[(i - AHEAD) % RING]));
@@ -198,14 +209,14 @@ bool uuids_copy(struct uuids *u, const struct uuids *of, struct arena *a)
 
 static bool has(const struct uuids *u, const char *id, uint64_t hash)
 {
-	uint32_t k = (uint32_t)hash & u->mask;
+	uint32_t k = place_of(u, hash);
 
 	while (u->slots[k] && !is_it(u, u->slots[k], id, hash))
 		k = (k + 1) & u->mask;
 	return u->slots[k] != 0;
 }
 
-/* By a bit that chooses no slot, as no table is as large, and is beside none. */
+/* By a bit that chooses no place. */
 void uuids_half(
 	const struct uuids *kept, bool second, const struct batch_column *c, uint8_t *wanted)
 {
