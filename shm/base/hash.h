@@ -8,6 +8,20 @@
 uint64_t hash_sip(const uint8_t key[16], const void *p, size_t n);
 /* Fast, unkeyed, 64 bits: for our own in-memory tables and fingerprints. */
 uint64_t hash_64(const void *p, size_t n);
+/* Of 16 bytes under a random key: fast, and nobody who does not know the key can choose some that
+ * collide (NH: two have the same product for one key of 2^64). Ids that count up have products
+ * that do, too, and would fill tables by steps: the rest, which loses nothing, scatters them. */
+static inline uint64_t hash_pair(const uint64_t key[2], const void *p)
+{
+	uint64_t w[2], x;
+	unsigned __int128 product;
+
+	memcpy(w, p, sizeof(w));
+	product = (unsigned __int128)(w[0] + key[0]) * (w[1] + key[1]);
+	x = (uint64_t)product ^ (uint64_t)(product >> 64);
+	x = (x ^ x >> 32) * 0x9e3779b97f4a7c15u;
+	return x ^ x >> 32;
+}
 /* CRC-32C (Castagnoli), for stored bytes. */
 uint32_t hash_crc32c(uint32_t crc, const void *p, size_t n);
 /* SHA-256 of p into out[32]. */

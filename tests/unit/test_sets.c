@@ -367,3 +367,32 @@ Test(sets, uuids_keep_their_numbers)
 	}
 	cr_assert_eq(u.n, n);
 }
+
+/* Clients choose ids: as alike as they may be, they are found near where they are looked for. */
+Test(sets, uuids_of_chosen_ids_are_spread)
+{
+	enum { N = 150000 };
+	static char ids[N * COLUMN_UUID];
+	static uint8_t wanted[N + 1];
+	static uint32_t no[N + 1];
+	const struct batch_column c = {.uuids = ids, .n_entries = N};
+
+	memset(wanted, 1, sizeof(wanted));
+	for (int kind = 0; kind < 4; kind++) {
+		uint64_t steps = 0;
+		struct uuids u;
+
+		for (uint64_t i = 0; i < N; i++) {
+			const uint64_t kinds[][2] = {{i}, {0, i << 32}, {i << 24, i}, {i << 40, 7}};
+
+			memcpy(ids + i * COLUMN_UUID, kinds[kind], sizeof(kinds[kind]));
+		}
+		uuids_init(&u, &a);
+		cr_assert(uuids_add(&u, &c, wanted, no));
+		cr_assert_eq(u.n, N);
+		for (uint32_t k = 0; k <= u.mask; k++)
+			if (u.slots[k])
+				steps += (k - (uint32_t)(u.slots[k] >> 32)) & u.mask;
+		cr_expect_lt(steps, N, "%d: %lu steps", kind, steps);
+	}
+}

@@ -23,12 +23,7 @@ void uuids_init(struct uuids *u, struct arena *a)
 
 static uint64_t hash(const struct uuids *u, const void *id)
 {
-	uint64_t w[2];
-	unsigned __int128 product;
-
-	memcpy(w, id, sizeof(w));
-	product = (unsigned __int128)(w[0] ^ u->key[0]) * (w[1] ^ u->key[1]);
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
+	return hash_pair(u->key, id);
 }
 
 /* NULL while the table is as small. */

@@ -14,17 +14,6 @@ void visits_init(struct visits *v, struct arena *a, size_t size)
 	hash_random(v->key, sizeof(v->key));
 }
 
-/* NH, of one pair: two ids have the same product, of 128 bits, for one of 2^64 keys. */
-static inline uint64_t digest_of_id(const uint64_t key[2], const char *id)
-{
-	uint64_t w[2];
-	unsigned __int128 product;
-
-	memcpy(w, id, sizeof(w));
-	product = (unsigned __int128)(w[0] + key[0]) * (w[1] + key[1]);
-	return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 /* The number of a digest, if need be the next one, which then is taken. */
 static uint32_t find(struct visits *v, uint64_t digest)
 {
@@ -98,7 +87,7 @@ bool visits_find(struct visits *v, const struct batch_column *c, const uint32_t 
 	if (room > v->room && !grow(v, room))
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
-		wanted[i] = digest_of_id(v->key, batch_uuid(c, codes[i]));
+		wanted[i] = hash_pair(v->key, batch_uuid(c, codes[i]));
 		__builtin_prefetch(&v->slots[(uint32_t)wanted[i] & v->mask]);
 	}
 	find_all(v, wanted, n, no);
