@@ -10,6 +10,7 @@
 #include "master/admin.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 #include "shm/base/log.h"
 #include "shm/segment.h"
 
-enum { CLIENT_MS = 5000, ADMIN_BACKLOG = 16 };
+enum { CLIENT_MS = 5000, ADMIN_BACKLOG = 16, FINISH_MS = 100 };
 
 struct page {
 	const char *request; /* method and path */
@@ -304,6 +305,38 @@ void admin_close(struct master *m)
 	if (m->admin.listener.fd >= 0 && strncmp(m->admin.address, "unix:/", 6) == 0)
 		unlink(m->admin.address + strlen("unix:"));
 	watch_drop(m, &m->admin.listener);
+}
+
+/* Those that have not been told everything; how many. */
+static nfds_t unanswered(struct master *m, struct pollfd *fds, struct admin_client **who)
+{
+	nfds_t n = 0;
+
+	for (int i = 0; i < ADMIN_CLIENTS; i++) {
+		struct admin_client *c = &m->admin.client[i];
+
+		if (c->watch.fd < 0 || (c->answer && c->sent == c->answer_n))
+			continue;
+		fds[n] = (struct pollfd){c->watch.fd, c->answer ? POLLOUT : POLLIN, 0};
+		who[n++] = c;
+	}
+	return n;
+}
+
+void admin_finish(struct master *m)
+{
+	uint64_t now = clock_mono_ms(), end = now + FINISH_MS;
+	struct admin_client *who[ADMIN_CLIENTS];
+	struct pollfd fds[ADMIN_CLIENTS];
+	nfds_t n;
+
+	while (now < end && (n = unanswered(m, fds, who)) > 0 &&
+		poll(fds, n, (int)(end - now)) > 0) {
+		for (nfds_t i = 0; i < n; i++)
+			if (fds[i].revents)
+				on_client(m, &who[i]->watch, EPOLLIN);
+		now = clock_mono_ms();
+	}
 }
 
 uint64_t admin_tick(struct master *m, uint64_t now_ms)

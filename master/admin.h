@@ -10,6 +10,9 @@ void admin_open(struct master *m);
 /* Listens on a socket that is open already (handover). */
 void admin_resume(struct master *m);
 void admin_close(struct master *m);
+/* Before an exec, which closes connections: answers who has connected, and waits for their
+ * requests 100 ms at most. Who is not accepted yet is the next image's. */
+void admin_finish(struct master *m);
 uint64_t admin_tick(struct master *m, uint64_t now_ms);
 
 /* metrics.c, status.c: the two pages. */

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "master/admin.h"
 #include "master/child.h"
 #include "master/generation.h"
 #include "master/reload.h"
@@ -147,8 +148,10 @@ static void exec_image(struct master *m, int exe_fd, bool begin)
 {
 	const char *argv[ARGV_MAX];
 	char resume[24], origin[24];
-	int n, state_fd = save_state(m, begin), error;
+	int n, state_fd, error;
 
+	admin_finish(m);
+	state_fd = save_state(m, begin);
 	if (state_fd < 0) {
 		snprintf(m->last_error, sizeof(m->last_error), "cannot save the state: %s",
 			strerror(errno));

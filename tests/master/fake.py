@@ -125,13 +125,13 @@ class Master:
         return data.decode()
 
     def status(self):
-        # An admin connection does not survive an exec of the master: ask again.
+        # It may not be there yet; an exec of the master resets nobody.
         for _ in range(50):
             try:
                 head, _, body = self.ask("GET /status.json").partition("\r\n\r\n")
                 if head.startswith("HTTP/1.1 200") and body:
                     return json.loads(body)
-            except (ConnectionError, FileNotFoundError):
+            except (ConnectionRefusedError, FileNotFoundError):
                 pass
             time.sleep(0.01)
         raise AssertionError("no status page; the log:\n" + self.log())

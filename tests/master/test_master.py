@@ -251,6 +251,35 @@ def test_reload_twenty_times():
         expect(s["methods"][0]["calls"] == asked, "statistics survive reloads")
 
 
+def test_reload_answers_who_has_connected():
+    """To the admin socket: an exec resets nobody, though requests come a little later."""
+    with Master(BIN["pugd"]) as m, contextlib.ExitStack() as stack:
+        stop, wrong, asked = threading.Event(), [], []
+
+        def ask():
+            while not stop.is_set():
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.settimeout(10)
+                    try:
+                        s.connect(m.path("admin"))
+                        time.sleep(0.005)
+                        s.sendall(b"GET /status.json HTTP/1.1\r\nHost: x\r\n\r\n")
+                        asked.append(s.recv(12))
+                        while s.recv(65536):
+                            pass
+                    except OSError as e:
+                        wrong.append(e)
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for t in threads:
+            t.start()
+            stack.callback(t.join)
+        stack.callback(stop.set)
+        for _ in range(4):
+            m.reload()
+        stop.set()
+        expect(not wrong and set(asked) == {b"HTTP/1.1 200"}, f"{wrong[:3]} of {len(asked)}")
+
+
 def test_rejected_configuration():
     with Master(BIN["pugd"]) as m:
         pids = [w["pid"] for w in m.workers()]
