@@ -52,7 +52,7 @@ static void install(void)
 	(void)sigaction(SIGALRM, &act, NULL);
 }
 
-static void let(int how)
+static void mask_alarm(int how)
 {
 	sigset_t set;
 
@@ -74,7 +74,7 @@ void pace_begin(struct pace *p)
 	if (!p->on)
 		return;
 	paused_at = cpu_ns();
-	let(SIG_UNBLOCK);
+	mask_alarm(SIG_UNBLOCK);
 	(void)timer_settime(p->timer, 0, &often, NULL);
 }
 
@@ -83,6 +83,6 @@ void pace_end(struct pace *p)
 	if (!p->on)
 		return;
 	(void)timer_delete(p->timer);
-	let(SIG_BLOCK); /* one that was on its way has come before */
+	mask_alarm(SIG_BLOCK); /* one that was on its way has come before */
 	p->on = false;
 }

@@ -21,7 +21,7 @@ struct pace {
 
 /* From here to pace_end() the calling thread pauses, by SIGALRM. Only around code that
  * computes: a system call may be interrupted. Without a timer (timer_create(2): EAGAIN)
- * the thread goes on as before. */
+ * the thread goes on as before. The end leaves SIGALRM blocked in the thread. */
 void pace_begin(struct pace *p);
 void pace_end(struct pace *p);
 

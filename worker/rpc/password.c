@@ -32,9 +32,9 @@ struct job {
  * Passwords are hashed one at a time for every two CPUs of the host, whatever the number
  * of workers: priorities do not cross the groups that the kernel shares CPUs among
  * (services, sessions), so hashing on all of them would hold PostgreSQL up, and with it
- * every event (D40); where one does, worker/pace.h lets others in between. The turn is a record
- * lock on the segment, which belongs to a process and ends with it: nothing is left to repair after
- * a kill.
+ * every event (D40). worker/pace.h lets others in where one does. The turn is a record lock
+ * on the segment, which belongs to a process and ends with it: nothing is left to repair
+ * after a kill.
  */
 static void turn(int lane, short what)
 {
@@ -51,15 +51,13 @@ static int lane_of(const struct worker *w)
 	return w->slot_no % (int)(cpus > 3 ? cpus / 2 : 1);
 }
 
-/* A command has nobody beside it. */
-static const char *hash_paced(const struct job *j, const char *setting, struct crypt_data *data)
+static const char *hash_paced(const char *password, const char *setting, struct crypt_data *data)
 {
-	struct pace pace = {0};
+	struct pace pace;
+	const char *hash;
 
-	if (j->lane >= 0)
-		pace_begin(&pace);
-	const char *hash = crypt_r(j->password, setting, data);
-
+	pace_begin(&pace);
+	hash = crypt_r(password, setting, data);
 	pace_end(&pace);
 	return hash;
 }
@@ -75,7 +73,7 @@ static void work(void *arg)
 	if (j->make_salt)
 		setting = crypt_gensalt_rn("$y$", 0, NULL, 0, j->setting, (int)sizeof(j->setting));
 	turn(j->lane, F_WRLCK);
-	const char *hash = setting ? hash_paced(j, setting, data) : NULL;
+	const char *hash = setting ? hash_paced(j->password, setting, data) : NULL;
 	turn(j->lane, F_UNLCK);
 	/* libxcrypt reports failure as a string that starts with '*'. */
 	if (hash && hash[0] != '*' && strlen(hash) < sizeof(j->out)) {
