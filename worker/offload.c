@@ -1,8 +1,8 @@
 /*
  * Pools of threads for what must block. A job lives on the stack of the
  * coroutine that waits for it; one that was given away is freed by its thread. Threads start with
- * the first job, block every signal (the loop's thread handles them) and tell the loop by
- * loop_post().
+ * the first job, block every signal (the loop's thread handles them; pace.h lets in one of the
+ * thread's own) and tell the loop by loop_post().
  */
 #include "worker/offload.h"
 
