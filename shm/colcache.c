@@ -216,23 +216,29 @@ static void copy_in(struct colcache *c, uint64_t pos, struct str body)
 	set(&to[i / 8], word);
 }
 
-/* The way to overwrite: the column's own, else the one whose bytes are gone or go first. NULL
- * when all are being written. */
+/* How soon a way is no loss: the lower the sooner. The ring's first column is at 0, so what says
+ * nothing must be below that. */
+static uint64_t way_age(const struct colcache *c, const struct cache_entry *way)
+{
+	return get(&way->word[CACHE_EPOCH]) == c->epoch ? get(&way->word[CACHE_POS]) + 1 : 0;
+}
+
+/* The way to overwrite: the column's own, else an empty one, else the one whose bytes are gone or
+ * go first. NULL when all are being written. */
 static struct cache_entry *way_choose(const struct colcache *c, struct colcache_key key)
 {
 	struct cache_entry *way = set_of(c, key), *best = NULL;
-	uint64_t best_pos = UINT64_MAX;
+	uint64_t best_age = UINT64_MAX;
 
 	for (int i = 0; i < CACHE_WAYS; i++, way++) {
 		bool held = get(&way->word[CACHE_LOCK]) & 0xff;
-		uint64_t pos =
-			get(&way->word[CACHE_EPOCH]) == c->epoch ? get(&way->word[CACHE_POS]) : 0;
+		uint64_t age = way_age(c, way);
 
 		if (entry_is(way, key) && get(&way->word[CACHE_LOCK]) != 0)
 			return held ? NULL : way;
-		if (!held && pos < best_pos) {
+		if (!held && age < best_age) {
 			best = way;
-			best_pos = pos;
+			best_age = age;
 		}
 	}
 	return best;

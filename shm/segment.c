@@ -115,8 +115,9 @@ static void segment_init(struct segment *seg)
 	hash_random(head->seed, sizeof(head->seed));
 	head->regions = sizeof(directory) / sizeof(directory[0]);
 	memcpy(head->region, directory, sizeof(directory));
-	/* Not 0, which is the epoch of an entry that was never written. */
+	/* Not 0, which is the epoch of entries that were never written. */
 	atomic_store(&head->key_epoch, 1);
+	atomic_store(&seg->cache.epoch, 1);
 }
 
 static int segment_prepare(int fd)

@@ -118,7 +118,8 @@ def test_little_memory(variant):
             cold = same(shop, spec)
             for _ in range(3):
                 assert same(shop, spec) == cold
-        assert count(p, "insight_twins") >= 9
+        twins, misses = count(p, "insight_twins"), count(p, "insight_cache_misses")
+        assert twins >= 9, (twins, misses)
 
 
 def test_not_alone(variant):

@@ -119,6 +119,21 @@ Test(colcache, asks_for_id_and_tag)
 	cr_expect_not(colcache_find(&c, (struct colcache_key){0, 0}, &place));
 }
 
+/* Also of those that lie at the ring's begin, or have no bytes. */
+Test(colcache, an_empty_way_is_taken_first)
+{
+	struct colcache_key key[CACHE_WAYS];
+	struct colcache_place place;
+
+	for (int i = 0; i < CACHE_WAYS; i++) {
+		key[i] = key_of(0);
+		key[i].tag += (uint64_t)i * CACHE_SETS;
+		cr_expect(colcache_put(&c, key[i], i == 0 ? STR("") : STR("of one set")));
+	}
+	for (int i = 0; i < CACHE_WAYS; i++)
+		cr_expect(colcache_find(&c, key[i], &place), "%d", i);
+}
+
 Test(colcache, what_is_overwritten_is_a_miss)
 {
 	struct colcache other;
