@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <sys/un.h>
 
+/* The length says where an abstract name (@) ends, so no NUL counts there; a path has its NUL,
+ * for which >= leaves room. */
 static bool parse_unix(struct str path, struct address *out)
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)&out->sa;
@@ -46,6 +48,8 @@ static bool parse_v4(const char *host, uint16_t port, struct address *out)
 	return inet_pton(AF_INET, host, &in->sin_addr) == 1;
 }
 
+/* The last colon is the port's. An IPv6 address has its own, hence the brackets; host has room
+ * for the longest with them (INET6_ADDRSTRLEN). */
 bool address_parse(struct str text, struct address *out)
 {
 	char host[64];
@@ -87,6 +91,8 @@ bool address_next(struct str *list, struct str *word)
 	return n > 0;
 }
 
+/* Who is admitted to the admin page depends on it (config_check.c, admin.c). All of 127/8 is
+ * this machine; a mapped ::ffff:127.0.0.1 is not taken for it. */
 bool address_is_local(const struct address *a)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)&a->sa;
@@ -106,6 +112,8 @@ const char *address_path(const struct address *a)
 	return a->sa.ss_family == AF_UNIX && un->sun_path[0] == '/' ? un->sun_path : NULL;
 }
 
+/* The kernel's length of a path may include its NUL or not; an unnamed socket has the family
+ * only. */
 static void unix_text(const struct address *a, char out[ADDRESS_TEXT])
 {
 	const struct sockaddr_un *un = (const struct sockaddr_un *)&a->sa;

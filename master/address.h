@@ -7,6 +7,7 @@
 
 #include "shm/base/str.h"
 
+/* `unix:` and all of sun_path (108 bytes) is the longest. */
 enum { ADDRESS_TEXT = 160 };
 
 struct address {

@@ -25,6 +25,8 @@
 #include "shm/base/log.h"
 #include "shm/segment.h"
 
+/* CLIENT_MS counts from the accept on, whatever comes: a trickle of bytes holds a place no
+ * longer than silence does. */
 enum { CLIENT_MS = 5000, ADMIN_BACKLOG = 16, FINISH_MS = 100 };
 
 struct page {
@@ -101,6 +103,8 @@ static void client_discard(struct master *m, struct admin_client *c)
 		client_end(m, c);
 }
 
+/* A copy of this moment, which the client owns: what it tells of may change while a slow one
+ * reads. */
 static void answer(struct master *m, struct admin_client *c, const char *status, const char *type,
 	const struct buf *body)
 {
@@ -128,7 +132,8 @@ static void answer_text(struct master *m, struct admin_client *c, const char *st
 	buf_free(&body);
 }
 
-/* Does a line of the head begin with this (which ends in a colon)? */
+/* Does a line of the head begin with this (which ends in a colon)? The request line is passed
+ * over. */
 static bool has_header(const char *head, const char *name)
 {
 	for (const char *l = strstr(head, "\r\n"); l; l = strstr(l + 2, "\r\n"))
@@ -208,6 +213,7 @@ static void serve(struct master *m, struct admin_client *c)
 	}
 }
 
+/* A head is all that is read; a body, which no page wants, is discarded after the answer. */
 static void on_client(struct master *m, struct watch *w, uint32_t events)
 {
 	struct admin_client *c = client_of(w);
@@ -244,6 +250,7 @@ static struct admin_client *free_client(struct master *m)
 	return NULL;
 }
 
+/* Accepts even when full, or the listener would wake the loop again at once. */
 static void on_accept(struct master *m, struct watch *w, uint32_t events)
 {
 	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -298,6 +305,7 @@ void admin_resume(struct master *m)
 		log_warn("admin socket is deaf error=%s", strerror(errno));
 }
 
+/* At the very end only: listener and file are the next image's after an exec. */
 void admin_close(struct master *m)
 {
 	for (int i = 0; i < ADMIN_CLIENTS; i++)
@@ -307,7 +315,7 @@ void admin_close(struct master *m)
 	watch_drop(m, &m->admin.listener);
 }
 
-/* Those that have not been told everything; how many. */
+/* Those that have not been told everything; how many. The others merely have not closed yet. */
 static nfds_t unanswered(struct master *m, struct pollfd *fds, struct admin_client **who)
 {
 	nfds_t n = 0;

@@ -57,7 +57,8 @@ static bool take_origin(struct args *a, const char *value)
 	return take_fd(value, &a->origin_fd);
 }
 
-/* Options that take a value, in all commands. */
+/* Options that take a value, in all commands. --resume, --origin and --fallback are written by
+ * another image, which may be of another release (handover.c): they keep their names. */
 static const struct {
 	const char *name;
 	bool (*take)(struct args *a, const char *value);
@@ -106,6 +107,8 @@ static int take_one(struct args *a, char **argv)
 	return take_rest(a, argv[0]) ? 1 : 0;
 }
 
+/* A command is the first word or none; main.c refuses one that comes later. $PUGD_CONFIG counts
+ * as given: the file must exist, and the next image gets it as --config. */
 bool args_parse(struct args *a, int argc, char **argv)
 {
 	const char *env = getenv("PUGD_CONFIG");

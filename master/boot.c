@@ -126,6 +126,8 @@ static bool migrate(struct master *m)
 	return false;
 }
 
+/* 78 is not tried again by systemd (RestartPreventExitStatus= in pugd.service), 1 is: an address
+ * in use or a database that is down may be over soon. */
 static int boot_first(struct master *m)
 {
 	if (!load(m, &m->opt, false))
@@ -169,11 +171,14 @@ static void begin_next(struct master *m)
 			return;
 	}
 	reload_rejected(m, m->last_error);
+	/* Only the image that made the segment can supervise on it (generation.c). */
 	if (!m->current->seg)
 		handover_back(m);
 	reload_pending(m);
 }
 
+/* origin_fd is the way back, so it is closed when nothing can go wrong any more. An image that
+ * was called back reads a state that still says begin_next: fallback is asked first. */
 static int boot_resume(struct master *m)
 {
 	if (!handover_read(m))
@@ -194,6 +199,8 @@ static int boot_resume(struct master *m)
 	return supervise_run(m);
 }
 
+/* Limits survive an exec, so they are raised once. What is closed and wiped below is at the very
+ * end only: an exec does not come back. */
 int boot_run(struct args *args, int argc, char **argv)
 {
 	struct master *m = calloc(1, sizeof(*m));

@@ -23,8 +23,12 @@
 #include "shm/message.h"
 #include "shm/segment.h"
 
+/* HEARTBEAT_LOOK_MS is half of the least hang_timeout (500, options.def). salt_tick() counts on
+ * so many turns, and by them the loop notices that it stood still (supervise.c). */
 enum { KILL_AFTER_MS = 1000, HEARTBEAT_LOOK_MS = 250, RETRY_MS = 1000, UNBORN_MS = 2000 };
 
+/* Images of different releases read them from each other (handover.c), and scrapers know them as
+ * labels. */
 static const char *const state_names[] = {
 	[CHILD_NONE] = "none",
 	[CHILD_STARTING] = "starting",
@@ -37,7 +41,9 @@ static const char *const state_names[] = {
 	[CHILD_DONE] = "done",
 };
 
-/* What others see in the slot. */
+/* What others see in the slot. One that hangs is DEAD to them: a worker with more connections
+ * than a READY one lets that one accept first (worker/net/accept.c), and none must wait for one
+ * that hangs. */
 static const enum slot_state slot_states[] = {
 	[CHILD_NONE] = SLOT_FREE,
 	[CHILD_STARTING] = SLOT_STARTING,
@@ -60,11 +66,14 @@ const char *child_role(const struct child *c)
 	return c->keeper ? "keeper" : "worker";
 }
 
+/* Relies on the order in enum child_state. */
 bool child_has_process(const struct child *c)
 {
 	return c->state >= CHILD_STARTING && c->state <= CHILD_ABORTING;
 }
 
+/* Clears the deadline: callers set theirs afterwards. Without a process the slot is not touched:
+ * the obituary has freed it, and it may be another's by now. */
 void child_enter(struct child *c, enum child_state state, const char *why)
 {
 	log_debug("%s state slot=%d pid=%d generation=%u from=%s to=%s why=%s", child_role(c),
@@ -77,6 +86,7 @@ void child_enter(struct child *c, enum child_state state, const char *why)
 		atomic_store(&segment_slot(c->gen->seg, c->slot_no)->state, slot_states[state]);
 }
 
+/* By the seats and not by the state in the slot, which a process gone wild may have written. */
 static bool slot_is_taken(const struct master *m, uint32_t segment_id, int slot_no)
 {
 	const struct child *c;
@@ -93,7 +103,8 @@ static bool slot_is_taken(const struct master *m, uint32_t segment_id, int slot_
 	return false;
 }
 
-/* Lowest free slot, wiped; -1 when there is none. */
+/* Lowest free slot, wiped; -1 when there is none. Wiped, or breadcrumbs of the one before would
+ * be blamed for the next death. Its counters are elsewhere and stay (shm/counters.c). */
 static int take_slot(const struct master *m, const struct child *c)
 {
 	struct slot *s;
@@ -113,6 +124,8 @@ static int take_slot(const struct master *m, const struct child *c)
 	return n;
 }
 
+/* Never waits. A message that does not get through is made good by the deadline that every
+ * caller sets. */
 static void send_message(struct child *c, enum message_type type)
 {
 	const struct message msg = {.version = MESSAGE_VERSION, .type = type};
@@ -131,6 +144,7 @@ static struct child *child_of_exit(struct watch *w)
 	return (struct child *)(void *)((char *)w - offsetof(struct child, exit));
 }
 
+/* MSG_TRUNC returns the real length, so that a longer message does not pass for one of ours. */
 static void on_control(struct master *m, struct watch *w, uint32_t events)
 {
 	struct child *c = child_of_control(w);
@@ -162,6 +176,7 @@ static void on_control(struct master *m, struct watch *w, uint32_t events)
 	generation_child_ready(m, c);
 }
 
+/* SIGKILL of a READY one came from outside: ours comes in other states (deadline_passed). */
 static enum child_end classify(const struct child *c, const siginfo_t *si)
 {
 	if (si->si_code == CLD_EXITED && si->si_status == EXIT_DRAINED)
@@ -173,7 +188,9 @@ static enum child_end classify(const struct child *c, const siginfo_t *si)
 	return END_CRASHED;
 }
 
-/* Order: reap, obituary (crumbs, quarantine, repair), free the slot, then the seat's future. */
+/* Order: reap, obituary (crumbs, quarantine, repair), free the slot, then the seat's future.
+ * Nobody else reaps a child that is watched, and until then its pid is a zombie's: no kill() of
+ * ours can hit a stranger. */
 static void on_exit_event(struct master *m, struct watch *w, uint32_t events)
 {
 	struct child *c = child_of_exit(w);
@@ -191,6 +208,9 @@ static void on_exit_event(struct master *m, struct watch *w, uint32_t events)
 	generation_child_gone(m, c, end);
 }
 
+/* A child that died during an exec or before we got here is a zombie: its pidfd opens and is
+ * readable at once. One whose control socket we cannot watch finds it closed and drains
+ * (worker/main.c). */
 bool child_adopt(struct master *m, struct child *c, int control_fd)
 {
 	int fd = (int)syscall(SYS_pidfd_open, c->pid, 0);
@@ -203,6 +223,8 @@ bool child_adopt(struct master *m, struct child *c, int control_fd)
 	return watch_add(m, &c->exit, fd, EPOLLIN, on_exit_event);
 }
 
+/* Not counted in failed_starts: the machine may be short for a moment, which says nothing about
+ * the program. A generation that starts has its start_timeout all the same. */
 static void start_failed(struct child *c, const char *what, int error)
 {
 	log_err("cannot start %s step=%s error=\"%s\"", child_role(c), what, strerror(error));
@@ -251,6 +273,7 @@ void child_drain(struct child *c, uint64_t within_ms)
 	c->deadline_ms = c->since_ms + within_ms;
 }
 
+/* STOP may not get through; SIGTERM, which means DRAIN (shm/message.h), does. */
 void child_stop(struct child *c, const char *why)
 {
 	if (!child_has_process(c) || c->state == CHILD_STOPPING || c->state == CHILD_ABORTING)
@@ -261,7 +284,9 @@ void child_stop(struct child *c, const char *why)
 	c->deadline_ms = c->since_ms + KILL_AFTER_MS;
 }
 
-/* True when the loop of a READY child has stood still for too long. */
+/* True when the loop of a READY child has stood still for too long. A beat is taken to be no
+ * older than the state; before READY there is start_timeout instead. Without a segment that we
+ * can read nobody can tell. */
 static bool is_hung(const struct master *m, const struct child *c, uint64_t now_ms)
 {
 	uint64_t beat;
@@ -276,6 +301,8 @@ static bool is_hung(const struct master *m, const struct child *c, uint64_t now_
 	return now_ms > beat && now_ms - beat > (uint64_t)c->gen->hang_ms;
 }
 
+/* SIGABRT stays pending in a process that is stopped; SIGKILL does not. After a SIGKILL there is
+ * nothing left to do: the pidfd tells the rest. */
 static void deadline_passed(struct master *m, struct child *c)
 {
 	switch (c->state) {

@@ -16,6 +16,7 @@
 
 #include "master/args.h"
 
+/* A bound for what has no size of its own, such as a pipe. */
 enum { CONFIG_FILE_MAX = 1 << 20 };
 
 #define AT(member) offsetof(struct options, member)
@@ -46,6 +47,8 @@ struct unit {
 	int64_t factor;
 };
 
+/* No unit without a name: a bare 10 is refused, because people would disagree on what it
+ * means. */
 static const struct unit time_units[] = {
 	{"ms", 1},
 	{"s", 1000},
@@ -73,6 +76,7 @@ void config_report_free(struct config_report *r)
 	buf_free(&r->text);
 }
 
+/* The count decides, not the text, which may be cut for want of memory. */
 void config_problem(struct config_report *r, const char *fmt, ...)
 {
 	char line[1024];
@@ -146,6 +150,7 @@ static bool parse_number(const struct option_row *row, struct str v, int64_t *ou
 	return str_i64(v, out);
 }
 
+/* A member ends at its NUL: whatever followed one inside would be lost without a word. */
 static void set_text(struct options *o, const struct option_row *row, const char *where,
 	struct str v, struct config_report *r)
 {
@@ -206,6 +211,8 @@ static long find_row(struct str key)
 	return -1;
 }
 
+/* Nobody looks at the report: a default that its own row refuses would stay zero, and a unit
+ * test tries each. */
 void config_defaults(struct options *o)
 {
 	struct config_report r;
@@ -240,6 +247,8 @@ static bool unquote(struct str raw, struct str *out)
 	return true;
 }
 
+/* seen: which rows this file has had, good or bad; NULL for -o, where the last one counts. Twice
+ * in a file is a problem: one of the two is not what was meant. */
 static void parse_line(
 	struct options *o, const char *where, struct str line, bool *seen, struct config_report *r)
 {
@@ -277,6 +286,7 @@ void config_parse(struct options *o, const char *name, struct str text, struct c
 		struct str line = str_trim((struct str){text.p, n});
 
 		number++;
+		/* str_trim() takes blanks and tabs only. */
 		if (line.n > 0 && line.p[line.n - 1] == '\r')
 			line = str_trim((struct str){line.p, line.n - 1});
 		snprintf(where, sizeof(where), "%s:%u: ", name, number);
@@ -292,7 +302,8 @@ void config_override(struct options *o, const char *assignment, struct config_re
 	parse_line(o, "-o ", str_of(assignment), NULL, r);
 }
 
-/* The file's bytes in malloc'ed memory, or NULL with errno. */
+/* The file's bytes in malloc'ed memory, or NULL with errno. An empty file is not NULL. Read to
+ * its end whatever st_size says, which is 0 for a pipe. */
 static char *read_file(const char *path, size_t *n)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -321,6 +332,9 @@ static char *read_file(const char *path, size_t *n)
 	return p;
 }
 
+/* Goes on after a problem, with what stood there before: all problems are told at once, and
+ * client_address() uses what there is. Checks are last, because they compare options that file
+ * and -o may have set. */
 bool config_load(struct options *o, const struct args *a, struct config_report *r)
 {
 	char *text;

@@ -19,6 +19,8 @@
 
 enum { SECRET_MIN = 32 };
 
+/* Nothing is bound here: the address may be in use by the very server that asks for this
+ * check. */
 static void check_listen(const struct options *o, const char *name, struct config_report *r)
 {
 	struct str list = str_of(o->listen), word;
@@ -52,6 +54,9 @@ static void check_admin(const struct options *o, const char *name, struct config
 			r, "%s: admin_listen: must be a Unix socket or a loopback address", name);
 }
 
+/* max_declared is asked first, with the head (worker/net/conn.c): a smaller one would refuse
+ * bodies that max_body allows. One call is always let in (worker/net/reserve.c), so
+ * worker_memory must be worth one at least. */
 static void check_sizes(const struct options *o, const char *name, struct config_report *r)
 {
 	if (o->max_declared < o->max_body)
@@ -68,7 +73,8 @@ static void check_database(const struct options *o, const char *name, struct con
 		config_problem(r, "%s: database_url: must not be empty", name);
 }
 
-/* Takes the next entry off a list separated by blanks or commas. */
+/* Takes the next entry off a list separated by blanks or commas. The separators are those of
+ * client_addr_in(), which reads networks in the worker. */
 static bool next_entry(struct str *list, char *out, size_t size)
 {
 	size_t n = 0;
@@ -85,7 +91,8 @@ static bool next_entry(struct str *list, char *out, size_t size)
 	return n > 0;
 }
 
-/* 10.0.0.0/8, 2001:db8::/32 or one address. */
+/* 10.0.0.0/8, 2001:db8::/32 or one address. What passes here and is no network there would match
+ * nobody, without a word. */
 static bool is_network(const char *text)
 {
 	unsigned char address[16];
@@ -180,6 +187,8 @@ void config_check(const struct options *o, const char *name, struct config_repor
 		checks[i](o, name, r);
 }
 
+/* One byte more than fits is asked for, so that a file that is too long shows. The mode is that
+ * of the file that was opened, whatever its name means by now; its group may read it. */
 static void read_secret(const char *key, const char *path, uint8_t out[OPTIONS_SECRET_MAX],
 	uint32_t *out_n, struct config_report *r)
 {
@@ -203,7 +212,8 @@ static void read_secret(const char *key, const char *path, uint8_t out[OPTIONS_S
 		close(fd);
 }
 
-/* A file of text into a NUL-terminated member; line ends after a secret do not count. */
+/* A file of text into a NUL-terminated member; line ends after a secret do not count. One that
+ * fills the member to its last byte is too long, for the NUL needs that. */
 static void read_text(const char *key, const char *path, char *out, size_t size, bool secret,
 	struct config_report *r)
 {
@@ -228,6 +238,8 @@ static void read_text(const char *key, const char *path, char *out, size_t size,
 		close(fd);
 }
 
+/* Optional: the folder's file counts only where there is one, but one that was named must be
+ * readable. */
 static void read_mail_secret(struct options *o, const char *dir, struct config_report *r)
 {
 	char path[4096];
@@ -241,6 +253,8 @@ static void read_mail_secret(struct options *o, const char *dir, struct config_r
 	read_text("mail_secret_file", path, o->mail_secret, sizeof(o->mail_secret), true, r);
 }
 
+/* The folder is systemd's (LoadCredential= in pugd.service). All is read again at each reload,
+ * as the user that serves (boot.c). */
 void config_credentials(struct options *o, struct config_report *r)
 {
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
@@ -273,6 +287,7 @@ static size_t value_bytes(const struct option_row *row)
 	return row->kind == OPTION_BOOL ? sizeof(bool) : sizeof(int64_t);
 }
 
+/* Bytes are compared: set_text() fills the whole member, so equal texts are equal bytes. */
 void config_warn_fixed(const struct options *running, const struct options *wanted)
 {
 	const struct option_row *row;
@@ -286,6 +301,9 @@ void config_warn_fixed(const struct options *running, const struct options *want
 	}
 }
 
+/* Sealed, so that a worker gone wild cannot change what its neighbours, or a seat that is filled
+ * again later, start with. Written and not mapped: F_SEAL_WRITE fails while there is a writable
+ * mapping. */
 int config_memfd(const struct options *o)
 {
 	int fd = memfd_create("pugd-options", MFD_CLOEXEC | MFD_ALLOW_SEALING);

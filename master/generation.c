@@ -22,8 +22,12 @@
 #include "shm/message.h"
 #include "shm/segment.h"
 
+/* Deaths of one seat before READY that end a start; and how soon a kill from outside looks like
+ * a crash loop. */
 enum { START_TRIES = 3, LIVED_MIN_MS = 100 };
 
+/* Taken only when the caller sets a state: whoever fails before that just leaves it. -1 because
+ * generation_free() closes whatever is 0 or more. */
 struct generation *generation_new(struct master *m)
 {
 	for (int i = 0; i < GENERATIONS; i++) {
@@ -50,7 +54,8 @@ static void generation_free(struct generation *g)
 }
 
 /* The segment of the current generation, unless this image cannot read it or its key
- * cache was given up for a reload that was then rolled back. */
+ * cache was given up for a reload that was then rolled back. A descriptor and a mapping of its
+ * own even to the same memory: either generation may be freed first. */
 static bool find_segment(struct master *m, struct generation *g)
 {
 	const struct generation *cur = m->current;
@@ -82,6 +87,9 @@ static int worker_count(const struct options *o)
 	return n > SEATS_MAX - 1 ? SEATS_MAX - 1 : (int)n;
 }
 
+/* Timeouts are copied, for m->opt may be another configuration's when this generation drains.
+ * The executable is ours and not the installed file: a seat is filled again with what its
+ * neighbours run. */
 static bool prepare(struct master *m, struct generation *g, const struct options *o)
 {
 	g->number = m->last_generation + 1;
@@ -107,6 +115,7 @@ bool generation_start(struct master *m, const struct options *o)
 			generation_free(g);
 		return false;
 	}
+	/* Used up, even if this one is rolled back: children and log lines bear it. */
 	m->last_generation = g->number;
 	m->next = g;
 	g->state = GEN_STARTING;
@@ -135,6 +144,8 @@ static bool all_ready(const struct generation *g)
 	return g->child[0].state == CHILD_READY && generation_ready_workers(g) == g->seats - 1;
 }
 
+/* May free g: with no process left there is no exit to come that would end it. A seat whose
+ * process hangs or stops already keeps its own deadline. */
 void generation_drain(struct master *m, struct generation *g)
 {
 	bool alive = false;
@@ -153,7 +164,9 @@ void generation_drain(struct master *m, struct generation *g)
 		generation_child_gone(m, &g->child[0], END_LEFT);
 }
 
-/* The next generation takes over. */
+/* The next generation takes over. All is set before the old one drains: that may end it at once
+ * and begin the reload that was remembered, which looks at all of this. The announcement comes
+ * last, for READY=1 would end a reload under way. */
 static void promote(struct master *m, struct generation *g)
 {
 	bool reload = m->current != NULL;
@@ -173,7 +186,8 @@ static void promote(struct master *m, struct generation *g)
 	supervise_announce(m);
 }
 
-/* The first generation cannot serve: say why and leave, or serve with those that came up. */
+/* The first generation cannot serve: say why and leave, or serve with those that came up. Exit 78
+ * tells systemd not to try again (RestartPreventExitStatus= in pugd.service). */
 static void boot_failed(struct master *m, struct generation *g, const char *why)
 {
 	if (generation_ready_workers(g) > 0) {
@@ -186,6 +200,8 @@ static void boot_failed(struct master *m, struct generation *g, const char *why)
 	supervise_stop(m);
 }
 
+/* next is cleared before the announcement, which says READY=1 only without one; g counts as old
+ * before it drains, so that a HUP waits until it is gone. */
 static void roll_back(struct master *m, struct generation *g, const char *why)
 {
 	bool foreign = m->current->seg == NULL;
@@ -215,7 +231,9 @@ void generation_child_ready(struct master *m, struct child *c)
 		supervise_announce(m);
 }
 
-/* More than ten deaths in a minute: something is systematically wrong. Say so once. */
+/* More than ten deaths in a minute: something is systematically wrong. Say so once. m->deaths
+ * counts this one already (obituary_write), so it walks the ring and *oldest is the tenth last.
+ * Deaths in a draining generation move it on without leaving a time. */
 static void charge_budget(struct master *m, uint64_t now_ms)
 {
 	uint64_t *oldest = &m->death_ms[m->deaths % BUDGET_DEATHS];
@@ -254,7 +272,9 @@ static void seat_again(struct child *c, uint64_t lived_ms, enum child_end end)
 			(unsigned long long)wait);
 }
 
-/* A death in a generation that is meant to live. */
+/* A death in a generation that is meant to live. The process is reaped, but the state still says
+ * that there is one: child_enter() must come before anything drains this generation, which would
+ * wait for an exit that has been. */
 static void fill_seat(struct master *m, struct child *c, enum child_end end)
 {
 	uint64_t now_ms = clock_mono_ms();
@@ -280,6 +300,7 @@ static void fill_seat(struct master *m, struct child *c, enum child_end end)
 		child_start(m, c);
 }
 
+/* Of any generation: a stop drains the next and the current one, too. */
 static void old_is_gone(struct master *m, struct generation *g)
 {
 	log_info("generation gone generation=%u", g->number);

@@ -29,12 +29,17 @@
 #define PUGD_TEST_HANDOVER 1
 #endif
 
+/* The version is of what the lines mean. A new kind of line does not need another one, a changed
+ * line does: an image that finds a version it does not know calls the one before back. A child's
+ * line has some 150 bytes, so two full generations are less than a tenth of HANDOVER_MAX; a text
+ * that is cut lacks its `end` and is refused. */
 enum {
 	HANDOVER_VERSION = PUGD_TEST_HANDOVER,
 	HANDOVER_MAX = 1 << 18,
 	ARGV_MAX = 2 * ARGS_OVERRIDES + 24
 };
 
+/* By name, as those of children (child.c): between two releases numbers may have moved. */
 static const char *const gen_states[] = {
 	[GEN_NONE] = "none",
 	[GEN_STARTING] = "starting",
@@ -64,7 +69,8 @@ static bool mark_generation(struct generation *g, bool cloexec)
 	return ok;
 }
 
-/* Everything the next image needs; false when one of them is not open. */
+/* Everything the next image needs; false when one of them is not open. The rest (epoll, signals,
+ * pidfds, admin clients, the notify socket) is closed by exec and opened anew. */
 static bool mark_all(struct master *m, bool cloexec)
 {
 	bool ok = true;
@@ -83,6 +89,7 @@ static bool mark_all(struct master *m, bool cloexec)
 
 /* ---- writing ------------------------------------------------------------------- */
 
+/* since_ms and deadline_ms are CLOCK_MONOTONIC, hence as good in the next image. */
 static void write_child(FILE *f, const struct generation *g, int seat)
 {
 	const struct child *c = &g->child[seat];
@@ -109,6 +116,8 @@ static void write_state(FILE *f, const struct master *m, bool begin)
 		m->completed, m->rejected, m->deaths);
 	fprintf(f, "last %u %u\n", m->last_generation, m->last_segment_id);
 	fprintf(f, "reload %d %d\n", m->hup_pending, begin);
+	/* One line: whoever sets last_error cuts it at the first newline (boot.c, reload.c), or
+	 * its rest would be read as lines of their own. */
 	fprintf(f, "error %s\n", m->last_error);
 	for (int i = 0; i < m->listeners.count; i++)
 		fprintf(f, "listen %d %d %s\n", m->listeners.one[i].fd, m->listeners.one[i].ours,
@@ -123,7 +132,8 @@ static void write_state(FILE *f, const struct master *m, bool begin)
 	fprintf(f, "end\n");
 }
 
-/* The memfd, not CLOEXEC; -1 with errno. */
+/* The memfd, not CLOEXEC; -1 with errno. fclose() closes the duplicate. Both share one offset,
+ * which is at the end then: it is read with pread(). */
 static int save_state(const struct master *m, bool begin)
 {
 	int fd = memfd_create("pugd-handover", 0);
@@ -144,6 +154,10 @@ static int save_state(const struct master *m, bool begin)
 	return -1;
 }
 
+/* exe_fd < 0: by path, for the installed file is what is wanted; else the file that a generation
+ * runs, which may long be replaced. The 5 words left free are two options, their values and the
+ * NULL. After an exec that failed descriptors are closed on exec again, so that nothing that is
+ * started later inherits them. */
 static void exec_image(struct master *m, int exe_fd, bool begin)
 {
 	const char *argv[ARGV_MAX];
@@ -186,7 +200,8 @@ void handover_exec(struct master *m)
 
 void handover_back(struct master *m)
 {
-	/* A check that just began would be nobody's child to wait for. */
+	/* A check that just began would be nobody's child to wait for. What it was for is not
+	 * forgotten: hup_pending goes into the state. */
 	if (m->reload.pid != 0) {
 		kill(m->reload.pid, SIGKILL);
 		waitpid(m->reload.pid, NULL, 0);
@@ -264,6 +279,9 @@ static bool read_visitors(struct master *m, const char *rest)
 	return sscanf(rest, "%d", &m->salt.fd) == 1;
 }
 
+/* A starting one is refused, for nobody hands it over: a reload waits until there is none
+ * (reload_begin), and a roll-back has set it to drain. So is one with more seats than we
+ * have. */
 static bool read_generation(struct master *m, const char *rest)
 {
 	struct generation *g = generation_new(m);
@@ -315,6 +333,7 @@ static bool read_child(struct master *m, const char *rest)
 		    state, &c.slot_no, &pid, &c.control.fd, &degraded, &hung, &c.since_ms,
 		    &c.deadline_ms, &c.backoff.deaths, &c.failed_starts) != 12)
 		return false;
+	/* Its generation's line comes before (write_generation). */
 	c.gen = find_generation(m, number);
 	if (!c.gen || seat < 0 || seat >= c.gen->seats || !read_child_state(state, &c.state) ||
 		c.slot_no < -1 || c.slot_no >= SLOTS_MAX)
@@ -354,6 +373,7 @@ static bool read_line(struct master *m, const char *line)
 	return true;
 }
 
+/* `end` must be the last line, or the text was cut. */
 static bool read_text(struct master *m, char *text)
 {
 	char *save = NULL, *line = strtok_r(text, "\n", &save);
@@ -370,6 +390,8 @@ static bool read_text(struct master *m, char *text)
 	return complete && m->current && m->listeners.count > 0;
 }
 
+/* A segment that cannot be mapped is no failure: it has another layout, and its generation is
+ * supervised without it (master.h: seg) until it drains. */
 bool handover_read(struct master *m)
 {
 	char *text = calloc(1, HANDOVER_MAX);
@@ -398,6 +420,8 @@ bool handover_adopt(struct master *m)
 	return true;
 }
 
+/* The image before us reads the same state once more. Its descriptors may be closed-on-exec by
+ * now (handover_read), those for state and origin never were. */
 void handover_give_up(struct master *m, const char *why)
 {
 	const char *argv[ARGV_MAX];

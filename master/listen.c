@@ -36,7 +36,8 @@ static void describe(struct listener *l)
 	log_info("listening addr=%s", l->address);
 }
 
-/* A socket file that nobody serves stays behind after kill -9. */
+/* A socket file that nobody serves stays behind after kill -9. Only ECONNREFUSED says so: a
+ * server whose queue is full gives EAGAIN, and must not lose its address. */
 static void remove_stale(const struct address *a)
 {
 	const char *path = address_path(a);
@@ -59,12 +60,14 @@ static void set_options(int fd, const struct address *a)
 
 	if (a->sa.ss_family == AF_UNIX)
 		return;
+	/* Or a restart would have to wait for connections of the last run (TIME_WAIT). */
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	/* Inherited by accepted sockets; our answers are one write each. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (a->sa.ss_family == AF_INET6) {
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
-		/* Only `*` serves both families; [::]:80 beside 0.0.0.0:80 must work. */
+		/* `*` and [::] serve both families, whatever net.ipv6.bindv6only says; of any
+		 * other address a v4 one of the same port must be free to be bound, too. */
 		bool any = IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr);
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, any ? &off : &on, sizeof(on));
 	}
@@ -117,7 +120,8 @@ static bool env_number(const char *name, uint64_t *out)
 	return text && str_u64(str_of(text), out);
 }
 
-/* How many descriptors the service manager passed to this very process. */
+/* How many descriptors the service manager passed to this very process. The number comes from
+ * the environment, hence a bound. */
 static int passed_count(void)
 {
 	uint64_t pid = 0, count = 0;
@@ -141,6 +145,7 @@ static struct str next_name(struct str *names)
 	return name;
 }
 
+/* As it is passed it may block, and every exec would inherit it. */
 static bool take_passed(struct listeners *l, int fd)
 {
 	struct listener *one = &l->one[l->count];
@@ -180,6 +185,8 @@ static bool take_all_passed(struct listeners *l, const char *kept, int *kept_fd)
 	return true;
 }
 
+/* Sockets that were passed win over the option (options.def). False may leave some open: the
+ * process ends then (boot.c). */
 bool listen_open(struct listeners *l, const struct options *o, const char *kept, int *kept_fd)
 {
 	struct str list = str_of(o->listen), word;
@@ -204,6 +211,7 @@ void listen_remove(struct listeners *l)
 			unlink(l->one[i].address + strlen("unix:"));
 }
 
+/* Groups first, for that takes root; all three ids, so that there is no way back. */
 bool listen_drop_privileges(const struct options *o)
 {
 	const struct passwd *pw;

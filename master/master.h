@@ -25,7 +25,8 @@ struct segment;
 struct visitors;
 
 /* Something in the epoll set. The loop takes one event per epoll_wait, so a
- * handler may free any watch: no stale event of the same batch exists. */
+ * handler may free any watch: no stale event of the same batch exists. Level-triggered: it may
+ * take one thing and leave the rest for the next turn. */
 struct watch {
 	void (*fn)(struct master *m, struct watch *w, uint32_t events);
 	int fd; /* -1: not in the set */
@@ -36,7 +37,7 @@ enum { SEATS_MAX = 61, GENERATIONS = 2 };
 _Static_assert(SEATS_MAX *GENERATIONS <= SLOTS_MAX, "a reload needs slots for two generations");
 
 /* A seat of a generation; the state also says what else is true:
- * NONE, WAITING, HOPELESS, DONE have no process; the others have one and hold
+ * NONE, WAITING, DONE have no process; the others have one and hold
  * slot_no, pid, ctl and both watches. Only child_enter() changes it. */
 enum child_state {
 	CHILD_NONE,

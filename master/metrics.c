@@ -15,6 +15,7 @@
 #include "shm/segment.h"
 #include "shm/tail.h"
 
+/* QUARANTINE_ROWS of shm/segment_priv.h: they are only counted. */
 enum { QUARANTINE_SHOWN = 256 };
 
 const struct metric_counter metrics_counters[] = {
@@ -25,6 +26,7 @@ const struct metric_counter metrics_counters[] = {
 #undef GAUGE
 };
 
+/* In the order of the codes' numbers, by which workers count (stat_call). */
 const char *metrics_code(unsigned code)
 {
 	static const char *const names[] = {
@@ -51,6 +53,7 @@ const char *metrics_code(unsigned code)
 	return code < CODES ? names[code] : "?";
 }
 
+/* The next one's during the boot, and in an image that cannot read the current one's. */
 const struct segment *metrics_segment(const struct master *m)
 {
 	if (m->current && m->current->seg)
@@ -75,6 +78,8 @@ static void counter(struct buf *b, const char *name, const char *help, uint64_t 
 	buf_printf(b, "pugd_%s_total %" PRIu64 "\n", name, value);
 }
 
+/* A state that nobody is in is shown with 0, so that its series does not end. Relies on the
+ * order in enum child_state; NONE and DONE mean that nobody sits there. */
 static void write_workers(const struct master *m, struct buf *b)
 {
 	unsigned count[CHILD_DONE + 1] = {0};
@@ -118,7 +123,8 @@ static void write_tail(const struct master *m, const struct segment *seg, struct
 		now_us > t.seen_us ? (now_us - t.seen_us) / 1000000 : 0);
 }
 
-/* Every method that has been called. */
+/* Every method that has been called. Once for each family: OpenMetrics wants the samples of one
+ * family together. */
 static void write_methods(const struct segment *seg, struct buf *b,
 	void (*one)(const struct method_stat *st, const char *name, struct buf *b))
 {
@@ -143,7 +149,9 @@ static void write_codes(const struct method_stat *st, const char *name, struct b
 				name, metrics_code(c), st->by_code[c]);
 }
 
-/* Bucket i counts what took less than 2^i microseconds (shm/counters.c). */
+/* Bucket i counts what took less than 2^i microseconds (shm/counters.c). The last one is open,
+ * hence +Inf. The count is the sum of the buckets and not st->calls: workers go on counting, and
+ * within one page the two must agree. */
 static void write_histogram(const struct method_stat *st, const char *name, struct buf *b)
 {
 	uint64_t sum = 0;
@@ -182,5 +190,6 @@ void metrics_write(const struct master *m, struct buf *b)
 			"Time from the head of a request to its answer");
 		write_methods(seg, b, write_histogram);
 	}
+	/* A page without it counts as cut off. */
 	buf_z(b, "# EOF\n");
 }

@@ -12,6 +12,7 @@ const char *metrics_code(unsigned code);
 /* The segment whose numbers are shown; NULL when this image can read none. */
 const struct segment *metrics_segment(const struct master *m);
 
+/* In the order of enum counter (shm/segment.h): both are made from counters.def. */
 struct metric_counter {
 	const char *name, *help;
 };

@@ -35,6 +35,8 @@ static uint64_t watchdog_interval(void)
 	return n / 2000;
 }
 
+/* The variables stay: the next image is the same process and opens the socket again. Workers do
+ * not get them (spawn.c). The length has no NUL, which would be part of an abstract name. */
 void notify_open(struct notify *n)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
@@ -75,6 +77,7 @@ void notify_send(struct notify *n, const char *fmt, ...)
 		(void)!send(n->fd, text, (size_t)len, MSG_NOSIGNAL);
 }
 
+/* The union aligns the bytes for struct cmsghdr. */
 void notify_store(struct notify *n, const char *name, int fd)
 {
 	char text[64];
@@ -99,6 +102,7 @@ void notify_store(struct notify *n, const char *name, int fd)
 	(void)!sendmsg(n->fd, &msg, MSG_NOSIGNAL);
 }
 
+/* Type=notify-reload wants both, and the READY=1 that follows (systemd/README.md). */
 void notify_reloading(struct notify *n)
 {
 	notify_send(n, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_mono_ns() / 1000);

@@ -75,6 +75,8 @@ static void add_crumbs(struct buf *b, struct slot *s)
 			add_crumb(b, i, &s->crumbs[i], clock_mono_ms());
 }
 
+/* panic_set comes before the backtrace, whose walk may fault once more (worker/crash.c): frames
+ * may be missing, or all of them. */
 static void add_panic(struct buf *b, struct slot *s)
 {
 	if (s->panic[0]) {
@@ -99,6 +101,8 @@ static bool is_call_to_blame(const struct child *c, const siginfo_t *si)
 	       si->si_status != SIGHUP;
 }
 
+/* What every thread worked on: which of them it was nobody knows, and one report alone puts
+ * nothing away (shm/quarantine.c). */
 static void report_crumbs(struct segment *seg, struct slot *s)
 {
 	const struct crumb *k;
@@ -132,6 +136,9 @@ static void log_death(const struct child *c, const siginfo_t *si, struct slot *s
 	buf_free(&b);
 }
 
+/* Repairs come before the slot is free: what a process held bears its slot's number
+ * (shm/README.md). Who did not leave by itself may have written anywhere: flights and columns from
+ * before are not believed then. m->deaths is counted first; charge_budget() relies on it. */
 void obituary_write(struct master *m, struct child *c, const siginfo_t *si, enum child_end end)
 {
 	struct segment *seg = c->gen->seg;

@@ -26,6 +26,8 @@
 
 enum { CHECK_MS = 10000, ARGV_MAX = 2 * ARGS_OVERRIDES + 16 };
 
+/* The binary is always named: /proc/self/exe of an image that was called back is the old file.
+ * Callers have room for all ARGS_OVERRIDES. */
 int reload_argv(const struct master *m, const char *command, const char **argv, int max)
 {
 	int n = 0;
@@ -56,7 +58,7 @@ void reload_rejected(struct master *m, const char *why)
 	supervise_announce(m);
 }
 
-/* Everything the check printed, as log lines. Returns its last line. */
+/* Everything the check printed, as log lines. Returns the first one. */
 static const char *log_output(struct reload *r)
 {
 	char *save = NULL, *last = NULL;
@@ -69,7 +71,8 @@ static const char *log_output(struct reload *r)
 	return last ? last : "it said nothing";
 }
 
-/* The layout that the checked binary printed; ours when it printed none. */
+/* The layout that the checked binary printed; ours when it printed none. It is of another
+ * release: what cli_check_good() prints is an interface. */
 static uint64_t printed_layout(struct reload *r)
 {
 	unsigned long long layout;
@@ -85,7 +88,8 @@ static uint64_t printed_layout(struct reload *r)
 static void take_over(struct master *m)
 {
 	/* The new image could not reach the old segment any more, so its cache stops
-	 * counting now: a revocation seen by new workers would never reach it. */
+	 * counting now: a revocation seen by new workers would never reach it. Sticky, also when
+	 * the exec fails: the next generation then gets a segment of its own (find_segment). */
 	bool other_layout = printed_layout(&m->reload) != segment_layout();
 
 	if (other_layout && m->current->seg) {
@@ -120,6 +124,8 @@ static void on_output(struct master *m, struct watch *w, uint32_t events)
 		watch_drop(m, w);
 }
 
+/* The exit may be seen before the last output, so that is fetched first. pid is cleared before
+ * anything is announced: READY=1 is not said while a check runs. */
 static void on_checked(struct master *m, struct watch *w, uint32_t events)
 {
 	struct reload *r = &m->reload;
@@ -147,6 +153,8 @@ static void on_checked(struct master *m, struct watch *w, uint32_t events)
 	reload_pending(m);
 }
 
+/* Started by its path, as the exec will do it. A check that nobody could watch is killed, or the
+ * reload would never end. */
 static bool start_check(struct master *m)
 {
 	struct reload *r = &m->reload;
@@ -182,7 +190,8 @@ void reload_begin(struct master *m)
 {
 	if (m->stopping)
 		return;
-	/* The first generation must serve before it can be replaced. */
+	/* The first generation must serve before it can be replaced. And at most one drains: a
+	 * HUP meanwhile is remembered once (D87). */
 	if (m->reload.pid != 0 || m->next || m->old || !m->current) {
 		log_info("reload remembered");
 		m->hup_pending = true;

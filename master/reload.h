@@ -13,7 +13,7 @@ void reload_rejected(struct master *m, const char *why);
 /* Returns when to look again. */
 uint64_t reload_tick(struct master *m, uint64_t now_ms);
 /* The command line of this master for another image; NULL-terminated, up to `max` words.
- * The first is `command`. */
+ * `command` comes behind the name of the program. */
 int reload_argv(const struct master *m, const char *command, const char **argv, int max);
 
 #endif

@@ -10,6 +10,8 @@
 #include "shm/base/log.h"
 #include "shm/visitors.h"
 
+/* The manager's store has room for one (FileDescriptorStoreMax= in pugd.service): without the
+ * removal it would keep this and refuse the one that is made instead. */
 static void drop_useless(struct master *m, int error)
 {
 	log_warn("visitors that were kept cannot be used, beginning anew error=\"%s\"",
@@ -58,6 +60,7 @@ void salt_open(struct master *m, int resumed)
 	if (rc < 0)
 		log_warn("cannot lock the salts in memory, they might be swapped error=\"%s\"",
 			strerror(-rc));
+	/* At the first turn: while nobody swept, a day may have ended. */
 	m->salt.sweep_ms = 0;
 }
 

@@ -26,6 +26,8 @@ enum { FD_HIGH = 200, FDS_MAX = FD_LISTEN + LISTEN_MAX + 1, ENV_MAX = 128 };
 #define CLOSE_RANGE_CLOEXEC 4U
 #endif
 
+/* Prefixes. Not among them: NOTIFY_SOCKET and WATCHDOG_*, for only the master speaks to
+ * systemd. */
 static const char *const env_kept[] = {
 	"PATH=",
 	"HOME=",
@@ -93,7 +95,8 @@ static bool place_fds(const int *fds, int n)
 	return true;
 }
 
-/* Signals as a fresh program expects them; input from nowhere; output to the log. */
+/* Signals as a fresh program expects them; input from nowhere; output to the log. Ignored
+ * signals and the mask survive exec, and the master has some of both. */
 static void reset_process(int out_fd)
 {
 	struct sigaction dfl = {.sa_handler = SIG_DFL};
@@ -111,7 +114,8 @@ static void reset_process(int out_fd)
 		dup2(out_fd, STDERR_FILENO);
 }
 
-/* A child that outlived its master would serve an address nobody supervises. */
+/* A child that outlived its master would serve an address nobody supervises. A master that died
+ * before the prctl() is found by getppid(). */
 static void die_with(pid_t master)
 {
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -119,6 +123,8 @@ static void die_with(pid_t master)
 		_exit(EXIT_DRAINED);
 }
 
+/* The pid is stored here because the master does so only when its fork() returns, and it must
+ * stand there before the child runs (shm/message.h). */
 static _Noreturn void run_child(struct master *m, struct child *c, pid_t master, int control)
 {
 	int fds[FDS_MAX];
@@ -145,13 +151,15 @@ static _Noreturn void run_child(struct master *m, struct child *c, pid_t master,
 	reset_process(STDERR_FILENO);
 	if (exe < 0 || !place_fds(fds, n))
 		_exit(127);
-	/* Whatever else is open goes, even what a library forgot to mark. */
+	/* Whatever else is open goes, even what a library forgot to mark. At the exec, which
+	 * still needs exe. A kernel before 5.11 refuses; then only the forgotten stay. */
 	syscall(SYS_close_range, (unsigned)(FD_CONTROL + n), ~0U, CLOSE_RANGE_CLOEXEC);
 	fexecve(exe, argv, (char *const *)(const void *)env.list);
 	dprintf(STDERR_FILENO, "pugd: cannot start a worker: %s\n", strerror(errno));
 	_exit(127);
 }
 
+/* The master has no threads, so between fork and exec a child may call anything. */
 pid_t spawn_child(struct master *m, struct child *c, int *control_fd)
 {
 	pid_t master = getpid(), pid;

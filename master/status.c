@@ -11,6 +11,7 @@
 #include "shm/segment.h"
 #include "shm/tail.h"
 
+/* Of 256 rows at most (shm/segment_priv.h); the metrics page counts all of them. */
 enum { QUARANTINE_SHOWN = 64 };
 
 /* A JSON string; the bytes may come from a configuration or another process. */
@@ -34,6 +35,8 @@ static void add_named(struct buf *b, const char *name, const char *value)
 	add_string(b, value);
 }
 
+/* The first that holds counts: a stop over all, and the boot over a reload, for it has a next
+ * generation, too. */
 static const char *phase(const struct master *m)
 {
 	if (m->stopping)
@@ -45,6 +48,8 @@ static const char *phase(const struct master *m)
 	return m->old ? "draining" : "serving";
 }
 
+/* time_ms is CLOCK_MONOTONIC: it says how far two pages are apart (cli/status.c), never what
+ * time it is. */
 static void write_head(const struct master *m, struct buf *b)
 {
 	add_named(b, "version", PUGD_VERSION);
@@ -67,6 +72,8 @@ static void write_head(const struct master *m, struct buf *b)
 	buf_c(b, ']');
 }
 
+/* Its process writes these words meanwhile: a beat may be younger than now_ms, and the numbers
+ * of one line need not fit together. */
 static void write_slot(struct slot *s, uint64_t now_ms, struct buf *b)
 {
 	uint64_t beat = atomic_load(&s->heartbeat_ms);
@@ -79,6 +86,8 @@ static void write_slot(struct slot *s, uint64_t now_ms, struct buf *b)
 		atomic_load(&s->db_up), atomic_load(&s->degraded));
 }
 
+/* A seat without a process still has the slot and pid of its last one, which may be another's by
+ * now: -1 and 0. Without seg (master.h) a running child's line has no numbers. */
 static void write_child(const struct child *c, uint64_t now_ms, struct buf *b)
 {
 	bool runs = child_has_process(c);
@@ -120,7 +129,8 @@ static void write_counters(const struct segment *seg, struct buf *b)
 	buf_c(b, '}');
 }
 
-/* As configured, scale included. */
+/* As configured, scale included. No overflow: a rate is at most 1e8, the scale 1e6
+ * (options.def). */
 static void write_limits(const struct options *o, const struct segment *seg, struct buf *b)
 {
 	const struct {
@@ -153,6 +163,8 @@ static void write_limits(const struct options *o, const struct segment *seg, str
 	buf_c(b, ']');
 }
 
+/* Of codes only those that occurred, but all buckets: a reader knows a bucket by its place, and
+ * compares two pages only if they have as many (cli/status.c). */
 static void write_method(const char *name, const struct method_stat *st, struct buf *b)
 {
 	const char *comma = "";
@@ -173,6 +185,8 @@ static void write_method(const char *name, const struct method_stat *st, struct 
 	buf_z(b, "]}");
 }
 
+/* Workers claim the names of all their methods at their start, and names of other releases stay
+ * as long as the segment (shm/names.c): most were never called. */
 static void write_methods(const struct segment *seg, struct buf *b)
 {
 	struct method_stat st;
@@ -227,6 +241,9 @@ static void write_tail(const struct options *o, const struct segment *seg, struc
 			tail_over(&t, o, now_us));
 }
 
+/* The reader (cli/client.c) knows no more JSON than this: no blanks between tokens. It may be of
+ * another release than we are: the installed file is newer than its master until a reload.
+ * Without a readable segment there is only what the master itself knows. */
 void status_write(const struct master *m, struct buf *b)
 {
 	const struct segment *seg = metrics_segment(m);

@@ -18,9 +18,12 @@
 #include "shm/base/log.h"
 
 /* A loop that turned this late was itself stopped (suspend, SIGSTOP, debugger), so
- * the workers' heartbeats may be as old through no fault of theirs. */
+ * the workers' heartbeats may be as old through no fault of theirs. While a heartbeat is watched
+ * it turns every 250 ms (child.c); else a long sleep sets a grace that nobody needs. WAIT_MAX_MS
+ * keeps waits within an int. */
 enum { STOOD_STILL_MS = 1500, WAIT_MAX_MS = 60000 };
 
+/* False: fd is still the caller's to close. */
 bool watch_add(struct master *m, struct watch *w, int fd, uint32_t events,
 	void (*fn)(struct master *m, struct watch *w, uint32_t events))
 {
@@ -42,6 +45,7 @@ void watch_drop(struct master *m, struct watch *w)
 	w->fd = -1;
 }
 
+/* No READY=1 while a reload is under way: it is what ends a RELOADING=1 (systemd/README.md). */
 void supervise_announce(struct master *m)
 {
 	const char *state = m->over_budget ? "degraded, workers keep dying; " : "";
@@ -81,6 +85,7 @@ void supervise_stop(struct master *m)
 	for (int g = 0; g < GENERATIONS; g++)
 		if (m->gens[g].state == GEN_STARTING || m->gens[g].state == GEN_CURRENT)
 			generation_drain(m, &m->gens[g]);
+	/* Nobody left: no exit will come that says so. */
 	m->quit = !m->current && !m->next && !m->old;
 }
 
@@ -98,7 +103,9 @@ static void on_signal(struct master *m, struct watch *w, uint32_t events)
 }
 
 /* SIGTERM and SIGINT stop, SIGHUP reloads; they stay blocked across exec, so that one
- * that arrives in between is not lost. */
+ * that arrives in between is not lost. No SIGCHLD: every child has a pidfd. SIGPIPE is ignored
+ * because the log is written with write(2), and a reader that goes away must not end the
+ * master. */
 bool supervise_signals(struct master *m)
 {
 	sigset_t set;

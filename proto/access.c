@@ -1,6 +1,7 @@
 /* Presence of fields in protobuf-c structs; see access.h. */
 #include "proto/access.h"
 
+/* By bytes, so that -0.0 is a value of its own, as proto3 has it. */
 static bool not_default(const ProtobufCMessage *m, const struct pb_field *f)
 {
 	static const char zero[sizeof(ProtobufCBinaryData)];
@@ -50,6 +51,7 @@ void pb_mark(ProtobufCMessage *m, const struct pb_field *f)
 		memcpy(pb_slot(m, f->quantifier), &has, sizeof(has));
 }
 
+/* Not zeroed: the generated init copies over all of it. */
 ProtobufCMessage *pb_new(const struct pb_msg *m, struct arena *a)
 {
 	ProtobufCMessage *msg = arena_alloc(a, m->pc->sizeof_message);

@@ -32,6 +32,8 @@ static bool strip_padding(struct str *s)
 	return pad == 0 || (s->n + pad) % 4 == 0;
 }
 
+/* Bits left over in the last character are not looked at, so one value has several texts:
+ * compare bytes, never texts. */
 bool base64_decode(struct str s, uint8_t *out, size_t *n_out)
 {
 	uint32_t acc = 0;

@@ -81,6 +81,7 @@ bool connect_timeout_parse(struct str header, uint64_t *ms)
 	return header.n <= 10 && str_u64(header, ms);
 }
 
+/* One coding at most: "gzip, gzip" is unknown, so nobody can have a body inflated twice. */
 enum connect_coding connect_coding_parse(struct str header)
 {
 	struct str name = str_trim(header);
@@ -107,6 +108,8 @@ static bool is_refused(struct str parameters)
 	return false;
 }
 
+/* What is said of gzip counts, wherever it stands; "*" counts where nothing is (RFC 9110,
+ * 12.5.3). */
 bool connect_accepts_gzip(struct str header)
 {
 	bool any = false;
@@ -174,6 +177,8 @@ static void split_query(struct str query, struct get_query *q)
 	}
 }
 
+/* A value of base64 other than 1 is ignored, as the protocol has it (connect-protocol.md
+ * 3.1). */
 static enum connect_get_error decode_message(
 	const struct get_query *q, struct arena *a, struct connect_get *out, const char **why)
 {
@@ -197,6 +202,7 @@ static enum connect_get_error decode_message(
 	return CONNECT_GET_OK;
 }
 
+/* *why is set ahead of each question, and counts with CONNECT_GET_BAD only. */
 enum connect_get_error connect_get_parse(
 	struct str query, struct arena *a, struct connect_get *out, const char **why)
 {
@@ -225,6 +231,8 @@ enum connect_get_error connect_get_parse(
 	return decode_message(&q, a, out, why);
 }
 
+/* Four bytes of length are enough: messages lie in a call's arena, and call_memory is 1 GiB at
+ * most. */
 void connect_envelope(struct buf *out, uint8_t flags, struct str message)
 {
 	uint8_t head[5] = {flags, (uint8_t)(message.n >> 24), (uint8_t)(message.n >> 16),
@@ -234,6 +242,8 @@ void connect_envelope(struct buf *out, uint8_t flags, struct str message)
 	buf_str(out, message);
 }
 
+/* The length is the client's: compared with what is there, never allocated. The flags are for
+ * the caller to judge. */
 bool connect_envelope_take(struct str *in, uint8_t *flags, struct str *message)
 {
 	const uint8_t *p = (const uint8_t *)in->p;
@@ -251,6 +261,7 @@ bool connect_envelope_take(struct str *in, uint8_t *flags, struct str *message)
 	return true;
 }
 
+/* `code` is a name of ours and needs no escaping; the message may quote a client. */
 void connect_error_begin(
 	struct connect_error *e, struct buf *out, const char *code, struct str message)
 {
@@ -261,6 +272,8 @@ void connect_error_begin(
 	json_write_string(out, message);
 }
 
+/* The bare name of the type, the standard alphabet, no padding: the conformance suite takes
+ * nothing else (connect-protocol.md 3.4, 20). `debug` may be left out. */
 void connect_error_detail(struct connect_error *e, const char *type, struct str value)
 {
 	size_t n = base64_encoded_len(value.n, false);

@@ -18,14 +18,18 @@ struct object {
 	struct keyset unknown;
 };
 
+/* Bits in seen[]; no message has nearly as many fields. */
 enum { MAX_FIELDS = 256 };
 
-/* Mostly the first letters differ, so no length is needed. */
+/* Mostly the first letters differ, so no length is needed. strncmp() also ends at a NUL within
+ * the key, but then the lengths differ. */
 static bool named(const char *name, struct str key)
 {
 	return strncmp(name, key.p, key.n) == 0 && strlen(name) == key.n;
 }
 
+/* proto3 JSON takes a field by both of its names. That it is not given by both is first_time()'s
+ * business. */
 static const struct pb_field *search_field(const struct pb_msg *m, struct str key)
 {
 	for (size_t i = 0; i < m->n_fields; i++)
@@ -82,6 +86,7 @@ bool json_takes_null(const struct pb_field *f)
 	return f->type == PB_ENUM && strcmp(f->en->name, "google.protobuf.NullValue") == 0;
 }
 
+/* A null was taken as absence before this, so one member may be set and another one null. */
 static bool oneof_free(struct json_reader *r, struct object *o, const struct pb_field *f)
 {
 	if (f->label != PB_ONEOF || pb_case(o->msg, f) == 0)
@@ -94,6 +99,7 @@ static bool read_field(struct json_reader *r, struct object *o, const struct pb_
 {
 	if (!first_time(r, o, f))
 		return false;
+	/* Behind first_time(): null is a mention, too. */
 	if (json_peek(r) == 'n' && (pb_is_list(f) || !json_takes_null(f)))
 		return json_word(r, "null");
 	if (f->label == PB_REPEATED)
@@ -165,7 +171,8 @@ struct list {
 	size_t n, room, size;
 };
 
-/* The slot of the next element. */
+/* The slot of the next element. Good until the next call, which may move the list; what is read
+ * into it meanwhile grows lists of its own. */
 static void *list_next(struct json_reader *r, struct list *l)
 {
 	size_t room = l->room ? l->room * 2 : 4;
@@ -217,7 +224,8 @@ bool json_array(struct json_reader *r, const struct pb_field *f, ProtobufCMessag
 	return true;
 }
 
-/* Keys are compared by value, so that "1" and "1.0" are the same number. */
+/* Keys are compared by value, so that "1" and "1.0" are the same number. The set points to them
+ * in the entry, which stays where it is. */
 static bool new_key(struct json_reader *r, struct keyset *keys, const struct pb_field *f,
 	struct str text, const void *slot)
 {
@@ -284,6 +292,7 @@ int json_read(const struct pb_msg *m, struct str text, struct arena *a, Protobuf
 
 	r.p = r.start;
 	r.end = r.start + text.n;
+	/* JSON has no empty text; in the binary form no bytes are a message (auth.md 1.6). */
 	if (text.n == 0) {
 		json_fail(&r, "is empty; an empty message is {}");
 		return -1;

@@ -14,6 +14,7 @@ struct json_path {
 	size_t index;
 };
 
+/* After json_fail() `path` may point to frames that are gone; what they said is in err. */
 struct json_reader {
 	const char *start, *p, *end;
 	struct arena *a;

@@ -22,6 +22,7 @@ static struct str clip(struct str s, size_t room)
 	return s;
 }
 
+/* From the outermost frame inwards; json_open() bounds how many there are. */
 static size_t path_text(const struct json_path *path, char *out, size_t size)
 {
 	size_t n = path->up ? path_text(path->up, out, size) : 0;
@@ -68,6 +69,8 @@ bool json_no_memory(struct json_reader *r)
 	return false;
 }
 
+/* A NUL in the text gives 0, too. No token begins with one, so it is refused like an early
+ * end. */
 char json_peek(struct json_reader *r)
 {
 	while (r->p < r->end && (*r->p == ' ' || *r->p == '\n' || *r->p == '\t' || *r->p == '\r'))
@@ -75,6 +78,7 @@ char json_peek(struct json_reader *r)
 	return r->p < r->end ? *r->p : 0;
 }
 
+/* All recursion of the reader passes through here: its only bound (D80). */
 bool json_open(struct json_reader *r, char bracket)
 {
 	if (json_peek(r) != bracket)
@@ -86,6 +90,7 @@ bool json_open(struct json_reader *r, char bracket)
 	return true;
 }
 
+/* When it fails *more stays true, by which callers tell an error from the end of their loop. */
 bool json_more(struct json_reader *r, char close, bool *first, bool *more)
 {
 	char c = json_peek(r);
@@ -115,7 +120,8 @@ static uint64_t stops(uint64_t w)
 	       high;
 }
 
-/* Runs over plain bytes; returns true when there was one beyond ASCII. */
+/* Runs over plain bytes; returns true when there was one beyond ASCII. Only then must somebody
+ * check that the string is UTF-8. */
 static bool run_plain(const char **p, const char *end)
 {
 	uint64_t w, seen = 0;
@@ -152,7 +158,8 @@ static bool take_hex4(struct json_reader *r, const char **p, unsigned *out)
 	return true;
 }
 
-/* After "\u": one code point, from two escapes if it takes a surrogate pair. */
+/* After "\u": one code point, from two escapes if it takes a surrogate pair. Half a pair has no
+ * form in UTF-8 (RFC 3629, 3). */
 static bool take_code_point(struct json_reader *r, const char **p, unsigned *out)
 {
 	unsigned high, low;
@@ -193,7 +200,8 @@ static char *put_utf8(char *o, unsigned c)
 	return o;
 }
 
-/* After a backslash: what the escape stands for, written at *o. */
+/* After a backslash: what the escape stands for, written at *o. \u0000 passes; store_string()
+ * refuses it in values and keys of maps, where it would hide what follows (D80). */
 static bool take_escape(struct json_reader *r, const char **p, char **o)
 {
 	static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
@@ -218,7 +226,8 @@ static bool take_escape(struct json_reader *r, const char **p, char **o)
 }
 
 /* The closing quote of a string with escapes, so that its copy can be sized;
- * r->end if there is none. */
+ * r->end if there is none. Sized by all that is left, each of many short strings would take as
+ * much as the body. */
 static const char *find_quote(const struct json_reader *r, const char *p)
 {
 	while (p < r->end && *p != '"')
@@ -263,6 +272,7 @@ bool json_string(struct json_reader *r, struct str *out)
 	beyond_ascii = run_plain(&p, r->end);
 	*out = (struct str){from, (size_t)(p - from)};
 	if (p < r->end && *p == '\\') {
+		/* unescape() does not look at the bytes that it copies */
 		beyond_ascii = true;
 		if (!unescape(r, from, p, out))
 			return false;
@@ -291,6 +301,8 @@ bool json_key(struct json_reader *r, struct str *out)
 	return true;
 }
 
+/* What stands behind a number or a word is not looked at: whoever reads on takes nothing but a
+ * comma or a closing bracket. */
 bool json_number(struct json_reader *r, struct str *out)
 {
 	json_peek(r);
@@ -313,6 +325,7 @@ bool json_word(struct json_reader *r, const char *word)
 	return true;
 }
 
+/* No key occurs twice at any level, not even in what nobody reads (D54). */
 static bool skip_object(struct json_reader *r)
 {
 	struct keyset keys;

@@ -43,7 +43,8 @@ static struct limits limits_of(uint8_t type)
 	}
 }
 
-/* Stores an integer whose text is a JSON number. */
+/* Stores an integer whose text is a JSON number. "-0" is 0 and fits every type. What is negative
+ * becomes its two's complement, whose low half is that of a 32-bit type. */
 static bool store_integer(struct json_reader *r, uint8_t type, struct str text, void *slot)
 {
 	struct limits lim = limits_of(type);
@@ -72,6 +73,7 @@ static bool integer(struct json_reader *r, const struct pb_field *f, void *slot)
 	return number_text_of(r, &text) && store_integer(r, f->type, text, slot);
 }
 
+/* Values like any other here; where they must not be the rule `finite` refuses them (pb.h). */
 static bool not_finite(struct str s, double *v)
 {
 	if (str_eq(s, STR("NaN")))

@@ -38,6 +38,7 @@ LEAF bool read_time(struct json_reader *r, const struct pb_msg *m, ProtobufCMess
 /* google.protobuf.Value: which member of its oneof a text is. */
 static bool read_any_value(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
 {
+	/* in the order of the fields in struct.proto */
 	enum { VALUE_NULL, VALUE_NUMBER, VALUE_STRING, VALUE_BOOL, VALUE_STRUCT, VALUE_LIST };
 	const struct pb_field *f;
 	char c = json_peek(r);
@@ -90,6 +91,7 @@ static struct str take_path(struct str *rest)
 	return path;
 }
 
+/* An empty text is a mask without paths; an empty path between commas is an error. */
 LEAF bool read_mask(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
 {
 	const struct pb_field *f = &m->fields[0];
@@ -119,7 +121,9 @@ LEAF bool read_mask(struct json_reader *r, const struct pb_msg *m, ProtobufCMess
 	return true;
 }
 
-/* Looks ahead for "@type" in the object at which the reader stands. */
+/* Looks ahead for "@type" in the object at which the reader stands. Works on a copy of the
+ * reader and takes nothing, so what comes before the type is scanned once more for each Any
+ * around it: PB_MAX_DEPTH times at most. */
 LEAF bool find_type(struct json_reader *r, struct str *type, bool *empty)
 {
 	struct json_reader look = *r;
@@ -142,7 +146,8 @@ LEAF bool find_type(struct json_reader *r, struct str *type, bool *empty)
 	return found || *empty || json_fail(r, "needs \"@type\"");
 }
 
-/* {"@type": ..., "value": form of the well-known type}. */
+/* {"@type": ..., "value": form of the well-known type}. Members have no order: the type, which
+ * find_type() has read, may come last. */
 LEAF bool read_boxed(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
 {
 	struct json_path here = {.up = r->path, .kind = PATH_FIELD, .name = "value"};
@@ -194,6 +199,7 @@ LEAF bool read_any(struct json_reader *r, const struct pb_msg *m, ProtobufCMessa
 
 	if (!find_type(r, &type, &empty))
 		return false;
+	/* {}: an Any of no type */
 	if (empty)
 		return json_object(r, m, msg);
 	name = type;
@@ -214,6 +220,7 @@ LEAF bool read_any(struct json_reader *r, const struct pb_msg *m, ProtobufCMessa
 	return store_packed(r, m, msg, inner);
 }
 
+/* For a field that is a wrapper null is absence, and does not come here (json_takes_null()). */
 LEAF bool read_wrapper(struct json_reader *r, const struct pb_msg *m, ProtobufCMessage *msg)
 {
 	if (!json_scalar(r, &m->fields[0], pb_slot(msg, m->fields[0].offset)))

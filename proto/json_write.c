@@ -12,6 +12,8 @@
 #include "proto/base64.h"
 #include "proto/number.h"
 
+/* 64-bit integers go out in quotes (proto3 JSON): JavaScript's numbers are exact up to 2^53
+ * only. */
 static void quoted_integer(struct buf *out, long long v)
 {
 	char text[32];
@@ -36,6 +38,8 @@ static void plain_integer(struct buf *out, long long v)
 	buf_add(out, text, (size_t)n);
 }
 
+/* JSON has no NaN and no infinities. proto3 JSON writes them as strings, and json_read_scalar.c
+ * takes these back. */
 static void floating(struct buf *out, double v, bool single)
 {
 	char text[NUMBER_TEXT];
@@ -48,6 +52,8 @@ static void floating(struct buf *out, double v, bool single)
 		buf_c(out, '"');
 }
 
+/* A number without a name here stays a number, which the reader takes. NullValue is the one enum
+ * whose JSON form is null. */
 static void enumeration(struct buf *out, const struct pb_enum *en, int32_t number)
 {
 	const struct pb_enum_value *v = pb_enum_number(en, number);
@@ -63,6 +69,7 @@ static void enumeration(struct buf *out, const struct pb_enum *en, int32_t numbe
 	}
 }
 
+/* One byte of room more is for base64_encode()'s NUL, which the closing quote overwrites. */
 static void bytes(struct buf *out, const ProtobufCBinaryData *v)
 {
 	size_t n = base64_encoded_len(v->len, true);
@@ -73,7 +80,8 @@ static void bytes(struct buf *out, const ProtobufCBinaryData *v)
 	buf_c(out, '"');
 }
 
-/* The integers of a slot, whatever their width. */
+/* The integers of a slot, whatever their width. Bools come here, too: protobuf_c_boolean is an
+ * int. */
 static int64_t load_signed(const void *slot, size_t size)
 {
 	int32_t narrow;
@@ -159,7 +167,8 @@ void json_write_scalar(struct buf *out, const struct pb_field *f, const void *sl
 	}
 }
 
-/* Map keys are strings, whatever their type. */
+/* Map keys are strings, whatever their type. Text and 64-bit integers come with quotes, the
+ * others get them here, afterwards. */
 static void map_key(struct buf *out, const struct pb_field *f, const void *slot)
 {
 	size_t from = out->n;
@@ -183,6 +192,7 @@ static bool value(struct json_writer *w, const struct pb_field *f, const void *s
 	return true;
 }
 
+/* Here and below an early return leaves w->depth as it is: a failure gives up the whole text. */
 bool json_write_array(struct json_writer *w, const struct pb_field *f, const ProtobufCMessage *msg)
 {
 	size_t n = pb_count(msg, f);
@@ -233,6 +243,7 @@ static bool field(struct json_writer *w, const struct pb_field *f, const Protobu
 	return value(w, f, pb_peek(msg, f->offset));
 }
 
+/* `first` is false where "@type" of an Any stands before the members. */
 bool json_write_fields(
 	struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg, bool first)
 {
@@ -260,6 +271,8 @@ bool json_write_deeper(struct json_writer *w)
 
 bool json_write_message(struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg)
 {
+	/* Absent fields were left out before: this is an element of a list or map that nobody
+	 * made. */
 	if (!msg)
 		return false;
 	if (m->wkt != PB_PLAIN)
@@ -274,6 +287,7 @@ bool json_write_message(struct json_writer *w, const struct pb_msg *m, const Pro
 	return true;
 }
 
+/* After -1 the buffer holds a text that breaks off: nobody may use it as JSON. */
 int json_write(const struct pb_msg *m, const ProtobufCMessage *msg, struct buf *out)
 {
 	struct json_writer w = {.out = out};

@@ -11,6 +11,7 @@ static size_t sequence(const uint8_t *p, size_t left)
 	return left >= n && str_utf8_ok((struct str){(const char *)p, n}) ? n : 0;
 }
 
+/* strchr() would find 0, too, at the end of the names. */
 static void escape(struct buf *out, uint8_t c)
 {
 	static const char names[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
@@ -26,7 +27,8 @@ static void escape(struct buf *out, uint8_t c)
 	buf_add(out, text, 6);
 }
 
-/* U+2028 and U+2029 end a line in older JavaScript. */
+/* U+2028 and U+2029 end a line in older JavaScript. Of what is no UTF-8 each byte becomes
+ * U+FFFD. */
 static size_t beyond_ascii(struct buf *out, const uint8_t *p, size_t left)
 {
 	size_t n = sequence(p, left);

@@ -10,6 +10,8 @@
 /* Each Any in an Any holds a copy of all within, so they count as many levels. */
 enum { ANY_LEVELS = 16 };
 
+/* A message can hold a time out of range, which has no text; then the message has no JSON
+ * form. */
 static bool write_time(struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg)
 {
 	char text[WKT_TEXT];
@@ -67,6 +69,8 @@ static bool write_mask(struct json_writer *w, const struct pb_msg *m, const Prot
 	return true;
 }
 
+/* Only the name behind the last slash says which message it is. Hosts before it are never
+ * asked. */
 static struct str after_slash(struct str s)
 {
 	for (long i; (i = str_find(s, '/')) >= 0; s.n -= (size_t)i + 1)
@@ -74,6 +78,8 @@ static struct str after_slash(struct str s)
 	return s;
 }
 
+/* Its memory is not the call's. Bounded twice: by the cap, and by ANY_LEVELS, which lets no more
+ * than twelve of these be open at once. */
 static bool write_inner(struct json_writer *w, const struct pb_msg *im, struct str bytes)
 {
 	struct wire_error err;
@@ -94,6 +100,7 @@ static bool write_inner(struct json_writer *w, const struct pb_msg *im, struct s
 	return ok;
 }
 
+/* Without a type it is {} if it is empty; bytes without one have no JSON form. */
 static bool write_any(struct json_writer *w, const struct pb_msg *m, const ProtobufCMessage *msg)
 {
 	const char *url = pb_pointer(pb_peek(msg, m->fields[0].offset));

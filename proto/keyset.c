@@ -34,6 +34,8 @@ static struct keyset_node *new_leaf(struct keyset *k, struct str key)
 	return leaf;
 }
 
+/* Nodes on a way down are in the order of their symbols and, for one symbol, of their bits from
+ * the highest on; insert() keeps it so. */
 static bool before(const struct keyset_node *node, size_t at, unsigned mask)
 {
 	return node->child[0] &&
@@ -61,6 +63,7 @@ static enum keyset_found insert(struct keyset *k, struct str key, size_t at, uns
 	return KEYSET_NEW;
 }
 
+/* A leaf is reached by single bits, so there the key is compared as a whole, once. */
 static enum keyset_found tree_add(struct keyset *k, struct str key)
 {
 	struct keyset_node *node = k->root;
@@ -90,6 +93,8 @@ static enum keyset_found grow_tree(struct keyset *k)
 	return KEYSET_NEW;
 }
 
+/* After KEYSET_MEMORY the set may lack keys that were moving into the tree: what it says then
+ * counts for nothing. */
 enum keyset_found keyset_add(struct keyset *k, struct str key)
 {
 	if (k->n > KEYSET_FEW) {

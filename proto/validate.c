@@ -13,7 +13,8 @@
 #include "proto/validate_rule.h"
 #include "proto/wkt.h"
 
-/* Where the check is: one frame per field on the way, on the stack. */
+/* Where the check is: one frame per field on the way, on the stack. An index and a key exclude
+ * each other; a singular field has neither. */
 struct pb_check_frame {
 	const struct pb_check_frame *up;
 	const char *name;
@@ -94,6 +95,7 @@ void pb_violation(struct pb_check *c, const char *field, const char *fmt, ...)
 	char text[256];
 	va_list ap;
 
+	/* Counted without an end: one message can break a rule millions of times. */
 	if (c->n++ >= PB_MAX_VIOLATIONS)
 		return;
 	va_start(ap, fmt);
@@ -108,6 +110,8 @@ void pb_violation(struct pb_check *c, const char *field, const char *fmt, ...)
 	v->field = place(c, field, false);
 	v->path = place(c, field, true);
 	v->text = arena_str(c->a, str_of(text));
+	/* With `memory` set nobody shows the list (call_violations()); it has no NULL all the
+	 * same. */
 	if (!v->text) {
 		c->memory = true;
 		v->text = "is invalid";
@@ -126,6 +130,8 @@ static void check_at(struct pb_check *c, struct pb_check_frame *fr, const struct
 	c->frame = fr->up;
 }
 
+/* `spare` is the import's: events of an export also have the properties that the server added,
+ * which D82 does not count. */
 static void check_count(struct pb_check *c, const struct pb_field *f, size_t n)
 {
 	const struct pb_rule *rule = f->rule;
@@ -139,6 +145,7 @@ static void check_count(struct pb_check *c, const struct pb_field *f, size_t n)
 			c, f->name, "%s must have at most %u %s", f->name, rule->max_items, what);
 }
 
+/* Said once a field: a list of equal elements would else fill the list of violations alone. */
 static void check_unique(struct pb_check *c, const ProtobufCMessage *msg, const struct pb_field *f)
 {
 	size_t n = pb_count(msg, f);
@@ -157,7 +164,8 @@ static void check_unique(struct pb_check *c, const ProtobufCMessage *msg, const 
 	}
 }
 
-/* Binary messages can hold times that have no text. */
+/* Binary messages can hold times that have no text. Lists of times are not looked at, no request
+ * has one; nor is a message that has no rule in it or below it, as it is not entered. */
 static void check_time(struct pb_check *c, const struct pb_field *f, const ProtobufCMessage *msg)
 {
 	int64_t seconds;
@@ -206,7 +214,8 @@ static void check_key(struct pb_check *c, const struct pb_field *f, const char *
 			rule->max_key_bytes);
 }
 
-/* Messages share equal entries of one map field (proto/wire_read.c). */
+/* Messages share equal entries of one map field (proto/wire_read.c). Addresses are multiples of
+ * 16 (arena.c). One place for each hash: an entry that lost its place is only checked again. */
 static const void **passed(struct pb_check *c, const ProtobufCMessage *entry)
 {
 	return &c->passed[((uintptr_t)entry >> 4 ^ (uintptr_t)entry >> 11) % PB_PASSED];
@@ -231,6 +240,7 @@ static void check_map(struct pb_check *c, const ProtobufCMessage *msg, const str
 			check_key(c, f, key);
 		if (values)
 			check_at(c, &fr, vf->msg, pb_pointer(pb_peek(entry, vf->offset)));
+		/* what breaks a rule is told wherever it occurs, so it is not remembered */
 		if (c->n == n_before)
 			*passed(c, entry) = entry;
 	}
@@ -253,6 +263,8 @@ static void check_single(struct pb_check *c, const ProtobufCMessage *msg, const 
 	struct pb_check_frame fr = {.name = f->name};
 	const void *slot = pb_peek(msg, f->offset);
 
+	/* Absent, a field is asked for `required` only; present and empty, for all its rules
+	 * (auth.md 1.7). */
 	if (!pb_present(msg, f)) {
 		if (f->rule && f->rule->required)
 			pb_violation(c, f->name, "%s is required", f->name);
@@ -267,6 +279,7 @@ static void check_single(struct pb_check *c, const ProtobufCMessage *msg, const 
 		check_at(c, &fr, f->msg, pb_pointer(slot));
 }
 
+/* The members of a oneof share the word that says which one is set: any of them will do. */
 static bool oneof_set(const struct pb_msg *m, const ProtobufCMessage *msg, size_t oneof)
 {
 	for (size_t i = 0; i < m->n_fields; i++)
@@ -291,6 +304,8 @@ void validate_message(struct pb_check *c, const struct pb_msg *m, const Protobuf
 		if (m->oneofs[i].required && !oneof_set(m, msg, i))
 			pb_violation(c, m->oneofs[i].name,
 				"%s is required: one of its fields must be set", m->oneofs[i].name);
+	/* Last: it leaves alone what the rules of fields have refused
+	 * (worker/rules/README.md). */
 	if (m->check)
 		m->check(c, msg);
 }
@@ -340,6 +355,8 @@ static void put_field(struct buf *out, char tag, const char *z)
 	buf_z(out, z);
 }
 
+/* By hand: BadRequest.field_violations = 1 (0x0a), in it field = 1 (0x0a) and description = 2
+ * (0x12), auth.md 1.6. */
 void pb_check_bad_request(const struct pb_check *c, struct buf *out)
 {
 	for (const struct pb_violation *v = c->first; v; v = v->next) {

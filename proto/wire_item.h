@@ -17,6 +17,7 @@ struct item {
 /* Numbers take ten bytes at most; tags and lengths five. */
 enum { LONG = 10, SHORT = 5 };
 
+/* The tenth byte has room for one bit of 64. Longer forms than a number needs are taken. */
 static inline bool take_varint(const char **p, const char *end, unsigned most, uint64_t *out)
 {
 	uint64_t v = 0;
@@ -73,7 +74,8 @@ static inline bool take_fixed(const char **p, const char *end, size_t n, uint64_
 	return true;
 }
 
-/* NULL, or why the bytes at *p are not a field. */
+/* NULL, or why the bytes at *p are not a field. Groups (3, 4) are refused even where the field
+ * is unknown. */
 static inline const char *take_item(const char **p, const char *end, struct item *it)
 {
 	uint64_t tag;

@@ -8,7 +8,8 @@
 #include <stdio.h>
 
 /* The calendar is counted in eras of 400 years that start on 1 March of year 0,
- * so that leap days come last in their year. */
+ * so that leap days come last in their year. 146097 days are 400 years, 719468 those until 1970;
+ * 153 are five months from March on, and again from August. */
 int64_t wkt_days(int64_t year, unsigned month, unsigned day)
 {
 	int64_t y = year - (month <= 2);
@@ -133,10 +134,12 @@ bool wkt_timestamp_parse(struct str s, int64_t *seconds, int32_t *nanos)
 		return false;
 	if (s.n > 0 || mo < 1 || mo > 12 || d < 1 || d > days_in_month(y, mo))
 		return false;
+	/* no leap second: a Timestamp counts days of 86400 s */
 	if (h > 23 || mi > 59 || sec > 59)
 		return false;
 	t = wkt_days(y, mo, d) * 86400 + (int64_t)h * 3600 + (int64_t)mi * 60 + sec - offset;
 	*seconds = t;
+	/* Asked last: an offset may lead out of the range, or into it. */
 	return t >= WKT_MIN_SECONDS && t <= WKT_MAX_SECONDS;
 }
 
@@ -184,6 +187,7 @@ size_t wkt_timestamp_text(int64_t seconds, int32_t nanos, char out[WKT_TEXT])
 
 	if (!wkt_timestamp_ok(seconds, nanos))
 		return 0;
+	/* From the first second there is, a midnight, because C rounds towards zero. */
 	days = (seconds - WKT_MIN_SECONDS) / 86400 + WKT_MIN_SECONDS / 86400;
 	rest = (unsigned)((seconds - WKT_MIN_SECONDS) % 86400);
 	wkt_date(days, &year, &month, &day);
@@ -199,6 +203,7 @@ size_t wkt_timestamp_text(int64_t seconds, int32_t nanos, char out[WKT_TEXT])
 	return n;
 }
 
+/* Both parts get the sign: wkt_duration_ok() wants them to agree. */
 bool wkt_duration_parse(struct str s, int64_t *seconds, int32_t *nanos)
 {
 	bool negative = str_take(&s, '-');

@@ -33,7 +33,7 @@ uint64_t keycache_epoch(const struct segment *seg);
  * is the writer's worker slot. Gives up rather than waits. */
 void keycache_put(struct segment *seg, int slot_no, const uint8_t digest[32], uint64_t epoch,
 	const struct key_entry *entry);
-/* Every entry stored so far stops counting. Before and after COMMIT of a revocation. */
+/* Every entry stored so far stops counting. After COMMIT of a revocation. */
 void keycache_bump(struct segment *seg);
 /* The keeper saw the database's epoch: a change bumps ours; the feed is fresh now. */
 void keycache_feed(struct segment *seg, uint64_t database_epoch);

@@ -185,6 +185,7 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_ms)
 		t->index = ++l->heap_n;
 	}
 	t->due_ms = due;
+	/* An armed timer may move either way; one of the two does nothing. */
 	heap_up(l, t->index - 1);
 	heap_down(l, t->index - 1);
 }
@@ -231,6 +232,7 @@ void loop_chore(struct loop *l, struct loop_chore *ch)
 	l->chores_tail = &ch->next;
 }
 
+/* A chore that is queued must stay where it is: nothing takes one off the list but its turn. */
 static void loop_do_chores(struct loop *l)
 {
 	int pass;
@@ -267,6 +269,7 @@ int loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
 	return 0;
 }
 
+/* What is posted while these run waits for the next turn, which the eventfd brings at once. */
 static void loop_do_posted(struct loop *l)
 {
 	struct loop_message *m, *next;
@@ -285,6 +288,7 @@ static void loop_do_posted(struct loop *l)
 
 /* ---- turns ---- */
 
+/* Not by l->now_ms: the turn that ends here may have taken long. */
 static int loop_wait_ms(const struct loop *l, uint64_t most)
 {
 	uint64_t now = clock_mono_ms(), wait = most;
@@ -296,6 +300,8 @@ static int loop_wait_ms(const struct loop *l, uint64_t most)
 	return (int)(wait < most ? wait : most);
 }
 
+/* Chores come last, so that what events, timers and threads have put on a database connection
+ * goes out in one flush (db/pipeline.c). */
 void loop_once(struct loop *l, uint64_t most_ms)
 {
 	int n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, loop_wait_ms(l, most_ms));

@@ -160,6 +160,7 @@ static void signal_ready(struct loop_io *io, uint32_t events)
 		drain("SIGTERM");
 }
 
+/* Last of all: to the master a worker that said so accepts (shm/message.h). */
 static void say_ready(bool degraded)
 {
 	struct message m = {
@@ -198,6 +199,7 @@ static void become_ready(bool degraded)
 
 	self.ready = true;
 	loop_timer_stop(w->loop, &self.warm_up);
+	/* before the doors are open: no byte of a client is read outside of it */
 	sandbox_enter(w->opt);
 	if (degraded)
 		log_warn("starting without the database");

@@ -30,6 +30,7 @@ enum {
 	OFFLOAD_STACK = 1024 * 1024
 };
 
+/* Either `waiter` is set and the job lies on its stack, or `given` and the job is malloc's. */
 struct job {
 	struct job *next;
 	void (*fn)(void *arg);
@@ -101,6 +102,8 @@ struct offload *offload_new(
 	o->loop = l;
 	pthread_mutex_init(&o->lock, NULL);
 	for (i = 0; i < OFFLOAD_POOLS; i++) {
+		/* In the order of the pools: TWIN and FREE come last and may get numbers for
+		 * which the slot has no crumb, which job_run() minds. */
 		ok = pool_setup(o, (enum offload_pool)i, threads[i], queue_max[i], crumb) && ok;
 		crumb += o->pools[i].want;
 	}
@@ -138,7 +141,8 @@ static void job_run(struct offload *o, struct job *j)
 		j->fn(j->arg);
 	if (mine)
 		atomic_store_explicit(&mine->busy, 0, memory_order_release);
-	/* Losing the message would park the call for ever. */
+	/* Losing the message would park the call for ever. Nothing may touch `j` behind this:
+	 * its coroutine may be on its way already. */
 	must(loop_post(o->loop, job_finished, j) == 0);
 }
 
@@ -216,7 +220,9 @@ static int pool_start_thread(struct thread_pool *p)
 	return 0;
 }
 
-/* With the lock held. False when nobody would ever take the job. */
+/* With the lock held. False when nobody would ever take the job. An idle thread may have been
+ * woken for a job before this one and not have run yet, so idle ones count only beyond those
+ * that are queued. */
 static bool pool_has_hands(struct thread_pool *p)
 {
 	int rc = 0;

@@ -20,6 +20,8 @@ static const char not_public[] =
 	"224.0.0.0/4 240.0.0.0/4 ::/96 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23 2001:db8::/32 "
 	"2002::/16 fc00::/7 fe80::/10 ff00::/8";
 
+/* IPv4 as v4-mapped, the form of client_addr.c, so that ::ffff:10.0.0.1 is judged as
+ * 10.0.0.1. */
 static bool address_bytes(const struct sockaddr *address, uint8_t out[16])
 {
 	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -54,6 +56,8 @@ static bool is_loopback_address(const struct sockaddr *address)
 	return address_bytes(address, bytes) && client_addr_in(bytes, STR("127.0.0.0/8 ::1"));
 }
 
+/* libcurl asks with the very address that it is about to connect to, once for each that it
+ * tries. Judged any earlier, the name could lead elsewhere by then. */
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
 	struct outbound *o = arg;
@@ -71,6 +75,8 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
 
+/* There are several OFFLOAD_OUT threads, and not every libcurl may be set up by two at a
+ * time. */
 static void init_once(void)
 {
 	curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -88,9 +94,12 @@ CURL *outbound_curl(struct outbound *o)
 		return NULL;
 	o->refused = o->exposed = false;
 	o->error[0] = '\0';
+	/* Time limits by SIGALRM are not for a process with threads; and the signal is
+	 * pace.c's. */
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ms);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, ms < CONNECT_MS ? ms : CONNECT_MS);
+	/* http gets here for loopback only, by outbound_url_ok(). */
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https,smtp,smtps");
 	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
 	/* A proxy of the environment would hide where a transfer goes. */
@@ -128,6 +137,7 @@ static bool is_loopback(const char *host)
 		       client_addr_in(address, STR("127.0.0.0/8 ::1")));
 }
 
+/* By libcurl's own parser: another one might see another host in it than libcurl connects to. */
 bool outbound_url_ok(const char *url)
 {
 	CURLU *u = curl_url();
@@ -152,6 +162,7 @@ static void keep_cache_control(CURL *curl, struct outbound_answer *out)
 	snprintf(out->cache_control, sizeof(out->cache_control), "%s", found ? h->value : "");
 }
 
+/* No CURLOPT_ERRORBUFFER: its texts name hosts and repeat what servers said. */
 static int perform(
 	CURL *curl, struct outbound *o, struct answer_sink *sink, struct outbound_answer *out)
 {

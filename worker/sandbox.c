@@ -108,6 +108,9 @@ static void allow_environment(int ruleset)
 			allow_path(ruleset, path, READ);
 }
 
+/* All rights of Landlock's first version, of which MAKE_SYM is the last; what is handled and not
+ * allowed is refused. Binds this thread and those that it starts from now on, unlike the filter,
+ * which is put on all threads (TSYNC). */
 static bool restrict_files(const struct options *opt)
 {
 	struct landlock_ruleset_attr attr = {
@@ -240,6 +243,7 @@ bool sandbox_enter(const struct options *opt)
 	return false;
 #else
 	prctl(PR_SET_DUMPABLE, 0);
+	/* First: without privileges neither Landlock nor a filter is to be had without it. */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
 		log_err("sandbox failed step=no_new_privs error=%d", errno);
 		return false;

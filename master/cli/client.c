@@ -16,6 +16,8 @@
 #include "master/args.h"
 #include "master/config.h"
 
+/* As long as the master gives a client (CLIENT_MS of admin.c). Far more than a page has: who
+ * listens at an address need not be pugd. */
 enum { TIMEOUT_S = 5, ANSWER_MAX = 8 << 20 };
 
 bool client_address(struct args *a, char *out, size_t size)
@@ -62,6 +64,7 @@ static int connect_to(const char *address)
 	return -1;
 }
 
+/* To the end of the stream: the master ends its side after one answer. */
 static bool read_answer(int fd, struct buf *b)
 {
 	ssize_t n;
@@ -75,6 +78,9 @@ static bool read_answer(int fd, struct buf *b)
 	return n == 0;
 }
 
+/* Host and Pugd-Admin are what admin.c wants: this machine's name on TCP, and the header for
+ * whatever changes something. The NUL is for the JSON reader and for who prints the body; b->n
+ * does not count it. */
 bool client_ask(const char *address, const char *request, struct buf *b)
 {
 	char head[256];
@@ -109,7 +115,8 @@ static const char *skip_string(const char *s)
 	return *s ? s + 1 : s;
 }
 
-/* The byte after the value that begins at s. */
+/* The byte after the value that begins at s. A number has no end of its own: the byte behind it
+ * is looked at. */
 static const char *skip_value(const char *s)
 {
 	int depth = 0;
@@ -131,6 +138,7 @@ static const char *skip_value(const char *s)
 	return s;
 }
 
+/* Names are compared as they are written: status.c has none that needs an escape. */
 const char *client_member(const char *object, const char *name)
 {
 	const char *key, *value;
@@ -166,6 +174,8 @@ uint64_t client_number(const char *value)
 	return value && *value >= '0' && *value <= '9' ? strtoull(value, NULL, 10) : 0;
 }
 
+/* Texts may come from a configuration or another process, and a terminal obeys control
+ * characters. An escaped one comes out as its digits. */
 void client_text(const char *value, char *out, size_t size)
 {
 	size_t n = 0;

@@ -32,6 +32,7 @@
 #include "shm/base/hash.h"
 #include "shm/base/str.h"
 
+/* child_args() and run_step() have some 30 words of their own. */
 enum { MAX_OVERRIDES = 64, MAX_ARGS = MAX_OVERRIDES * 2 + 48 };
 
 bool dev_fail(const char *fmt, ...)
@@ -45,6 +46,8 @@ bool dev_fail(const char *fmt, ...)
 	return false;
 }
 
+/* In this order: after setuid() the rest is not allowed any more. The current folder may be one
+ * that this user cannot enter (D88). */
 static void become_pg(const struct dev *d)
 {
 	if (setgroups(0, NULL) != 0 || setgid(d->pg_gid) != 0 || setuid(d->pg_uid) != 0)
@@ -133,6 +136,7 @@ static bool open_listener(struct dev *d)
 	return true;
 }
 
+/* An abstract name leaves no file behind; a random one keeps two `pugd dev` apart. */
 static bool open_notify(struct dev *d)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -151,7 +155,9 @@ static bool open_notify(struct dev *d)
 	return true;
 }
 
-/* Random bytes that all signing keys come from; kept, so that a restart keeps sessions. */
+/* Random bytes that all signing keys come from; kept, so that a restart keeps sessions. 128
+ * digits are OPTIONS_SECRET_MAX, the most that is read; a file that others may read is refused
+ * (config_check.c), hence 0600. */
 static bool write_credential(const struct dev *d)
 {
 	char path[PATH_MAX + 16], hex[129];
@@ -168,7 +174,8 @@ static bool write_credential(const struct dev *d)
 	return ok || dev_fail("cannot write %s: %s", path, strerror(errno));
 }
 
-/* One `pugd dev` for each folder; the lock goes with the process. */
+/* One `pugd dev` for each folder; the lock goes with the process. So fd is never closed, and no
+ * child keeps it over its exec. */
 static bool lock_folder(const struct dev *d)
 {
 	char path[PATH_MAX + 16];
@@ -198,6 +205,7 @@ static bool make_folders(struct dev *d, const char *data)
 	return lock_folder(d);
 }
 
+/* Copies, because callers build their texts on the stack and the words are read by exec. */
 struct words {
 	char *v[MAX_ARGS];
 	int n;
@@ -224,7 +232,7 @@ static void setting(struct words *a, const char *key, const char *value, const c
 	arg(a, text);
 }
 
-/* D59: what differs from production; --config and -o come last and win. */
+/* D59: what differs from production. It wins over --config; the user's -o come last and win. */
 static struct words *child_args(const struct dev *d, const char *command)
 {
 	struct words *a = calloc(1, sizeof(*a));
@@ -237,6 +245,7 @@ static struct words *child_args(const struct dev *d, const char *command)
 		arg(a, d->config);
 	} else {
 		arg(a, "--config");
+		/* Else the default file would count, which is an installed server's (args.c). */
 		arg(a, "/dev/null");
 	}
 	setting(a, "database_url", d->database_url, "");
@@ -257,6 +266,7 @@ static struct words *child_args(const struct dev *d, const char *command)
 	return a;
 }
 
+/* Only seed has something extra; it wants the folder, too, where it leaves demo.conf. */
 static bool run_step(struct dev *d, const char *command, const char *extra, const char *value)
 {
 	struct words *a = child_args(d, command);
@@ -273,6 +283,8 @@ static bool run_step(struct dev *d, const char *command, const char *extra, cons
 	return ok || dev_fail("`pugd %s` failed; see above", command);
 }
 
+/* Not by dev_spawn(): LISTEN_PID must name the process that execs, which only that one knows.
+ * Sockets are expected from 3 on (LISTEN_FDS_START of listen.c), and dup2() leaves them open. */
 static bool start_master(struct dev *d)
 {
 	struct words *a = child_args(d, "run");
@@ -346,7 +358,7 @@ static bool parse_args(struct dev *d, int argc, char **argv, const char **data)
 	return true;
 }
 
-/* true while the service should go on. */
+/* true while the service should go on. One SIGCHLD may stand for several deaths. */
 static bool on_child(struct dev *d, bool stopping)
 {
 	int status;
@@ -379,7 +391,9 @@ static bool on_notify(struct dev *d)
 	return strncmp(text, "READY=1", 7) == 0 || strstr(text, "\nREADY=1") != NULL;
 }
 
-/* Until ^C, SIGTERM or the end of the master. Returns the exit code. */
+/* Until ^C, SIGTERM or the end of the master. Returns the exit code. READY=1 comes after each
+ * reload, too, but is told once. A second ^C is passed on like the first: the master then does
+ * not wait for calls. */
 static int serve(struct dev *d, int signals)
 {
 	struct pollfd p[2] = {

@@ -40,8 +40,8 @@ void dev_pg_stop(struct dev *d);
 /* After its death: starts it again without waiting. */
 void dev_pg_again(struct dev *d);
 
-/* fork + exec in a process group of its own, so that ^C reaches only us. envs is a
- * NULL-terminated list of NAME=value, or NULL. */
+/* fork + exec in a process group of its own, so that ^C reaches only us; as_pg: as the user of
+ * PostgreSQL. */
 pid_t dev_spawn(struct dev *d, const char *path, char *const argv[], bool as_pg);
 /* Waits for it; true when it exited with 0 and nobody asked us to end meanwhile. */
 bool dev_wait(pid_t pid);

@@ -64,7 +64,8 @@ static bool find_binaries(struct dev *d)
 		"PostgreSQL is not installed: no initdb found (apt-get install postgresql)");
 }
 
-/* The state directory of a root-run cluster: named after the data folder. */
+/* The state directory of a root-run cluster: named after the data folder. hash_64() has no key,
+ * so a folder finds its cluster again. */
 static bool root_cluster(struct dev *d)
 {
 	struct passwd *pw = getpwnam("postgres");
@@ -152,6 +153,8 @@ bool dev_pg_prepare(struct dev *d)
 	return init_cluster(d);
 }
 
+/* The log goes to a file and not between what we print. Nothing listens on TCP: the port is only
+ * part of the socket's name. */
 static void launch(struct dev *d)
 {
 	char postgres[PATH_MAX], sockets[128];

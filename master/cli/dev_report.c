@@ -33,6 +33,7 @@ bool dev_demo_value(const struct dev *d, const char *key, char *out, size_t n)
 static const char *const demo_keys[] = {"email", "password", "viewer_email", "viewer_password",
 	"org_id", "project_id", "public_key", "private_key"};
 
+/* Always with a comma: numbers come last. */
 static void json_string(FILE *f, const char *key, const char *value)
 {
 	fprintf(f, "  \"%s\": \"", key);
@@ -91,6 +92,7 @@ static void banner(const struct dev *d)
 	fflush(stdout);
 }
 
+/* unlink and O_EXCL, because a file that is already there keeps its mode. */
 bool dev_report(const struct dev *d)
 {
 	char path[PATH_MAX + 16], tmp[PATH_MAX + 32];

@@ -62,6 +62,7 @@ static size_t mdoc_word(const char *word, size_t n, char *out, size_t size)
 	} escapes[] = {{'\\', "\\e"}, {'~', "\\(ti"}, {'`', "\\(ga"}, {'^', "\\(ha"}, {0, NULL}};
 	size_t used = 0;
 
+	/* 5: the longest escape and the NUL. */
 	for (size_t i = 0; i < n && used + 5 < size; i++) {
 		int e = 0;
 

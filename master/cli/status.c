@@ -14,9 +14,10 @@
 #include "master/cli/cli.h"
 #include "master/cli/client.h"
 
+/* LATENCY_BUCKETS is 26, but the page may be of another release; 1 << i must fit 64 bits. */
 enum { BUCKETS_MAX = 64 };
 
-/* Two status pages; `before` is NULL in the first turn of nothing. */
+/* Two status pages, the same one twice in the first turn. */
 struct view {
 	const char *before, *now;
 };
@@ -109,7 +110,8 @@ static void print_workers(const char *now)
 		print_worker(w);
 }
 
-/* The method of the same name in the other page, or NULL. */
+/* The method of the same name in the other page, or NULL. Its place may be another: methods that
+ * were never called are left out. */
 static const char *same_method(const char *page, const char *name)
 {
 	char other[128];
@@ -132,7 +134,8 @@ static int read_buckets(const char *method, uint64_t out[BUCKETS_MAX])
 	return n;
 }
 
-/* Upper edge of the bucket that holds the given share of all calls. Bucket i ends at 2^i us. */
+/* Upper edge of the bucket that holds the given share of all calls. Bucket i ends at 2^i us. The
+ * last one is open (shm/counters.c): what is said for it is no bound. */
 static uint64_t percentile(const uint64_t *bucket, int n, double share)
 {
 	uint64_t total = 0, sum = 0;
@@ -147,6 +150,9 @@ static uint64_t percentile(const uint64_t *bucket, int n, double share)
 	return 0;
 }
 
+/* in_window > calls: the counters began anew between the pages, in another segment, and the
+ * difference wrapped. No rate then, and percentiles of all calls; these also where the two pages
+ * have not as many buckets. */
 static void print_method(const struct view *v, const char *m, double seconds)
 {
 	uint64_t now[BUCKETS_MAX] = {0}, then[BUCKETS_MAX] = {0}, calls, ok, in_window;
@@ -183,6 +189,7 @@ static void print_methods(const struct view *v)
 		print_method(v, m, seconds);
 }
 
+/* What a master of another release does not tell is 0 (client_number). */
 static void print_counters(const char *now)
 {
 	const char *c = client_member(now, "counters");
@@ -261,7 +268,8 @@ static void wait_second(void)
 	nanosleep(&second, NULL);
 }
 
-/* Once, or until it is interrupted or the server is gone. */
+/* Once, or until it is interrupted or the server is gone. The pages take turns: what was shown
+ * is the next one's `before`. */
 static int show(const char *address, bool watch)
 {
 	struct buf page[2];
@@ -300,6 +308,7 @@ static int show_json(const char *address)
 	return ok ? 0 : 1;
 }
 
+/* --admin is read by client_address(), here it is only known. */
 int cli_status(struct args *a)
 {
 	char address[ADDRESS_TEXT];

@@ -6,7 +6,8 @@
 
 /* SipHash-2-4 under a per-boot random key: for tables an attacker can fill. */
 uint64_t hash_sip(const uint8_t key[16], const void *p, size_t n);
-/* Fast, unkeyed, 64 bits: for our own in-memory tables and fingerprints. */
+/* Fast, unkeyed, 64 bits, the same everywhere: for fingerprints. Texts that collide are easy to
+ * make, so it is not for tables that a client can fill. */
 uint64_t hash_64(const void *p, size_t n);
 /* Of 16 bytes under a random key: fast, and nobody who does not know the key can choose some that
  * collide (NH: two have the same product for one key of 2^64). Ids that count up have products

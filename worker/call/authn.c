@@ -53,6 +53,7 @@ static struct str bearer(struct str header)
 	return str_trim((struct str){header.p + n, header.n - n});
 }
 
+/* x-api-key goes before Authorization (D3). */
 static struct credential find_credential(const struct call *c)
 {
 	struct str key = http_header_get(c->rq, STR("x-api-key"));
@@ -103,6 +104,8 @@ static void principal_hash(struct principal *who)
 	who->hash = hash_64(id.p, id.n) | 1;
 }
 
+/* c->who is complete before anything is refused: call_limit() charges by it, and the log names the
+ * key. */
 static int with_key(struct call *c, struct str key)
 {
 	struct principal *who = &c->who;
@@ -213,6 +216,7 @@ static int with_token(struct call *c, struct str token)
 	return 0;
 }
 
+/* Public methods do not look at a credential, not even at a wrong one (auth.md 2.2). */
 int call_authn(struct call *c)
 {
 	struct credential cred;

@@ -14,6 +14,9 @@
 #include "worker/loop.h"
 #include "worker/worker.h"
 
+/* Nothing is decoded before it is known who calls and that they may call so often. Rules come
+ * before roles because the released server does it so: who may not do something is first told what
+ * is wrong with the request (auth.md 1.2). */
 static const struct {
 	enum step step;
 	int (*run)(struct call *c);
@@ -61,6 +64,7 @@ static void prepare(struct call *c, struct worker *w, struct http_request *rq)
 	c->arena = rq->arena;
 	c->timeout_ms = -1;
 	c->details_tail = &c->details;
+	/* While all of the arena is there. */
 	error_reserve(c);
 	c->deadline_ms = rq->start_ns / 1000000 + (uint64_t)w->opt->call_timeout;
 	buf_init(&c->headers, c->arena);
@@ -107,6 +111,7 @@ void call_serve(struct http_request *rq)
 	run_steps(c);
 	c->step = STEP_REPLY;
 	crumb_step(c);
+	/* call_self() must not find what call_reply() frees. */
 	coro_set_data(NULL);
 	call_reply(c); /* c is gone afterwards: it lives in the request's arena */
 	crumb_end(w);

@@ -149,7 +149,8 @@ struct call *call_self(void);
 /* Arena shorthands that fail the call with resource_exhausted at the cap. */
 void *call_alloc(struct call *c, size_t size);
 char *call_str(struct call *c, struct str s); /* a NUL-terminated copy */
-/* For handlers of streams: one message, which is forgotten afterwards. Parks while the
+/* For handlers of streams: one message. Its memory stays in the arena until the handler goes back
+ * to a mark. Parks while the
  * client is slower. 0, or -1 after call_fail(): the client is gone or out of time. */
 int call_send(struct call *c, const ProtobufCMessage *message);
 

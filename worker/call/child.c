@@ -1,6 +1,9 @@
 /* Parts of a call that fail on their own: see child.h. */
 #include "worker/call/child.h"
 
+/* Of the copied database handle only arena and failure are the part's own: the pool behind it
+ * serves several at a time. What the parent was charged is copied, too, but only the parent's goes
+ * into headers. */
 void child_begin(struct call_child *child, const struct call *parent, size_t memory)
 {
 	struct call *c = &child->c;
@@ -27,6 +30,7 @@ bool child_keep(struct call_child *child, struct call *parent)
 	return false;
 }
 
+/* The sentence is in the memory that goes. */
 char *child_drop(struct call_child *child, struct call *parent)
 {
 	static char none[] = "the call needs too much memory";

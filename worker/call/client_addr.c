@@ -61,6 +61,7 @@ static bool prefix_eq(const uint8_t a[16], const uint8_t b[16], unsigned bits)
 	return rest == 0 || ((a[bytes] ^ b[bytes]) >> (8 - rest)) == 0;
 }
 
+/* All addresses are 16 bytes: the prefix of an IPv4 entry begins behind the 96 bits of mapping. */
 static bool in_network(const uint8_t addr[16], struct str entry)
 {
 	long slash = str_find(entry, '/');

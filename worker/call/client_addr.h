@@ -4,7 +4,7 @@
 
 #include "worker/call/call.h"
 
-/* Sets c->client, c->client_addr and c->address_hash. */
+/* Sets c->client, c->client_addr and the two hashes of it. */
 void client_addr(struct call *c);
 /* True when addr is in the list ("10.0.0.0/8 ::1, 192.0.2.7 unix"). */
 bool client_addr_in(const uint8_t addr[16], struct str list);

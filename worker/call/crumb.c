@@ -11,6 +11,8 @@ static uint32_t method_number(const struct call *c)
 	return c->method ? (uint32_t)(c->method - c->w->methods->v) + 1 : 0;
 }
 
+/* Both fall back to what is known earlier. So a death in an early step leaves the fingerprint that
+ * the same step of a retry asks for. */
 static uint64_t principal(const struct call *c)
 {
 	return c->who.hash ? c->who.hash : c->address_hash;
@@ -21,6 +23,7 @@ static uint64_t body(const struct call *c)
 	return c->body_hash ? c->body_hash : c->head_hash;
 }
 
+/* The first is the loop's; offload.c copies it to that of the thread that works for the call. */
 static struct crumb *mine(const struct worker *w)
 {
 	return w->slot ? &w->slot->crumbs[0] : NULL;
@@ -40,6 +43,7 @@ void crumb_fill(const struct call *c)
 	k->principal = principal(c);
 	k->body = body(c);
 	k->start_ms = c->rq ? c->rq->start_ns / 1000000 : clock_mono_ms();
+	/* An id that the client chose may be longer (D51), and is cut. */
 	snprintf(k->call_id, sizeof(k->call_id), "%.39s", c->id);
 	snprintf(k->method_name, sizeof(k->method_name), "%.63s",
 		c->method ? c->method->path + 1 : "");

@@ -30,6 +30,8 @@ static int no_memory(struct call *c)
 	return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "the message needs too much memory");
 }
 
+/* `around`: bytes that the framing may take beside the message. Where the body did not end as it
+ * should, the next request cannot be found behind it: the connection is closed. */
 static int read_body(struct call *c, size_t around, struct str *body)
 {
 	switch (http_read_body(c->rq, (size_t)c->w->opt->max_body + around, body)) {
@@ -56,7 +58,8 @@ static int read_body(struct call *c, size_t around, struct str *body)
 	return no_memory(c);
 }
 
-/* As a gzip stream says at its end; where it lies, inflating it fails. */
+/* As a gzip stream says at its end; where it lies, inflating it fails. The caller has seen that
+ * there are four bytes. */
 static size_t inflated_size(struct str gzip)
 {
 	const uint8_t *p = (const uint8_t *)gzip.p + gzip.n - 4;
@@ -161,7 +164,8 @@ static int take_print(struct call *c, struct str bytes)
 	return crumb_quarantine(c);
 }
 
-/* Streams say in headers of their own what their messages are packed with. */
+/* Streams say in headers of their own what their messages are packed with. A coding of the whole
+ * body is not theirs. */
 static int from_stream(struct call *c)
 {
 	struct str header = http_header_get(c->rq, STR("connect-content-encoding"));
@@ -228,6 +232,7 @@ int call_unpack(struct call *c)
 
 int call_decode(struct call *c)
 {
+	/* before a body is read in vain */
 	if (!c->method->handler)
 		return call_fail(c, CODE_UNIMPLEMENTED, NULL,
 			"this method is not implemented by this server");

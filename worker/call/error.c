@@ -14,6 +14,7 @@ enum { RESERVE = 64 * 1024 };
 /* Bytes of the name in a ResourceInfo: no id that exists is longer (D9, D23). */
 enum { RESOURCE_NAME = 512 };
 
+/* Names and statuses are Connect's (auth.md 1.6): failed_precondition is 400, not 412. */
 static const struct code_info codes[] = {
 	[CODE_OK] = {"ok", "OK", 200},
 	[CODE_CANCELED] = {"canceled", "CANCELED", 499},
@@ -41,6 +42,7 @@ const struct code_info *error_code(enum code code)
 	return &codes[i < sizeof(codes) / sizeof(codes[0]) ? i : CODE_INTERNAL];
 }
 
+/* Of a small arena it would be most. */
 void error_reserve(struct call *c)
 {
 	if (c->arena->cap - c->arena->held < 2 * RESERVE)
@@ -78,6 +80,7 @@ int call_fail(struct call *c, enum code code, const char *reason, const char *fm
 
 	if (c->code != CODE_OK)
 		return -1;
+	/* The sentence may need it. */
 	error_release(c);
 	c->code = code == CODE_OK ? CODE_INTERNAL : code;
 	c->reason = reason ? reason : error_code(code)->reason;
@@ -87,6 +90,7 @@ int call_fail(struct call *c, enum code code, const char *reason, const char *fm
 	return -1;
 }
 
+/* Of numbers below 16: their tag is one byte. */
 void error_field(struct buf *b, unsigned number, struct str value)
 {
 	size_t n = value.n;
@@ -98,6 +102,7 @@ void error_field(struct buf *b, unsigned number, struct str value)
 	buf_str(b, value);
 }
 
+/* Without memory there is a detail less, and the failure stays. */
 void call_detail(struct call *c, const char *type, struct str value)
 {
 	struct detail *d = arena_zalloc(c->arena, sizeof(*d));
@@ -164,6 +169,7 @@ int call_fail_db(struct call *c, const struct db *db)
 
 	if (kind >= sizeof(db_failures) / sizeof(db_failures[0]))
 		kind = DB_BUG;
+	/* PostgreSQL's or the call's own: only the call can tell which. */
 	if (kind == DB_TIMEOUT && call_time_left(c) == 0)
 		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL, "the deadline has passed");
 	return call_fail(c, db_failures[kind].code, NULL, "%s", db_failures[kind].text);

@@ -34,6 +34,7 @@ static struct str audience_json(struct arena *a, const char *audience)
 	return b.over ? (struct str){NULL, 0} : (struct str){b.p, b.n - 1};
 }
 
+/* aud is a list of one, as in the released server's tokens (auth.md 2.3). */
 static bool add_claims(jwt_t *jwt, const struct options *opt, const char *customer_id,
 	const char *session_id, int64_t now_s, const char *aud)
 {
@@ -118,6 +119,7 @@ static bool is_xid(const char *text)
 	       strspn(text, "0123456789abcdefghijklmnopqrstuv") == XID_CHARS;
 }
 
+/* The expiry comes last, so that JWT_EXPIRED is said only of a token that is good in all else. */
 static enum jwt_verdict check_claims(
 	jwt_t *jwt, const struct options *opt, int64_t now_s, struct jwt_subject *subject)
 {

@@ -38,6 +38,7 @@ static struct limit scaled(const struct call *c, int64_t rate, int64_t burst)
 	return (struct limit){(uint64_t)rate * scale, (uint64_t)burst * scale};
 }
 
+/* The names that refuse() is called with; `pugd status` shows the counters. */
 static void count_refusal(struct call *c, const char *name)
 {
 	static const struct {
@@ -67,6 +68,8 @@ static int refuse(struct call *c, const char *name, const struct limit_state *st
 		"rate limit of this %s exceeded, retry later", name);
 }
 
+/* A cost above the burst could never be admitted: it takes all of the burst instead. Headers tell
+ * of the charge also when it was refused. */
 static int charge(struct call *c, const char *name, uint64_t hash, struct limit lim, uint64_t cost)
 {
 	struct limit_state state = {0, 0, 0};
@@ -110,6 +113,7 @@ int limit_customer(struct call *c)
 	return charge(c, "customer", bucket(BUCKET_CUSTOMER, id.p, id.n), lim, cost(c));
 }
 
+/* What the project's limit refuses was charged to the key all the same. */
 static int charge_key(struct call *c)
 {
 	const struct options *o = c->w->opt;

@@ -10,6 +10,7 @@
 #include "worker/call/route.h"
 #include "worker/worker.h"
 
+/* Names and aliases in one table, which proto/gen/methods.py sorts by bytes. */
 static int compare_path(const void *key, const void *entry)
 {
 	return str_cmp(*(const struct str *)key, str_of(((const struct pb_path *)entry)->path));
@@ -57,7 +58,8 @@ static int pick_verb(struct call *c)
 		(struct str){NULL, 0});
 }
 
-/* With GET the codec is a query parameter, which decode reads. */
+/* With GET the codec is a query parameter, which decode reads. The unary type on a streaming path,
+ * and the other way round, is a wrong type (D50). */
 static int pick_codec(struct call *c)
 {
 	bool streaming = c->method->server_stream;
@@ -77,6 +79,7 @@ static int pick_codec(struct call *c)
 		(struct str){NULL, 0});
 }
 
+/* Only ever earlier: the deadline that call.c has set is call_timeout's. */
 static int pick_deadline(struct call *c)
 {
 	struct str text = http_header_get(c->rq, STR("connect-timeout-ms"));
@@ -103,6 +106,8 @@ static int check_version(struct call *c)
 	return call_fail(c, CODE_INVALID_ARGUMENT, NULL, "Connect-Protocol-Version must be 1");
 }
 
+/* Health pages come first, for they answer any verb; preflights before the 404, which no page
+ * could read otherwise (cors.c). */
 int call_route(struct call *c)
 {
 	const struct pb_method *m;

@@ -8,6 +8,7 @@
 
 enum { NONCE = 12, TAG = 16, AT_NONCE = 1, AT_TEXT = AT_NONCE + NONCE };
 
+/* One byte spares most decryptions under the wrong key; what decides is the tag. */
 static uint8_t key_check(const uint8_t key[KEY_BYTES])
 {
 	uint8_t digest[32];
@@ -16,7 +17,8 @@ static uint8_t key_check(const uint8_t key[KEY_BYTES])
 	return digest[0];
 }
 
-/* in -> out, and the tag made (encrypting) or compared. */
+/* in -> out, and the tag made (encrypting) or compared. Decrypted bytes are in `out` before the
+ * tag is looked at: they count only with true. OpenSSL's lengths are int. */
 static bool gcm(bool encrypt, const uint8_t key[KEY_BYTES], const uint8_t *nonce, struct str bound,
 	struct str in, uint8_t *out, uint8_t *tag)
 {
@@ -68,6 +70,7 @@ static bool open_with(const struct options *opt, enum key_use use, bool previous
 struct str seal_open(const struct options *opt, enum key_use use, struct str bound,
 	struct str sealed, struct arena *a, bool *old)
 {
+	/* wraps for what is too short, and is not used then */
 	size_t n = sealed.n - SEAL_OVERHEAD;
 	uint8_t *out;
 

@@ -10,6 +10,8 @@
 #include "worker/call/error.h"
 #include "worker/call/reply.h"
 
+/* With the codes that the conformance suite asks for: unimplemented for no or several messages,
+ * internal for a flag without a coding (connect-protocol.md 3.4). */
 int stream_open(struct call *c, struct str body, bool coded, struct str *message, bool *packed)
 {
 	uint8_t flags;
@@ -36,6 +38,8 @@ static int lost(struct call *c, enum http_stream s)
 	return call_fail(c, CODE_CANCELED, NULL, "the client went away");
 }
 
+/* Its headers are allocated after a mark that the handler may have set, and go with it: once the
+ * head is sent nobody looks at c->reply.headers. */
 static void begin(struct call *c)
 {
 	c->stream_begun = true;
@@ -44,6 +48,8 @@ static void begin(struct call *c)
 	http_stream_begin(c->rq, &c->reply);
 }
 
+/* What it allocates stays in the arena. A handler that sends many goes back to a mark after each
+ * (rpc/profiles.c). */
 int call_send(struct call *c, const ProtobufCMessage *message)
 {
 	struct str bytes;

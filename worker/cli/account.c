@@ -168,6 +168,7 @@ static int create_in(struct request *r)
 	return 0;
 }
 
+/* Account and mailed link in one transaction: without a password the link is the only way in. */
 static int create(struct request *r)
 {
 	int rc;
@@ -225,6 +226,7 @@ static int command(const struct options *opt, int argc, char **argv, const char 
 		return 2;
 	}
 	arena_init(&r.arena, ARENA);
+	/* a password is typed and hashed before there is a connection */
 	if (!creates)
 		rc = revoke(&r);
 	else if (r.link ? make_link(&r) : read_password(&r))

@@ -83,6 +83,7 @@ const char *demo_country(const struct demo_person *p)
 	return countries[p->country].text;
 }
 
+/* Rolled like all else, so that a repeated seeding has the same ids and stores nothing twice. */
 static void uuid(struct model *m, int64_t ms, uint8_t out[16])
 {
 	uint64_t a = roll(m), b = roll(m);
@@ -103,12 +104,15 @@ static void prop_text(struct model *m, const char *key, const char *text)
 		.value = {.type = VALUE_STR, .s = str_of(text)}};
 }
 
+/* Comes after twelve others at most, so there is room. */
 static void prop_number(struct model *m, const char *key, double d)
 {
 	m->props[m->n_props++] = (struct prop){
 		.key = str_of(key), .scope = SCOPE_CUSTOM, .value = {.type = VALUE_DOUBLE, .d = d}};
 }
 
+/* A person keeps his system, which therefore comes from first_ms and not from a roll. Cities are
+ * in the order of `countries`. */
 static void common_props(struct model *m, const struct demo_person *p, const char *path)
 {
 	static const char *const cities[] = {"New York", "Berlin", "London", "Mumbai", "Paris",
@@ -127,6 +131,8 @@ static void common_props(struct model *m, const struct demo_person *p, const cha
 	prop_text(m, "$locale", p->country == 1 ? "de-DE" : "en-US");
 }
 
+/* The only one that counts: sessions may be cut anywhere, so that exactly as many events come as
+ * were asked for. */
 static void emit(struct model *m, struct demo_person *p, const char *kind,
 	const uint8_t session[16], int64_t t)
 {
@@ -172,7 +178,8 @@ static struct demo_person *new_person(struct model *m, int64_t t)
 	return p;
 }
 
-/* Recent people come back more often than those of months ago. */
+/* Recent people come back more often than those of months ago. Good until the next new_person(),
+ * which may move all of them. */
 static struct demo_person *any_person(struct model *m, int64_t t)
 {
 	if (m->n_people == 0 || chance(m, 30))

@@ -17,7 +17,7 @@ struct demo_person {
 };
 
 struct demo_sink {
-	/* One event in rising time order within a day; false stops the generator. The
+	/* One event, day after day, in no order within one; false stops the generator. The
 	 * strings live until the call returns. */
 	bool (*event)(struct demo_sink *s, const struct event *ev);
 	/* A person signed up: profile and alias are due. May be NULL. */

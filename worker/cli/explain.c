@@ -97,6 +97,7 @@ static void print_columns(const struct explain *e)
 	for (uint32_t i = 0; i < e->n_columns; i++) {
 		const struct explain_column *c = &e->columns[i];
 
+		/* a property that was asked for is told even where no segment has it */
 		if (c->segments || c->property)
 			printf("%-32.*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n",
 				STR_ARG(c->name), c->segments, c->stored, c->decoded);
@@ -249,7 +250,8 @@ static int tell(struct call *c)
 	return 1;
 }
 
-/* The request as the server reads and checks it. 0, or -1 after call_fail(). */
+/* The request as the server reads and checks it. 0, or -1 after call_fail(). Without the steps
+ * before: an operator has no credential, and nobody is charged. */
 static int parse(struct call *c, struct str text)
 {
 	c->method = route_find(&pb_product_methods, STR("/insights.v1.InsightsService/Query"));
@@ -355,6 +357,7 @@ static int run(struct explained *x, PGconn *conn)
 	db_blocking(&x->c.db, conn, &x->a);
 	if (find_project(x) == 0 && read_all(x->wanted->file, &text, (size_t)x->w.opt->max_body))
 		code = ask(x, (struct str){text.p ? text.p : "", text.n});
+	/* the scan's connection, which it left for the next job of its thread */
 	if (db_kept())
 		db_kept_end();
 	return code;
@@ -376,6 +379,8 @@ int cli_explain(const struct options *opt, int argc, char **argv)
 	conn = db_connect(opt->database_url, why, sizeof(why));
 	if (!conn)
 		return failed(why);
+	/* a worker without loop, threads and segment: the scan runs here, without turns and
+	 * column cache */
 	x.wanted = &wanted;
 	x.w.opt = opt;
 	x.c.w = &x.w;

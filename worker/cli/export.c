@@ -194,6 +194,7 @@ static int scan(struct export *ex, int64_t from_ms, int64_t to_ms,
 		[READER_MEMORY] = "a segment needs too much memory",
 		[READER_BROKEN] = "a stored segment is malformed, or the output cannot be written"};
 
+	/* a segment may reach beyond the window: its callback looks at each event's time */
 	ex->reader.segment = segment;
 	ex->window_from = from_ms;
 	ex->window_to = to_ms;
@@ -230,6 +231,7 @@ static int day_open(struct export *ex, int64_t day, char *path, char *part)
 	return -1;
 }
 
+/* The time comes after the last write, which would set it anew; day_is_there() goes by it. */
 static int day_close(struct export *ex, const char *path, const char *part)
 {
 	if (!ex->dir)
@@ -258,6 +260,7 @@ static int write_day(struct export *ex, int64_t day)
 	return day_close(ex, path, part);
 }
 
+/* Counts first: a day without events is not scanned and has no file. */
 static int write_all(struct export *ex)
 {
 	int64_t n = (ex->to_ms - 1) / DAY_MS - ex->first_day + 1;
@@ -285,6 +288,7 @@ static int run(struct export *ex, PGconn *conn)
 	int n;
 
 	db_blocking(&db, conn, &ex->a);
+	/* before the snapshot: a file must not seem newer than what is in it */
 	clock_gettime(CLOCK_REALTIME, &ex->moment);
 	/* one snapshot for all days */
 	if (db_blocking_begin(&db, "ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, 0) < 0)

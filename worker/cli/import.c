@@ -79,7 +79,8 @@ static bool batch_begin(struct import *im)
 	return im->events && im->links;
 }
 
-/* True when the claim is worth another attempt: a day may lack its partition. */
+/* True when the claim is worth another attempt: a day may lack its partition. Each statement is
+ * a transaction of its own here, so nothing of the failed one is left. */
 static bool repair(struct import *im, const struct group *g)
 {
 	struct q_events_days_args args;
@@ -146,6 +147,8 @@ static int store_links(struct import *im)
 	return 0;
 }
 
+/* In this order: what is interrupted is repeated from the last mark, and then events are known
+ * by their ids and links by their aliases. A mark that came first would lose them. */
 static int store_batch(struct import *im)
 {
 	uint8_t sha[SOURCE_SHA];
@@ -182,6 +185,7 @@ static bool is_id(struct str s)
 	return s.n > 0 && s.n <= ID_MAX && !str_starts(s, STR("cookieless-"));
 }
 
+/* One of a line at most, and only of one that became an event: there is room. */
 static void take_link(struct import *im, const struct line *line)
 {
 	if (is_id(line->external) && is_id(line->anonymous))
@@ -211,6 +215,7 @@ static int take_line(struct import *im, struct str text)
 	} else {
 		refuse(im, line.why);
 	}
+	/* refused ones, too: what was read of them is in the same arena */
 	im->bytes += text.n;
 	return im->n == BATCH_EVENTS || im->bytes >= BATCH_BYTES ? store_batch(im) : 0;
 }
@@ -278,6 +283,7 @@ static int run(struct import *im)
 			im->left_out, im->shortened);
 	if (n == 0 && stopped)
 		printf("stopped; the same command goes on from here\n");
+	/* lines that are missing make the command fail, though all others are stored */
 	return n < 0 || im->refused || stopped ? -1 : 0;
 }
 
@@ -336,6 +342,7 @@ int cli_import(const struct options *opt, int argc, char **argv)
 		source_close(&im.source);
 		return 1;
 	}
+	/* without SA_RESTART, so that a read() which waits for standard input ends */
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
 	arena_init(&im.a, MEMORY);

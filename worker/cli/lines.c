@@ -67,6 +67,8 @@ static bool read_as(const char *name, struct str text, struct arena *a, Protobuf
 		err.offset);
 }
 
+/* Ours has no member "event", both others have; only Mixpanel's has its time among the
+ * properties. */
 enum line_shape line_shape_of(struct str text, struct arena *a)
 {
 	ProtobufCMessage *msg;

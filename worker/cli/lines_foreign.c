@@ -17,6 +17,7 @@ struct renamed {
 	const char *theirs, *ours; /* ours NULL: left out, as it says nothing of the event */
 };
 
+/* Addresses ($ip, ip) are left out: none is ever stored (D24). */
 static const struct renamed posthog_keys[] = {{"$current_url", "$url"}, {"$host", "$hostname"},
 	{"$pathname", "$pathname"}, {"title", "$pageTitle"}, {"$title", "$pageTitle"},
 	{"$browser_version", "$browserVersion"}, {"$os_version", "$osVersion"},
@@ -130,6 +131,8 @@ static Google__Protobuf__Value *flat(Google__Protobuf__Value *v, struct arena *a
 	return out->string_value ? out : NULL;
 }
 
+/* Two of their keys may become one of ours, as titles do: the first one stays, the other is
+ * counted as left out. */
 static bool put_properties(const Google__Protobuf__Struct *in, const struct renamed *names,
 	struct arena *a, Events__V1__Event *out, struct line *line)
 {
@@ -168,6 +171,7 @@ static bool put_properties(const Google__Protobuf__Struct *in, const struct rena
 static bool read_time(const char *z, int64_t *ms)
 {
 	char text[64];
+	/* room is kept for what is appended to it */
 	int n = snprintf(text, sizeof(text) - 8, "%s", z);
 	int64_t seconds;
 	int32_t nanos;

@@ -10,6 +10,7 @@
 
 enum { COMMAND_MEMORY = 16 << 20 };
 
+/* By mail_outbox.kind and mail_outbox.state (003_people.sql). */
 static const char *const kinds[] = {"?", "sign-in", "invitation"};
 static const char *const states[] = {"?", "waiting", "sent", "dead", "dropped"};
 

@@ -33,5 +33,6 @@ int cli_migrate(const struct options *opt, int argc, char **argv)
 	state = migrate_state(url);
 	if (state >= 0)
 		printf("%s\n", states[state]);
+	/* a newer schema will do: releases expand it before they contract it */
 	return state == 0 || state == 2 ? 0 : 1;
 }

@@ -16,6 +16,7 @@ static int restore(struct db *db, void *arg)
 
 	if (q_erasure_undo(db, &args, &row) < 0)
 		return -1;
+	/* as pugd.erasure_undo() numbers them */
 	if (row.outcome == 2)
 		fprintf(stderr, "pugd profile: a new profile has the external id meanwhile; "
 				"delete that one first\n");

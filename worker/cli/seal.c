@@ -24,6 +24,7 @@ static int seal_all(struct sealer *s)
 	do {
 		more = false;
 		n = sealer_due(s, &(struct sealer_due){1, 1, 0}, &due);
+		/* the list is in memory that sealer_seal() empties */
 		for (int i = 0; i < n && i < AT_ONCE; i++)
 			projects[i] = due[i];
 		for (int i = 0; i < n && i < AT_ONCE; i++) {

@@ -115,6 +115,7 @@ static int make_admin(struct seed *s, const struct account *a, struct demo_keys 
 		.key_hint = str_of(k->pub.hint),
 		.session_id = str_of(session),
 		.refresh_hash = {(const char *)r.hash, sizeof(r.hash)},
+		/* sign-up opens a session, too, which nobody wants: it is over at once */
 		.lifetime_us = 1,
 	};
 	return q_auth_sign_up(&s->db, &args, &row) == 1 ? 0 : fail("the demo account", &s->db);
@@ -139,6 +140,8 @@ static int make_private_key(struct seed *s, struct demo_keys *k)
 	return q_api_key_create(&s->db, &args, &row) == 1 ? 0 : fail("the private key", &s->db);
 }
 
+/* All of it or nothing, and for its owner only: there are passwords and keys in it. end_ms is
+ * where the events end, whenever and however often they are made. */
 static int write_conf(const struct seed *s, const struct account *admin,
 	const struct account *viewer, const struct demo_keys *k)
 {
@@ -193,6 +196,7 @@ static bool store_people(struct seed *s)
 	return q_seed_people(&s->db, &args) >= 0 || fail("storing people", &s->db) == 0;
 }
 
+/* By events_claim, because a seeding that is repeated meets its own events again. */
 static bool store_batch(struct seed *s)
 {
 	struct q_events_claim_row *rows;
@@ -226,6 +230,7 @@ static bool store_batch(struct seed *s)
 		return fail("storing events", &s->db) == 0;
 	progress_add(&s->progress, (uint64_t)s->n);
 	s->n = 0;
+	/* people's texts are in the arena that is emptied now */
 	bool ok = store_people(s);
 	s->enc = NULL;
 	arena_reset(&s->arena);
@@ -239,6 +244,7 @@ static struct str keep(struct seed *s, struct str text)
 	return (struct str){p, p ? text.n : 0};
 }
 
+/* The event itself is copied, too: the encoder reads its session when it finishes. */
 static bool on_event(struct demo_sink *sink, const struct event *ev)
 {
 	struct seed *s = (struct seed *)sink;
@@ -263,7 +269,8 @@ static bool on_event(struct demo_sink *sink, const struct event *ev)
 	return ++s->n < BATCH || store_batch(s);
 }
 
-/* A profile id that a repeated seeding finds again: xid alphabet, from the person. */
+/* A profile id that a repeated seeding finds again: xid alphabet, from the person. A hash has
+ * bits for twelve digits; those after them come from the hash of the hash. */
 static struct str profile_id(struct seed *s, const struct demo_person *p)
 {
 	static const char digits[] = "0123456789abcdefghijklmnopqrstuv";
@@ -312,8 +319,10 @@ static int make_events(struct seed *s)
 	if (!demo_generate(&s->sink, s->events, s->end_ms) || !store_batch(s))
 		return fail("seeding", NULL);
 	progress_end(&s->progress);
+	/* no catalog_admit() has seen their names: the keeper looks */
 	if (q_catalog_doubt(&s->db, &(struct q_catalog_doubt_args){s->project, 0}) < 0)
 		return fail("marking the catalogue", &s->db);
+	/* last of all: without it the next run makes the same events once more */
 	FILE *f = fopen(s->file, "ae");
 	if (!f || fprintf(f, "seeded=%llu\n", (unsigned long long)s->events) < 0 || fclose(f) != 0)
 		return fail(s->file, NULL);

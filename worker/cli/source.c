@@ -38,6 +38,7 @@ int source_open(struct source *s, const char *path)
 	if (strcmp(path, "-") == 0) {
 		s->fd = STDIN_FILENO;
 	} else {
+		/* the name under which pugd.imports has it, whatever path leads there */
 		char *full = realpath(path, NULL);
 
 		s->fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -135,6 +136,8 @@ static struct str without_end(const struct source *s, uint64_t n)
 	return (struct str){s->line, (size_t)n};
 }
 
+/* Between two lines the digest is of s->read bytes exactly: take() adds what is taken of the
+ * chunk, not what was read ahead. */
 int source_line(struct source *s, struct str *line)
 {
 	uint64_t total = 0;
@@ -168,6 +171,7 @@ int source_line(struct source *s, struct str *line)
 
 bool source_digest(const struct source *s, uint8_t sha[SOURCE_SHA])
 {
+	/* finishing would end it, and more is to come */
 	EVP_MD_CTX *copy = EVP_MD_CTX_new();
 	bool ok = copy && EVP_MD_CTX_copy_ex(copy, s->sha) == 1 &&
 		  EVP_DigestFinal_ex(copy, sha, NULL) == 1;

@@ -133,6 +133,8 @@ static const char *check_blob(
 	return wrong ? wrong : check_window(s, row->tmin, row->tmax, &v->scratch);
 }
 
+/* Ids are kept until their day is looked at, because the same one could lie at both levels.
+ * Those of a damaged blob are not missed: a claim needs no event. */
 static enum stream_next inbox_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct verify *v = verify_of(st);
@@ -161,6 +163,7 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 
 /* ---- numbers of distinct ids ---- */
 
+/* Numbers have no gaps, so the place of a digest is its number: check_numbers() relies on it. */
 static const char *check_block(struct verify *v, const struct q_verify_numbers_row *row)
 {
 	if (row->first < 1 || (uint32_t)row->first != v->digests.n + 1)
@@ -186,6 +189,7 @@ static enum stream_next numbers_row(
 
 		memcpy(&d, row.digests.p + (size_t)i * 8, sizeof(d));
 		d = le64toh(d);
+		/* 0, somebody who was erased, may come often: it is never found */
 		if (digests_find(&v->digests, d) != DIGESTS_FULL)
 			wrong = "an id has two numbers";
 		else if (!digests_append(&v->digests, &d, 1))
@@ -270,7 +274,8 @@ static int by_day(const void *x, const void *y)
 	return a->day != b->day ? (a->day < b->day ? -1 : 1) : memcmp(a->id, b->id, 16);
 }
 
-/* Both lists are in order: what was passed over was never claimed. */
+/* Both lists are in order: what was passed over was never claimed. Claims without an event are
+ * right: those of erased persons stay (D20). */
 static void pass_until(struct verify *v, const uint8_t *claimed)
 {
 	while (v->at_id < v->n_ids) {
@@ -372,6 +377,8 @@ static int check_people(struct verify *v)
 	return 0;
 }
 
+/* Days that have events at either level, in order. On others there may be claims, which need no
+ * event. */
 static int check_project(struct verify *v, struct db *plain)
 {
 	struct q_verify_inbox_row *rows;

@@ -34,7 +34,8 @@ static void tally(struct tally *t, const struct people_base *b)
 	}
 }
 
-/* *upto: as in struct people_state. */
+/* *upto: as in struct people_state. Only the sums of a reading outlive it, so that memory holds
+ * one at a time. */
 static int count(struct tally *t, struct db_stream *st, int32_t project, bool tables, int64_t *upto)
 {
 	struct people_load l = {.memory = (size_t)MEMORY_GB << 30, .tables = tables};

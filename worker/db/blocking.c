@@ -113,6 +113,7 @@ static int blocking_exec(
 		result);
 }
 
+/* By the simple protocol, in which one string may be several statements (db_blocking_begin()). */
 static int plain(struct db *db, const char *sql)
 {
 	PGresult *res;

@@ -33,6 +33,7 @@ static uint64_t get_be(const uint8_t *in, int n)
 	return v;
 }
 
+/* An int2 is an int32_t in the structs: what does not fit cannot be sent. */
 static bool put_int2(const void *host, uint8_t *wire)
 {
 	int32_t v;
@@ -184,6 +185,8 @@ struct any_array {
 	int n;
 };
 
+/* Dimensions, whether an element is NULL, type of the elements; then, unless it is empty and has
+ * no dimension, length and first index of the one. */
 enum { ARRAY_HEAD = 20, ARRAY_EMPTY = 12 };
 
 /* ---- parameters ---- */
@@ -195,6 +198,7 @@ static enum db_kind bind_string(
 
 	if (!s.p && f->nullable)
 		return DB_OK;
+	/* lengths are int for libpq; jsonb takes one byte more */
 	if (s.n > INT_MAX - 1)
 		return DB_MEMORY;
 	*p = (struct db_param){s.p ? s.p : "", s.p ? (int)s.n : 0};

@@ -60,6 +60,7 @@ enum db_type {
 	DB_T_TIME,
 	DB_T_DATE,
 	DB_T_UUID,
+	/* arrays come last: codec.c compares with this one */
 	DB_T_TEXTS,
 	DB_T_BYTEAS,
 	DB_T_INT4S,

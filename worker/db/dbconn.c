@@ -27,6 +27,7 @@ void dbconn_watch(struct dbconn *conn, uint32_t events)
 	int fd = PQsocket(conn->pg);
 	int failed = 0;
 
+	/* while it connects, the same number may be another socket, which epoll does not know */
 	if (conn->watched && conn->io.fd == fd && conn->state == CONN_UP) {
 		if (conn->events != events)
 			failed = loop_mod(loop, &conn->io, events);
@@ -53,6 +54,7 @@ static void wake_others(struct lane *lane)
 
 		if (strcmp(other->url, lane->url) != 0)
 			continue;
+		/* its callers may wait again (lane_hopeless()) */
 		if (other->down_ms)
 			other->down_ms = loop_now_ms(pool->loop);
 		for (int j = 0; j < other->n; j++)
@@ -232,7 +234,8 @@ void dbconn_close(struct dbconn *conn)
 	conn->prepared_n = 0;
 }
 
-/* Newest first, so that what is sent again keeps its order at the lane's front. */
+/* Newest first, so that what is sent again keeps its order at the lane's front. What belongs to
+ * a transaction is lost with it. */
 static void flights_lost(struct dbconn *conn)
 {
 	struct db_pool *pool = conn->lane->pool;

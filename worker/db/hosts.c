@@ -46,6 +46,7 @@ static bool next_entry(const char **at, char *out, size_t size)
 	return true;
 }
 
+/* What cannot be parsed has no names: connecting will say what is wrong with it. */
 struct hosts *hosts_new(const char *url)
 {
 	PQconninfoOption *all = PQconninfoParse(url, NULL);
@@ -83,6 +84,7 @@ static void append(char *list, const char *text, bool first)
 	snprintf(list + n, HOSTS_TEXT - n, "%s%s", first ? "" : ",", text);
 }
 
+/* The port is never empty: by it hosts_names() and the others see that anything was found. */
 static void add_entry(struct lists *l, const char *name, const char *address, const char *port)
 {
 	bool first = !*l->names && !*l->ports && !*l->addresses;
@@ -135,6 +137,7 @@ void hosts_resolve(struct hosts *h)
 		next_entry(&port, its_port, sizeof(its_port));
 		any = resolve_one(found, one, its_port) || any;
 	}
+	/* then what an earlier lookup found stays good */
 	if (!any) {
 		free(found);
 		return;

@@ -147,7 +147,7 @@ void pool_count(struct db_pool *pool, enum counter c);
 /* dbconn.c */
 void dbconn_init(struct dbconn *conn, struct lane *lane);
 void dbconn_start(struct dbconn *conn);
-/* Closes at once; what was under way fails or, being a read, is sent again once. */
+/* Closes at once; what was under way fails or, being a read, is sent again (DB_LOSSES_MAX). */
 void dbconn_lost(struct dbconn *conn, const char *why);
 /* The transaction is over; the connection serves others again. */
 void dbconn_release(struct dbconn *conn);

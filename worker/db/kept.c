@@ -4,6 +4,9 @@
 #include "shm/base/log.h"
 #include "worker/db/blocking.h"
 
+/* C tells nobody when a thread with such a variable ends: the key has the same pointer for the
+ * sake of its destructor. That does not run when a process exits; commands end theirs
+ * themselves. */
 static _Thread_local PGconn *kept;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t at_exit;

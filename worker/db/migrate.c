@@ -84,7 +84,8 @@ static int run_text(struct migrate *m, const char *sql)
 	return failed;
 }
 
-/* Inside the transaction: lock, look, run, note. 1 = applied now, 0 = was there already. */
+/* Inside the transaction: lock, look, run, note. 1 = applied now, 0 = was there already. What
+ * compare() saw is looked at again under the lock: another host may have applied it since. */
 static int apply_inside(struct migrate *m, const struct migration *one)
 {
 	struct q_migrations_list_row *rows;
@@ -101,6 +102,7 @@ static int apply_inside(struct migrate *m, const struct migration *one)
 	if (state != 0)
 		return state > 0 ? 0 : -1;
 	snprintf(limit, sizeof(limit), "SET LOCAL lock_timeout = %d", MIGRATE_LOCK_MS);
+	/* for the lock of all migrations there was MIGRATE_WAIT_MS; tables get less */
 	if (run_text(m, limit) < 0 || run_text(m, one->sql) < 0)
 		return -1;
 	return q_migrations_done(&m->db, &(struct q_migrations_done_args){.number = one->number,

@@ -223,6 +223,7 @@ static void lane_tick(struct lane *lane, uint64_t now)
 	struct db_pool *pool = lane->pool;
 	uint64_t silence = 2 * pool->timeout_ms;
 
+	/* a long read ends by its own deadline (job_run()), which may be as far as an insight's */
 	if (lane == &pool->lanes[LANE_SLOW] &&
 		silence < 2 * (uint64_t)pool->w->opt->insight_timeout)
 		silence = 2 * (uint64_t)pool->w->opt->insight_timeout;

@@ -175,6 +175,7 @@ static PGresult *rows(struct db_stream *st, const struct query *q, PGconn *conn)
 static int stream_exec(
 	struct db *db, const struct query *q, const struct db_param *params, PGresult **result)
 {
+	/* its first member */
 	struct db_stream *st = (struct db_stream *)db;
 	PGconn *conn = db->impl;
 	struct wire wire;
@@ -195,6 +196,7 @@ static int stream_exec(
 	status = PQresultStatus(res);
 	if (status != PGRES_TUPLES_OK)
 		sqlstate_read(res, q->label, &db->err);
+	/* up to the NULL behind the last result: before it libpq takes no other statement */
 	drain(conn, DRAIN_MS);
 	if (status != PGRES_TUPLES_OK) {
 		PQclear(res);

@@ -75,6 +75,7 @@ static bool take_text(struct reader *r, const json_t *object, const char *where,
 	return *out || bad(r, "out of memory");
 }
 
+/* `id` is not empty (take_text()): strchr() would find the NUL of an empty one. */
 static bool id_ok(const char *id)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
@@ -89,6 +90,9 @@ static bool issuer_ok(const char *url)
 	return outbound_url_ok(url) && !strpbrk(url, "?#@ ");
 }
 
+/* `max` counts code points. An id is no longer than a request may name it (auth.md 12), and an
+ * issuer fits into customer_identities.subject (2048 bytes) together with a subject of
+ * SUBJECT_MAX. */
 static bool take_texts(
 	struct reader *r, const json_t *object, const char *where, struct provider *p)
 {
@@ -114,6 +118,7 @@ static bool take_texts(
 	return true;
 }
 
+/* RFC 6749 3.3: a scope-token. */
 static bool scope_ok(const char *scope)
 {
 	for (const char *c = scope; *c; c++)
@@ -130,6 +135,7 @@ static bool has_scope(const struct provider *p, const char *scope)
 	return false;
 }
 
+/* take_scopes() has seen that there is room. */
 static bool take_scope(
 	struct reader *r, const json_t *value, const char *where, size_t i, struct provider *p)
 {
@@ -143,6 +149,8 @@ static bool take_scope(
 	return p->scopes[p->n_scopes++] || bad(r, "out of memory");
 }
 
+/* Only shown to pages (GetAuthConfig), which ask the provider for them: without openid there would
+ * be no id token. */
 static bool take_scopes(
 	struct reader *r, const json_t *object, const char *where, struct provider *p)
 {
@@ -179,6 +187,7 @@ static bool take_provider(struct reader *r, const json_t *object, struct provide
 	if (!id_ok(p->id))
 		return bad(
 			r, "%s.id: must be of a-z, 0-9, _ and -, beginning with a letter", where);
+	/* out->n does not count p yet: only those before it are looked at. */
 	if (providers_find(out, p->id))
 		return bad(r, "%s.id: was there before", where);
 	if (!issuer_ok(p->issuer))
@@ -212,6 +221,7 @@ static bool take_all(struct reader *r, const json_t *doc, struct providers *out)
 	return true;
 }
 
+/* `text` came with the options: whoever read those has read the file (master/config_check.c). */
 static bool load_file(struct reader *r, const char *text, struct providers *out)
 {
 	char where[DOC_ERROR];
@@ -222,6 +232,8 @@ static bool load_file(struct reader *r, const char *text, struct providers *out)
 	return ok;
 }
 
+/* `google` is none of v: GetAuthConfig does not list it, and only SignInWithOAuth takes its
+ * tokens. */
 bool providers_load(const struct options *opt, struct arena *a, struct providers *out, char *error)
 {
 	struct reader r = {a, error};

@@ -6,8 +6,11 @@
 
 #include "worker/identity/doc.h"
 
+/* Each is for one of the two documents. */
 enum { DOCUMENT_MAX = 256 * 1024, FETCH_MS = 5000 };
 
+/* Only max-age is looked at: what may not be kept at all (no-store) lives for the least, too, or
+ * each sign-in would cost two fetches. */
 int64_t discovery_lifetime(const char *cache_control)
 {
 	int64_t min = LIFETIME_MIN_S, s = -1;
@@ -59,6 +62,7 @@ static const char *read_document(struct discovery *d, const json_t *doc, const c
 	if (json_object_get(doc, "token_endpoint") &&
 		!take_url(doc, "token_endpoint", d->token_endpoint))
 		return "the discovery document's token_endpoint is no https:// URL";
+	/* Discovery 3: a provider that lists no methods takes client_secret_basic. */
 	d->basic = !json_object_get(doc, methods) || doc_lists(doc, methods, "client_secret_basic");
 	return NULL;
 }
@@ -72,7 +76,9 @@ const char *discovery_read(struct discovery *d, struct str json, const char *iss
 	return why;
 }
 
-/* What is to be believed for so long comes with status 200 or not at all. */
+/* What is to be believed for so long comes with status 200 or not at all. OPERATOR: the issuer
+ * stands in the configuration, so private networks are fine, also where its document names
+ * them. */
 static bool get(const struct options *opt, const char *url, const char *what, struct arena *a,
 	struct outbound_answer *out, char *error)
 {
@@ -110,6 +116,7 @@ static bool fetch_document(struct discovery *d, const struct options *opt, const
 	return !why;
 }
 
+/* Both documents are replaced together, so the one that lives shorter counts. */
 static bool fetch_keys(struct discovery *d, const struct options *opt, struct arena *a, char *error)
 {
 	struct outbound_answer answer;
@@ -134,9 +141,11 @@ struct discovery *discovery_fetch(const struct options *opt, const char *issuer,
 	struct arena a;
 	bool ok;
 
+	/* Stands where nothing else is written: a full arena writes nothing. */
 	snprintf(error, OUTBOUND_ERROR, "out of memory");
 	if (!d)
 		return NULL;
+	/* Two answers, and what their buffers left behind when they grew. */
 	arena_init(&a, (size_t)8 * DOCUMENT_MAX);
 	ok = fetch_document(d, opt, issuer, &a, error) && fetch_keys(d, opt, &a, error);
 	arena_free(&a);

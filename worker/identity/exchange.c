@@ -29,11 +29,14 @@ static void add_field(struct buf *b, const char *name, const char *value)
 	add_encoded(b, value);
 }
 
+/* Where it is used, id and secret are not in the form: one way to authenticate in a request (RFC
+ * 6749 2.3). */
 static bool use_basic(const struct exchange *x)
 {
 	return x->provider->client_secret && x->basic;
 }
 
+/* Ends with a NUL that does not count: outbound_http() measures the body by it. */
 struct str exchange_form(const struct exchange *x)
 {
 	struct buf b;
@@ -89,6 +92,8 @@ static void failed(struct exchange *x, enum exchange_outcome outcome, const char
 	snprintf(x->error, sizeof(x->error), "%.200s", why);
 }
 
+/* A 4xx is about the code or about us (RFC 6749 5.2). Everything else but 200, redirects included,
+ * says that the provider does not do its part. */
 static void read_document(struct exchange *x, long status, const json_t *doc)
 {
 	const char *token = doc_text(doc, "id_token");
@@ -103,6 +108,7 @@ static void read_document(struct exchange *x, long status, const json_t *doc)
 		failed(x, EXCHANGE_FAILED, "token endpoint: no id token");
 	} else {
 		x->id_token = str_of(arena_str(x->a, str_of(token)));
+		/* the text counts only where it failed */
 		failed(x, x->id_token.p ? EXCHANGE_DONE : EXCHANGE_FAILED, "out of memory");
 	}
 }

@@ -12,8 +12,11 @@
 #include "worker/offload.h"
 #include "worker/worker.h"
 
+/* CONFIG_MEMORY is far more than the texts of a file of OPTIONS_AUTH_MAX bytes take. */
 enum { CONFIG_MEMORY = 1 << 20, EXCHANGE_MS = 10000 };
 
+/* Does not change after the start. The texts of providers lie in `a` and in the options page, and
+ * issuers keep pointers to some of them. */
 struct identity {
 	struct arena a;
 	struct providers providers;
@@ -33,6 +36,8 @@ bool identity_check(const struct options *opt, char *error)
 	return ok;
 }
 
+/* Fetches nothing, so a provider that is down keeps no worker from starting (the released server's
+ * discovery at start-up does, auth.md 4.4). */
 static bool make_issuers(struct identity *id, struct worker *w)
 {
 	const struct providers *p = &id->providers;
@@ -60,6 +65,7 @@ int identity_start(struct worker *w)
 	return make_issuers(id, w) ? 0 : EXIT_FAILURE;
 }
 
+/* Issuers first: their URLs lie in the arena. */
 void identity_free(struct identity *id)
 {
 	if (!id)
@@ -78,11 +84,14 @@ const struct providers *identity_providers(const struct identity *id)
 	return id ? &id->providers : &none;
 }
 
+/* By the address of `p`: it must be one of id->providers, never a copy. */
 static struct issuer *issuer_of(const struct identity *id, const struct provider *p)
 {
 	return p == &id->providers.google ? id->google : id->issuers[p - id->providers.v];
 }
 
+/* One answer for all that may be wrong with a credential (auth.md 4.4). `why` is for the log and a
+ * constant, as idtoken.h promises. */
 static int refuse(struct call *c, const struct provider *p, const char *why)
 {
 	log_info("sign-in refused provider=%s why=%s", p->id, why);
@@ -90,6 +99,8 @@ static int refuse(struct call *c, const struct provider *p, const char *why)
 		"the identity provider's answer is not valid, sign in again");
 }
 
+/* NULL also when the issuer is known not to have the key: c->code tells the two apart. The key
+ * belongs to the documents, which may be replaced while the call parks. */
 static EVP_PKEY *find_key(struct call *c, struct issuer *is, const struct idtoken *t)
 {
 	const struct discovery *d = issuer_get(c, is);
@@ -102,6 +113,9 @@ static EVP_PKEY *find_key(struct call *c, struct issuer *is, const struct idtoke
 	return d ? jwks_find(d->keys, t->kid) : NULL;
 }
 
+/* Nothing parks between find_key() and idtoken_signed_by(), which runs on the loop: jwks.c bounds
+ * what a key may cost. Google's tokens may spell the issuer without scheme wherever Google is
+ * configured, in the options or in the file. */
 static int verify(struct call *c, const struct provider *p, struct str token, const char *nonce,
 	struct idtoken_person *out)
 {
@@ -126,6 +140,7 @@ static int verify(struct call *c, const struct provider *p, struct str token, co
 	switch (idtoken_claims(&t, &want, c->arena, out, &why)) {
 	case IDTOKEN_GOOD:
 		return 0;
+	/* The credential is genuine, so it is not OAUTH_CREDENTIAL_INVALID (auth.md 4.4). */
 	case IDTOKEN_EMAIL:
 		return call_fail(c, CODE_INVALID_ARGUMENT, NULL,
 			"the identity provider does not vouch for an e-mail address of yours");
@@ -135,6 +150,7 @@ static int verify(struct call *c, const struct provider *p, struct str token, co
 	return refuse(c, p, why);
 }
 
+/* No nonce: the request has no field for one, and the contract checks none (auth.md 4.4). */
 int identity_by_token(
 	struct call *c, const struct provider *p, const char *token, struct idtoken_person *out)
 {
@@ -153,12 +169,16 @@ static int unavailable(struct call *c, const struct provider *p, const char *why
 		c, CODE_UNAVAILABLE, NULL, "the identity provider cannot be reached, try again");
 }
 
-/* Parks. The endpoint is copied: the documents may be replaced meanwhile. */
+/* Parks. The endpoint is copied: the documents may be replaced meanwhile. The thread allocates in
+ * the call's arena, which nobody else touches while the call is parked; net.c, which weighs it,
+ * reads `held` only. */
 static int exchange(struct call *c, struct exchange *x, const struct discovery *d)
 {
 	uint64_t left = call_time_left(c);
 	int rc;
 
+	/* One more than is left, so that a provider that is too slow ends after the deadline and
+	 * is told as that; and 0 would be no bound at all to libcurl. */
 	x->timeout_ms = left < EXCHANGE_MS ? left + 1 : EXCHANGE_MS;
 	x->basic = d->basic;
 	x->endpoint = call_str(c, str_of(d->token_endpoint));
@@ -173,6 +193,8 @@ static int exchange(struct call *c, struct exchange *x, const struct discovery *
 		return unavailable(c, x->provider, "no thread was free");
 	if (x->outcome == EXCHANGE_FAILED)
 		return unavailable(c, x->provider, x->error);
+	/* invalid_grant is the visitor's code; what else RFC 6749 5.2 has is about us as a client,
+	 * and the operator's to mend. */
 	if (x->outcome == EXCHANGE_REFUSED && strcmp(x->error, "invalid_grant") != 0)
 		log_warn("identity provider refuses us provider=%s error=%s", x->provider->id,
 			x->error);

@@ -15,8 +15,11 @@
 
 enum {
 	HEADER_MAX = 2048,
+	/* of the longest key, BITS_MAX of jwks.c */
 	SIGNATURE_MAX = 8192 / 8,
+	/* hosts' clocks differ a little */
 	LEEWAY_S = 60,
+	/* What accounts hold (auth.md 8): these are bytes, the next two code points. */
 	EMAIL_MAX = 255,
 	DISPLAY_NAME_MAX = 150,
 	PICTURE_MAX = 255
@@ -75,6 +78,7 @@ static bool type_ok(const json_t *header)
 	return !typ || str_case_eq(text, STR("JWT")) || str_case_eq(text, STR("application/jwt"));
 }
 
+/* crit lists extensions that must be understood (RFC 7515 4.1.11); here none is. */
 static bool read_header(struct idtoken *t, const json_t *header, struct arena *a, const char **why)
 {
 	const json_t *kid = json_object_get(header, "kid");
@@ -118,6 +122,7 @@ bool idtoken_signed_by(const struct idtoken *t, EVP_PKEY *key)
 	size_t n;
 	bool ok;
 
+	/* RFC 8017 8.2.2: a signature is exactly as long as the modulus. */
 	if (base64_decoded_max(t->signature.n) > sizeof(bytes) ||
 		!base64_decode(t->signature, bytes, &n) || n != (size_t)EVP_PKEY_get_size(key))
 		return false;
@@ -151,7 +156,8 @@ static bool audience_ok(const json_t *claims, const char *client_id)
 	return json_array_size(aud) == 1 || !azp || (party && strcmp(party, client_id) == 0);
 }
 
-/* Seconds; false unless it is a number that makes sense. */
+/* Seconds; false unless it is a number that makes sense. It may have a fraction (RFC 7519 2). 1e12
+ * is less than today's milliseconds, so these do not pass for seconds. */
 static bool time_of(const json_t *value, double *out)
 {
 	*out = json_number_value(value);
@@ -196,6 +202,7 @@ static bool copy(struct arena *a, struct str s, struct str *out)
 	return out->p != NULL;
 }
 
+/* email_verified is the boolean true, and nothing like it (auth.md 4.4). */
 static bool email_ok(const json_t *claims, struct str *out)
 {
 	*out = str_of(doc_text(claims, "email"));
@@ -215,6 +222,8 @@ static bool take_profile(const json_t *claims, struct arena *a, struct idtoken_p
 	       copy(a, url, &out->picture);
 }
 
+/* The e-mail comes last: IDTOKEN_EMAIL, which is told to clients, is said only of a token that is
+ * good in all else. */
 static enum idtoken_verdict check(const json_t *claims, const struct idtoken_want *want,
 	struct arena *a, struct idtoken_person *out, const char **why)
 {

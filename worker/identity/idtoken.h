@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 #include "shm/base/arena.h"
 
+/* SUBJECT_MAX: OpenID Connect Core 2. */
 enum { IDTOKEN_MAX = 16384, SUBJECT_MAX = 255 };
 
 /* Parts of the text it was opened from. */

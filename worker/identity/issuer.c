@@ -73,7 +73,8 @@ static void too_late(struct loop_timer *t)
 	coro_resume(wt->co);
 }
 
-/* Waiters run at the end of the turn, on the loop's stack: not below ours. */
+/* Waiters run at the end of the turn, on the loop's stack: not below ours. Nobody holds the
+ * documents that are replaced: calls keep them only until they park. */
 static void settle(struct issuer *is, struct discovery *doc, const char *error)
 {
 	uint64_t now = clock_mono_ms();
@@ -96,6 +97,8 @@ static void settle(struct issuer *is, struct discovery *doc, const char *error)
 	}
 }
 
+/* On a coroutine of its own: a call that leaves at its deadline must not take the fetch with it,
+ * for others may wait. */
 static void fetch(void *arg)
 {
 	struct issuer *is = arg;
@@ -115,7 +118,8 @@ static void start(struct loop_chore *ch)
 		settle(is, NULL, "no stack was free");
 }
 
-/* Until the fetch that is under way, or is started here, has ended. */
+/* Until the fetch that is under way, or is started here, has ended. The call is resumed once:
+ * settle() stops the timer before it queues the chore, and too_late() leaves the list. */
 static int wait_for_fetch(struct call *c, struct issuer *is)
 {
 	struct waiter me = {
@@ -162,6 +166,8 @@ const struct discovery *issuer_get(struct call *c, struct issuer *is)
 	return current(c, is);
 }
 
+/* A fetch that is under way is joined at any time: what it brings is newer than what lacked the
+ * key. */
 const struct discovery *issuer_get_newer(struct call *c, struct issuer *is)
 {
 	uint64_t now = clock_mono_ms();

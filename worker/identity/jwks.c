@@ -10,13 +10,16 @@
 #include "worker/identity/doc.h"
 
 enum {
+	/* RFC 7518 3.3 */
 	BITS_MIN = 2048,
+	/* SIGNATURE_MAX of idtoken.c is for these. */
 	BITS_MAX = 8192,
-	/* Verifying with a long exponent takes as long as signing. */
+	/* Verifying with a long exponent takes as long as signing. It happens on the loop. */
 	EXPONENT_BYTES = 8
 };
 
-/* "Base64urlUInt"; NULL when it is none, or longer than max bytes. */
+/* "Base64urlUInt"; NULL when it is none, or longer than max bytes. 4 bytes of room more than the
+ * longest one has, because base64_decoded_max() rounds up. */
 static BIGNUM *number(const char *text, size_t max)
 {
 	uint8_t bytes[BITS_MAX / 8 + 4];
@@ -47,6 +50,7 @@ static EVP_PKEY *build(const BIGNUM *n, const BIGNUM *e)
 	return key;
 }
 
+/* An even modulus or exponent is no RSA key, and with the exponent 1 everybody can sign. */
 static EVP_PKEY *rsa_key(const json_t *jwk)
 {
 	BIGNUM *n = number(doc_text(jwk, "n"), BITS_MAX / 8);
@@ -68,6 +72,7 @@ static bool absent_or(const json_t *jwk, const char *member, const char *want)
 	return !json_object_get(jwk, member) || (text && strcmp(text, want) == 0);
 }
 
+/* RFC 7517 4.2 to 4.4: a key that does not say what it is for is for anything. */
 static bool fits(const json_t *jwk)
 {
 	const char *kty = doc_text(jwk, "kty"), *kid = doc_text(jwk, "kid");

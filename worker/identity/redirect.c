@@ -25,7 +25,8 @@ static bool take_scheme(struct str *s, struct origin *out)
 	return out->tls || take_prefix(s, STR("http://"));
 }
 
-/* A name, an IPv4 address, or an IPv6 address in brackets. */
+/* A name, an IPv4 address, or an IPv6 address in brackets. Neither set has @, / or a backslash, so
+ * no user's name and no path passes for a host. */
 static bool take_host(struct str *s, struct origin *out)
 {
 	static const char name[] =
@@ -43,6 +44,7 @@ static bool take_host(struct str *s, struct origin *out)
 	return n > 0;
 }
 
+/* Without one it is the scheme's, so that https://a and https://a:443 are one origin. */
 static bool take_port(struct str *s, struct origin *out)
 {
 	size_t n = 0;

@@ -110,6 +110,7 @@ static bool has(struct str s, const char *word)
 	return memmem(s.p, s.n, word, strlen(word)) != NULL;
 }
 
+/* `os` as the rules call it, before os_name() (1.11). */
 static bool is_mobile(struct str os, struct str user_agent)
 {
 	if (str_eq(os, STR("iOS")))
@@ -209,11 +210,13 @@ struct agent agents_look_up(struct agents *g, struct arena *a, struct str user_a
 			set[w]->used = g->now;
 			return own(a, set[w]);
 		}
+		/* ages, so that the counter may wrap */
 		if (*old && (!set[w] || g->now - set[w]->used > g->now - (*old)->used))
 			old = &set[w];
 	}
 	r = find(g, a, user_agent);
 	free(*old);
+	/* what this call's arena cut short is no answer for others */
 	*old = a->over ? NULL : keep(hash, user_agent, r);
 	if (*old)
 		(*old)->used = g->now;

@@ -79,6 +79,8 @@ static struct str cut_agent(struct str agent)
 	return agent;
 }
 
+/* At every place three bytes choose a bucket of atoms, by the hash of bucket() in gen/agents.py:
+ * the two must stay the same. A rule too many is tried in vain, one too few loses an answer. */
 void agent_match_start(struct agent_match *m, struct str agent)
 {
 	char low[AGENT_MAX];
@@ -114,6 +116,7 @@ static pcre2_code *compiled(struct agent_match *m, unsigned rule)
 
 	if (m->code[rule] || m->bad[rule])
 		return m->code[rule];
+	/* without PCRE2_UTF: a header may hold any bytes */
 	m->code[rule] = pcre2_compile((PCRE2_SPTR)r->regex, PCRE2_ZERO_TERMINATED,
 		r->fold ? PCRE2_CASELESS : 0, &error, &at, NULL);
 	/* Without memory it is worth another try. */
@@ -178,6 +181,7 @@ static bool try_rule(struct agent_match *m, struct arena *a, unsigned rule, stru
 		return false;
 	groups = pcre2_match(code, (PCRE2_SPTR)agent.p, agent.n, 0, 0, m->data, m->context);
 	if (groups < 0) {
+		/* a bound that was met counts as no match: the next rule has its chance (D90) */
 		m->cut += groups != PCRE2_ERROR_NOMATCH;
 		return false;
 	}

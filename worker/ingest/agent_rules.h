@@ -1,4 +1,4 @@
-/* The rules that gen/agents.py made tables of; agent.c says how they are used. */
+/* The rules that gen/agents.py made tables of; agent_match.c says how they are used. */
 #ifndef INGEST_AGENT_RULES_H
 #define INGEST_AGENT_RULES_H
 

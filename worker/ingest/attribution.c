@@ -31,6 +31,8 @@ static struct str without_www(struct str host)
 	return str_starts(host, STR("www.")) ? (struct str){host.p + 4, host.n - 4} : host;
 }
 
+/* The page URL gate of 1.13: unless it is passed, nothing is derived of path, host, UTM and
+ * channel; what the client said of them stays. */
 static void take_page(struct attribution *at, struct str text)
 {
 	struct url u;
@@ -47,6 +49,7 @@ static void take_page(struct attribution *at, struct str text)
 	url_utm(at->a, u.query, at->utm);
 }
 
+/* Any scheme will do, or none (//host), as long as there is a host (1.13). */
 static void take_referrer(struct attribution *at, struct str text)
 {
 	struct url u;
@@ -78,6 +81,7 @@ static bool same_signals(const struct channel_signals *s, const struct channel_s
 	       s->unresolved == t->unresolved;
 }
 
+/* Source and medium are in lower case for the rules only: the event keeps their spelling. */
 static void put_channel(struct attribution *at, struct props *p, struct str domain, bool unresolved)
 {
 	char scratch[VALUE_TEXT_MAX];
@@ -99,6 +103,7 @@ static void put_channel(struct attribution *at, struct props *p, struct str doma
 	props_put(p, AUTO_CHANNEL, (struct value){.type = VALUE_STR, .s = at->channel});
 }
 
+/* Both must be whole numbers as text (1.13): "1920" and 1920.0 are, 1366.5 is not. */
 static void put_screen(struct attribution *at, struct props *p)
 {
 	char scratch[2][VALUE_TEXT_MAX];

@@ -12,7 +12,8 @@ static const struct {
 #undef AUTO_KEY
 };
 
-/* Where the names of a length begin, and so where those of the length before end. */
+/* Where the names of a length begin, and so where those of the length before end. A length
+ * without names begins where the next one does; a new name may move what is here. */
 static const uint8_t first[LONGEST + 2] = {[3] = AUTO_OS,
 	[4] = AUTO_URL,
 	[5] = AUTO_CITY,

@@ -83,7 +83,8 @@ static void look_at_kind(struct admission *ad, struct str kind)
 	look_up(ad, NAME_KIND, kind);
 }
 
-/* True when the event before had it, from *at on; moves behind it. */
+/* True when the event before had it, from *at on; moves behind it. Then it was looked up with
+ * that one. */
 static bool had_key(const struct event *before, uint32_t *at, const struct prop *p)
 {
 	for (uint32_t i = *at; before && i < before->n_props && i < *at + AHEAD; i++) {
@@ -179,7 +180,8 @@ static int ask(struct admission *ad, struct catalog_new *new)
 	return 0;
 }
 
-/* False when a kind is refused. */
+/* False when a kind is refused. Then pugd.catalog_admit() has added nothing, keys neither, and
+ * nothing may be remembered. */
 static bool remember(struct admission *ad)
 {
 	for (uint32_t i = 0; i < ad->asked.n; i++)
@@ -198,6 +200,7 @@ static bool remember(struct admission *ad)
 
 /* ---- keys without room ---- */
 
+/* The answer of this moment goes first: a full known.c may have forgotten it again. */
 static bool has_no_room(struct admission *ad, const struct prop *p)
 {
 	char buf[NAME_BYTES];

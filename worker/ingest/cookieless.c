@@ -143,6 +143,7 @@ static bool find_address(struct resolver *r)
 	return cookieless_address(c->client_addr, r->address);
 }
 
+/* One cookieless event refuses the whole batch, events with consent included (1.14). */
 static int find_visitor(struct resolver *r)
 {
 	r->agent = str_trim(http_header_get(r->c->rq, STR("user-agent")));
@@ -219,6 +220,7 @@ static void without_visit(struct call *c, struct event *ev)
 		counter_add(c->w->seg, c->w->slot_no, CTR_visits_full, 1);
 }
 
+/* c->w->visitors is there, because the salt came from it (wait_salt()). */
 static int find_session(struct resolver *r, const struct pseudonym *p, struct event *ev)
 {
 	enum visit_found found = VISIT_BUSY;
@@ -247,7 +249,8 @@ static int find_session(struct resolver *r, const struct pseudonym *p, struct ev
 	return 0;
 }
 
-/* *drop: DROPS when the event stays. */
+/* *drop: DROPS when the event stays. In a batch around midnight each event gets the pseudonym of
+ * its own day (1.14). */
 static int resolve(struct resolver *r, struct event *ev, enum drop *drop)
 {
 	int64_t day = visitors_day(ev->time_ms);

@@ -6,6 +6,7 @@
 #include "worker/ingest/enrich.h"
 #include "worker/worker.h"
 
+/* From so many on the table of ENRICH_SEEN entries, which is zeroed for each call, is worth it. */
 enum { SEEN_WORTH = 50 /* events */ };
 
 struct enricher {
@@ -23,6 +24,7 @@ int enricher_start(struct worker *w)
 	e->geo = geo_new(w->opt, error);
 	if (!e->geo)
 		log_err("configuration refused: %s", error);
+	/* another worker would find the same settings: the master need not start one */
 	return e->geo ? 0 : EXIT_HOPELESS;
 }
 
@@ -58,7 +60,8 @@ void enrich_begin(struct call *c, struct enrich *x, size_t n_events)
 	attribution_init(&x->attribution, c->arena);
 }
 
-/* Leaves out what only the server may say, and of a key given twice the first value. */
+/* Leaves out what only the server may say, and of a key given twice the first value. In place:
+ * what is kept never gets ahead of what is read. */
 static void take_stock(struct props *p, uint32_t n)
 {
 	enum auto_key k;
@@ -105,6 +108,8 @@ static void put_agent(struct props *p, const struct agent *agent)
 		props_put(p, AUTO_MOBILE, (struct value){.type = VALUE_BOOL, .i = agent->mobile});
 }
 
+/* In the order of 1.9: what a proxy says about the place replaces the client's word, what the
+ * user agent says does not, and attribution derives from what is there by then. */
 uint32_t enrich_props(struct enrich *x, struct prop *v, uint32_t n)
 {
 	struct props p = {.v = v};

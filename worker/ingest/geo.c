@@ -18,7 +18,7 @@ enum { HEADER_NAME_MAX = 64, VALUE_MAX = 256 };
 enum fact_kind { FACT_TEXT, FACT_NUMBER, FACT_SCORE, FACT_TRUTH };
 
 /* How each is called in geo_headers, what it becomes, which values mean "unknown", and
- * where a database has it. */
+ * where a database has it. from_database() knows the country by its place, the second. */
 static const struct fact {
 	const char *name;
 	enum auto_key key;
@@ -131,6 +131,8 @@ static bool is_odd_number(struct str s)
 	return false;
 }
 
+/* What is not as it should be is left out, as if the header were not there; only a coordinate
+ * that cannot be read stays, as text (1.10). */
 static void add_header(struct geo_facts *out, struct arena *a, const struct fact *f, struct str s)
 {
 	struct value v = {.type = VALUE_STR};
@@ -245,6 +247,7 @@ static bool find(const struct geo *g, const uint8_t addr[16], MMDB_entry_s *entr
 	return error == MMDB_SUCCESS && r.found_entry;
 }
 
+/* Only what no header has said, and only with the type that the property has elsewhere. */
 static void from_database(const struct geo *g, struct call *c, struct geo_facts *out)
 {
 	const struct fact *country = &facts[1];
@@ -273,6 +276,8 @@ struct geo *geo_new(const struct options *opt, char error[GEO_ERROR])
 		free(g);
 		return NULL;
 	}
+	/* mapped: whoever wrote into the file instead of renaming another one over it would
+	 * change it under all workers, or kill them by SIGBUS where it gets shorter */
 	if (opt->geo_database[0])
 		status = MMDB_open(opt->geo_database, MMDB_MODE_MMAP, &g->database);
 	if (status != MMDB_SUCCESS) {

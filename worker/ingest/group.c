@@ -27,6 +27,7 @@ static uint64_t ordered(int32_t project, int32_t day)
 	return ((uint32_t)project ^ sign) << 32 | ((uint32_t)day ^ sign);
 }
 
+/* Ids as numbers that compare like their bytes, as uuids do in PostgreSQL. */
 static uint64_t big_endian(const uint8_t *p)
 {
 	uint64_t v;
@@ -40,6 +41,7 @@ static bool same_key(const struct claim *a, const struct claim *b)
 	return a->key[0] == b->key[0] && a->key[1] == b->key[1] && a->key[2] == b->key[2];
 }
 
+/* Equal keys lie in order of arrival, whatever sorts them: drop_repeats() keeps the first. */
 static bool comes_first(const struct claim *a, const struct claim *b)
 {
 	for (int i = 0; i < 3; i++)
@@ -134,7 +136,9 @@ static bool order_batches(struct group *g, struct ingest_batch *const *batches, 
 	return true;
 }
 
-/* All ids in the order of their keys. */
+/* All ids in the order of their keys. Events are numbered batch by batch as they lie in
+ * g->batches; encode_shares(), group_settle() and group_settle_new() count them in the same way,
+ * because pos_of goes by it. */
 static struct claim *make_claims(const struct group *g)
 {
 	struct claim *v = arena_array(g->a, g->n_events + 1, sizeof(*v));
@@ -178,12 +182,14 @@ struct shares {
 	struct str *data;
 };
 
+/* Positions never come near the two marks: a blob has at most 65536 events. */
 static bool left_out(const struct group *g, uint32_t order)
 {
 	return g->pos_of[order] >= GROUP_KNOWN;
 }
 
-/* A row of the statement, or none when all of its events are left out. */
+/* A row of the statement, or none when all of its events are left out. tmin is that of what is
+ * in the blob, because events_store compares it with the retention. */
 static bool encode_share(
 	struct group *g, struct shares *s, uint32_t first, uint32_t end, uint32_t order)
 {
@@ -276,6 +282,8 @@ static bool fill_ids(struct group *g, struct group_ids *ids)
 	return true;
 }
 
+/* args.suspects stays empty, which means all: group_claim() comes after a surprise, when nobody
+ * knows which they are. */
 static bool fill_claims(struct group *g)
 {
 	int32_t *batch = arena_array(g->a, g->n_claims + 1, sizeof(*batch));
@@ -308,6 +316,8 @@ bool group_sort(struct group *g, struct ingest_batch *const *batches, uint32_t n
 	       fill_ids(g, &g->ids);
 }
 
+/* The one claim of a known id is marked; its repeats are left out already. So nothing of it is
+ * stored, and all of them are acknowledged. */
 bool group_drop(struct group *g, const int32_t *numbers, int n, const struct db_int4s *known)
 {
 	for (int i = 0; i < known->n; i++) {
@@ -341,7 +351,8 @@ static bool mark(uint8_t *map, uint32_t n, const struct db_int4s *positions, enu
 	return true;
 }
 
-/* One byte per event of a blob: enum fate. NULL when out of range. */
+/* One byte per event of a blob: enum fate. NULL when out of range. Positions come back as they
+ * were sent, from 0; batches count from 1. */
 static uint8_t *fate_map(struct group *g, const struct q_events_claim_row *row)
 {
 	uint32_t n = (uint32_t)g->args.b_n.v[row->batch - 1];
@@ -365,6 +376,8 @@ static void settle_batch(
 	}
 }
 
+/* What is counted for a batch of a dead project means nothing, because nothing of it was stored:
+ * `dead` is to be asked first. */
 bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n)
 {
 	uint8_t **maps = arena_array(g->a, g->n_rows + 1, sizeof(uint8_t *));
@@ -406,6 +419,8 @@ void group_settle_new(struct group *g)
 	}
 }
 
+/* A known id is no error of the statement: events_store catches it itself, or each would be in
+ * the server's log. */
 int group_store(struct group *g, struct db *db)
 {
 	struct q_events_store_args args = {.project = g->args.project,

@@ -339,6 +339,7 @@ static void commit_each(struct ingest *in, struct waiter **v, uint32_t n)
 	struct db_error err = {.kind = DB_OK};
 	uint32_t end;
 
+	/* twice: qsort() must meet no hole, and it moves waiters away from their `place` */
 	n = close_up(v, n);
 	qsort(v, n, sizeof(struct waiter *), by_project);
 	n = close_up(v, n);
@@ -380,6 +381,8 @@ static void start_commits(struct loop_chore *ch)
 
 	while (!list_empty(&in->waiting) && in->flying < in->flying_max) {
 		in->flying++;
+		/* it has taken a group when this returns: it runs at once, up to its first
+		 * statement */
 		if (coro_start(commit_groups, in))
 			continue;
 		in->flying--;

@@ -5,6 +5,8 @@
 
 #include "shm/base/hash.h"
 
+/* Half of the slots are always free, so that place() comes to an end. A forgotten one is not
+ * free: what was put behind it must still be found. */
 enum { SLOTS = 2 * KNOWN_MAX, FREE = 0, FORGOTTEN = 1 };
 
 struct generation {
@@ -74,7 +76,8 @@ static void turn(struct known *k, uint64_t now_ms)
 	k->new = empty;
 }
 
-/* Nobody may have come for long: then both are too old. */
+/* Nobody may have come for long: then both are too old. The first turn is dated back, so that a
+ * second one that is due comes at once. */
 static void age(struct known *k, uint64_t now_ms)
 {
 	for (int i = 0; i < 2 && now_ms - k->new.since_ms >= KNOWN_MS; i++) {
@@ -105,6 +108,7 @@ void known_add(struct known *k, int32_t project, enum name_list list, struct str
 	uint32_t at;
 
 	age(k, now_ms);
+	/* full before its time: the older half goes early, and its names are asked for again */
 	if (k->new.n == KNOWN_MAX)
 		turn(k, now_ms);
 	at = place(&k->new, print);

@@ -73,13 +73,16 @@ static bool plain_value(const Google__Protobuf__Value *in, struct value *v)
 	}
 }
 
-/* False when the property has no value. `entry` holds key and value, for ever the same. */
+/* False when the property has no value. `entry` holds key and value, for ever the same. It
+ * belongs to one field of the message, so that its scope is always the same, too (share_entry()
+ * in proto/wire_read.c). */
 static bool take_prop(struct enrich *x, const void *entry, const char *key,
 	const Common__V1__PropertyValue *value, enum prop_scope scope, struct prop *out)
 {
 	struct enrich_seen *seen = NULL;
 
 	if (x && x->seen) {
+		/* arenas align to 16; of two that share a place the later one has it */
 		seen = &x->seen[((uintptr_t)entry >> 4 ^ (uintptr_t)entry >> 12) % ENRICH_SEEN];
 		if (seen->entry == entry) {
 			*out = seen->prop;
@@ -94,6 +97,8 @@ static bool take_prop(struct enrich *x, const void *entry, const char *key,
 	return true;
 }
 
+/* `out` has room for all that the message has: what turns out to have no value is overwritten by
+ * the next. In `properties` the $ alone says whose a key is (D1). */
 static uint32_t collect(struct enrich *x, const Events__V1__Event *in, struct prop *out)
 {
 	size_t plain = in->properties ? in->properties->n_fields : 0;
@@ -117,7 +122,8 @@ static uint32_t collect(struct enrich *x, const Events__V1__Event *in, struct pr
 	return n;
 }
 
-/* Room for so many properties, for this event only when there is an x. */
+/* Room for so many properties, for this event only when there is an x. A smaller one that it
+ * replaces stays in the arena until the call ends, hence the doubling. */
 static struct prop *room_for(struct arena *a, struct enrich *x, size_t most)
 {
 	if (!x)
@@ -145,6 +151,7 @@ static bool parse_props(
 	if (!x)
 		return true;
 	n = enrich_props(x, out, n);
+	/* the next event gets the same room */
 	kept = arena_alloc(a, n * sizeof(*kept));
 	if (!kept)
 		return false;
@@ -170,6 +177,7 @@ const char *parse_stored(struct arena *a, struct enrich *x, const Events__V1__Ev
 		if (!str_uuid(str_of(in->event_id), ev->id))
 			return "event_id: event_id must be a UUID";
 	} else {
+		/* who sends no id cannot safely send again (D1) */
 		hash_uuid7(ev->id);
 	}
 	/* the all-zero session means none (D61) */

@@ -15,7 +15,8 @@ static int by_day(const void *x, const void *y)
 	return a->number < b->number ? -1 : a->number > b->number;
 }
 
-/* Numbers by day and otherwise ascending. Mostly they are. */
+/* Numbers by day and otherwise ascending. Mostly they are. Ids lie by (project, day), so only
+ * the days of several projects mix. */
 static bool sort_by_day(const struct group *g, int32_t *numbers, int n)
 {
 	struct pick *v = arena_array(g->a, (size_t)n + 1, sizeof(*v));
@@ -35,7 +36,9 @@ static bool sort_by_day(const struct group *g, int32_t *numbers, int n)
 	return true;
 }
 
-/* Each project once, with the first of its days: they are in this order. */
+/* Each project once, with the first of its days: they are in this order. Of all its ids, not
+ * only of those asked for: if that day is within the retention all are, and if not,
+ * events_known() knows nothing and leaves it to the claim. */
 static bool first_days(const struct group *g, struct q_events_known_args *args)
 {
 	int32_t *projects = arena_array(g->a, g->n_shares + 1, sizeof(*projects));
@@ -55,6 +58,7 @@ static bool first_days(const struct group *g, struct q_events_known_args *args)
 	return true;
 }
 
+/* pasts: the statement takes the ids of a day as a slice that ends there, counted from 1. */
 bool resent_pick(const struct group *g, int32_t *numbers, int n, struct q_events_known_args *args)
 {
 	int32_t *days = arena_array(g->a, (size_t)n + 1, sizeof(*days));

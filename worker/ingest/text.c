@@ -6,7 +6,9 @@
 
 static const struct str replacement = {"\xef\xbf\xbd", 3}; /* U+FFFD */
 
-/* Length of the valid character that s begins with, 0 when there is none or it is NUL. */
+/* Length of the valid character that s begins with, 0 when there is none or it is NUL. The first
+ * byte only proposes a length: what is no first byte, overlong forms and surrogates are left to
+ * str_utf8_ok(). */
 static size_t character(struct str s, uint32_t *code)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
@@ -40,7 +42,8 @@ static void put_character(struct buf *b, uint32_t code)
 	buf_c(b, (char)(0x80 | (code & 0x3f)));
 }
 
-/* The process's own locale stays "C"; made once, and never without Debian's libc-bin. */
+/* The process's own locale stays "C"; made once, and never without Debian's libc-bin. Without a
+ * lock: events are enriched on the loop's thread only. */
 static uint32_t lower(uint32_t code)
 {
 	static locale_t unicode;
@@ -54,6 +57,8 @@ static uint32_t lower(uint32_t code)
 	return unicode ? (uint32_t)towlower_l((wint_t)code, unicode) : code;
 }
 
+/* Into a new buffer: U+FFFD is longer than the byte that it stands for, and a small letter may
+ * be longer than its capital (U+023A takes 2 bytes, U+2C65 takes 3). */
 static struct str rewrite(struct arena *a, struct str s, bool to_lower)
 {
 	struct buf b;
@@ -93,6 +98,8 @@ struct str text_lower(struct arena *a, struct str s)
 	return s;
 }
 
+/* Never longer than s. How much a bad escape spoils is the caller's to say: a whole URL, or one
+ * pair of its query (1.13). */
 bool text_unescape(struct arena *a, struct str s, bool plus, struct str *out)
 {
 	char *p;
@@ -121,6 +128,7 @@ bool text_unescape(struct arena *a, struct str s, bool plus, struct str *out)
 	return true;
 }
 
+/* White_Space of Unicode, as 1.13 wants it; str_trim() knows spaces and tabs only. */
 static bool is_space(uint32_t c)
 {
 	return c == ' ' || (c >= 9 && c <= 13) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
@@ -138,6 +146,7 @@ static struct str trim(struct str s)
 		s.n -= n;
 	}
 	while (s.n) {
+		/* back to the first byte of the last character, which at most three continue */
 		for (n = 1; n < s.n && n < 4 && (s.p[s.n - n] & 0xc0) == 0x80; n++)
 			;
 		if (!character((struct str){s.p + s.n - n, n}, &code) || !is_space(code))
@@ -154,7 +163,8 @@ static char ascii_case(char c, bool upper)
 	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
-/* Lower, but regions (two letters) upper and scripts (four) with a capital. */
+/* Lower, but regions (two letters) upper and scripts (four) with a capital. Lengths are of
+ * bytes, those beyond ASCII stay, and nothing is validated or put in order (1.13). */
 static void tag_case(char *p, size_t n, bool is_first)
 {
 	for (size_t i = 0; i < n; i++)

@@ -87,7 +87,8 @@ static long find_last(struct str s, char c)
 	return -1;
 }
 
-/* In a host only what is beyond ASCII is escaped, and the percent sign of a zone. */
+/* In a host only what is beyond ASCII is escaped, and the percent sign of a zone. Only after
+ * escapes_ok(): two hex digits follow each percent sign. */
 static bool host_bytes_ok(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
@@ -129,6 +130,7 @@ static bool take_host(struct arena *a, struct str s, struct str *host)
 	return true;
 }
 
+/* The user ends at the last @ and may hold others (1.13). */
 static bool take_authority(struct arena *a, struct str s, struct str *host)
 {
 	long at = find_last(s, '@');
@@ -148,6 +150,8 @@ static bool relative_ok(struct str s)
 	return colon < 0 || (slash >= 0 && slash < colon);
 }
 
+/* The fragment is cut off first, because it may hold anything but bad escapes: control bytes
+ * count only before it, and no query begins in it (1.13). */
 bool url_parse(struct arena *a, struct str s, struct url *u)
 {
 	struct str fragment, rest;
@@ -208,12 +212,14 @@ void url_utm(struct arena *a, struct str query, struct str out[UTM_COUNT])
 {
 	struct str pair, rest, value;
 
+	/* NULL until a pair has the name: the first one counts, even when it is empty */
 	for (int i = 0; i < UTM_COUNT; i++)
 		out[i] = (struct str){NULL, 0};
 	while (query.n) {
 		pair = query;
 		(void)cut(&pair, '&', &rest);
 		query = rest;
+		/* a pair with a semicolon is dropped (1.13) */
 		if (pair.n == 0 || str_find(pair, ';') >= 0)
 			continue;
 		(void)cut(&pair, '=', &value);

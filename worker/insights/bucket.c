@@ -50,6 +50,8 @@ static void days_of(enum bucket_unit unit, int64_t day, int64_t *first, int64_t 
 	}
 }
 
+/* For one more stretch, and a bucket: there are no more of these than of stretches, so one cap
+ * will do. */
 static bool room(struct walk *w)
 {
 	uint32_t cap = w->cap ? w->cap * 2 : 512;
@@ -94,6 +96,7 @@ static bool stretch(struct walk *w, int64_t from, int64_t start)
 	return true;
 }
 
+/* In whole seconds: offsets have no fraction (tz.h), so neither has a border. */
 bool buckets_make(struct buckets *b, const struct tz *z, enum bucket_unit unit, int64_t from_ms,
 	int64_t to_ms, struct arena *a)
 {
@@ -116,6 +119,7 @@ bool buckets_make(struct buckets *b, const struct tz *z, enum bucket_unit unit, 
 		}
 		if (!stretch(&w, at, first))
 			return false;
+		/* behind the span `next` would be off by the difference of the offsets */
 		at = next < span.end ? next : span.end;
 	}
 	*b = (struct buckets){w.n, w.starts, w.n_stretches, w.from, w.bucket};
@@ -142,6 +146,7 @@ uint32_t buckets_find(const struct buckets *b, int64_t ms)
 	return b->bucket[stretch_of(b, ms)];
 }
 
+/* The last stretch is open here: times come from inside the window. */
 void buckets_move(const struct buckets *b, struct buckets_near *near, int64_t ms)
 {
 	uint32_t at = stretch_of(b, ms);

@@ -11,6 +11,8 @@
 /* Numbers of insights.v1.Granularity. */
 enum bucket_unit { BUCKET_MINUTE = 1, BUCKET_HOUR, BUCKET_DAY, BUCKET_WEEK, BUCKET_MONTH };
 
+/* Stretches. Windows of insights have some hundred (0.6); a heatmap's have no cap, but days since
+ * 2000 (D23) are some ten thousand. */
 enum { BUCKET_MAX = 65536 };
 
 struct buckets {

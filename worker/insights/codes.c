@@ -7,6 +7,7 @@ bool codes_init(struct codes *c, struct intern *to, const struct batch_column *c
 	size_t bytes = ((size_t)column->n_entries + 1) * sizeof(*c->no);
 
 	*c = (struct codes){to, column, class, arena_alloc(a, bytes)};
+	/* of INTERN_FULL every byte is ff */
 	if (c->no)
 		memset(c->no, 0xff, bytes);
 	return c->no != NULL;

@@ -18,7 +18,7 @@ struct codes {
 /* `a` is the batch's. False at its cap. */
 bool codes_init(struct codes *c, struct intern *to, const struct batch_column *column,
 	enum key_class class, struct arena *a);
-/* Number of the text (of the bytes, for a UUID) of a code; INTERN_FULL at the cap. */
+/* Number of the text of a code; INTERN_FULL at the cap. Session ids have none (batch.h). */
 uint32_t codes_find(struct codes *c, uint32_t code);
 /* The same of an event. */
 static inline uint32_t codes_at(struct codes *c, uint32_t row)

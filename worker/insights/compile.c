@@ -10,8 +10,11 @@
 
 #define AGG(name) INSIGHTS__V1__AGGREGATION_TYPE__AGGREGATION_TYPE_##name
 
+/* BREAKDOWN_LIMIT: what 0 means (4.2). FLAT_EDGES_MAX: edges are sent with the statement, which
+ * looks for the ends of each segment among them (scan_segments). */
 enum { BREAKDOWN_LIMIT = 10, FLAT_EDGES_MAX = 4096 };
 
+/* No words: the arena is full (compile_internal.h). */
 static const char *const too_big = NULL;
 
 struct str compile_text(const char *z)
@@ -32,6 +35,8 @@ static bool set_values(struct plan *p, struct filter *f, const Common__V1__Prope
 	return filter_prepare(f, p->a);
 }
 
+/* A trait is a person's, so that ids must be resolved for it; promoted keys (4.3) have their rules
+ * as properties of events only. */
 static int make_filter(
 	struct plan *p, struct filter *f, const Common__V1__PropertyFilter *in, const char **why)
 {
@@ -100,6 +105,8 @@ int compile_event(
 	return compile_group(p, &ev->filters, in->filters, in->n_filters, false, why);
 }
 
+/* Whether cookieless events count is up to each event's aggregation, not to the query: one trend
+ * may have both (0.8, D37). */
 int compile_aggregation(struct plan *p, struct plan_event *ev, Insights__V1__AggregationType type,
 	const char *property, bool cookieless)
 {
@@ -155,8 +162,10 @@ static int make_events(struct plan *p, const Insights__V1__InsightQuerySpec *spe
 		return -1;
 	p->events = events;
 	p->n_events = (uint32_t)n;
+	/* where the request names none this stays: any event, counted (1.3) */
 	events[0] = (struct plan_event){.agg = AGG_TOTAL, .number = PLAN_NONE};
 	for (size_t i = 0; i < spec->n_events; i++) {
+		/* without `event`: any (2.6); segmentation has refused that before */
 		if (compile_event(p, &events[i], spec->events[i]->event, why) < 0)
 			return -1;
 		*why = too_big;
@@ -212,6 +221,7 @@ static int segmentation(struct plan *p, const Insights__V1__QueryRequest *in, co
 
 #define TYPE(name) INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_##name
 
+/* By type, and whether spec.session is set. Each has its kernel in rpc/insights.c. */
 static const struct {
 	Insights__V1__InsightType type;
 	enum plan_kind kind;
@@ -244,7 +254,8 @@ static bool numbers_will_do(const struct plan *p)
 	return every;
 }
 
-/* What the reader may leave out or make short. */
+/* What the reader may leave out or make short. Comes last: filters, groups, aggregations and
+ * buckets each have a say in it. */
 static void make_lean(struct plan *p)
 {
 	p->lean = true;
@@ -295,6 +306,7 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 	const struct tz *z = tz_open(zone, a);
 
 	*p = (struct plan){.a = a, .zone = z};
+	/* whoever reads it must find the word "timezone" (D44) */
 	*why = "the project's reporting timezone is unknown to this server";
 	if (!z)
 		return -1;
@@ -308,7 +320,8 @@ int compile_query(struct plan *p, const Insights__V1__QueryRequest *in, struct s
 
 /* ---- conditions on persons ---- */
 
-/* *why begins with the field of the filter that is wrong. */
+/* *why begins with the field of the filter that is wrong. Without a source it is a trait
+ * (events-profiles.md 5.5): in a copy, because nobody changes messages after decoding. */
 static int make_person_filter(
 	struct plan *p, struct filter *f, const Common__V1__PropertyFilter *in, const char **why)
 {
@@ -378,6 +391,7 @@ int compile_persons(struct plan *p, Profiles__V1__FilterGroup *const *groups, si
 	for (size_t i = 0; i < n; i++)
 		if (make_person_group(p, &made[i], i, groups[i], why) < 0)
 			return -1;
+	/* which event of one instant is the latest matters to its properties only (D29) */
 	p->need.ids = p->need.n_props > 0;
 	return 0;
 }

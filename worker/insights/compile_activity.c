@@ -6,6 +6,7 @@
 
 /* ---- lists ---- */
 
+/* Any of the events, and all of the filters (3): so these are a group of their own. */
 static int feed_events(struct plan *p, const struct feed_query *q, const char **why)
 {
 	struct plan_event *events = arena_array(p->a, q->n_events + 1, sizeof(*events));
@@ -40,6 +41,7 @@ int compile_feed(struct plan *p, const struct feed_query *q, struct arena *a, co
 	*why = NULL;
 	if (!plan_only_events(p))
 		return -1;
+	/* holds besides the events, so that none of another kind matters, whatever these name */
 	if (q->kind.n) {
 		p->only_kind = q->kind;
 		p->kinds = &p->only_kind;
@@ -53,6 +55,8 @@ int compile_feed(struct plan *p, const struct feed_query *q, struct arena *a, co
 	}
 	p->need.session = p->session.p != NULL;
 	p->need.ids = true;
+	/* columns are for what is asked; what is shown is read from rows, of sealed segments when
+	 * it is known which ones matter (scan->missing) */
 	p->need.distinct = p->people;
 	p->lean = true;
 	*why = NULL;
@@ -61,12 +65,14 @@ int compile_feed(struct plan *p, const struct feed_query *q, struct arena *a, co
 
 /* ---- pickers and days ---- */
 
+/* Not lean: whoever sets reader->names gets the other segments whole (reader.h). */
 void compile_schema(struct plan *p, struct arena *a)
 {
 	*p = (struct plan){
 		.kind = PLAN_SCHEMA, .a = a, .from_ms = INT64_MIN / 2, .to_ms = INT64_MAX / 2};
 }
 
+/* The property, or path, has number 0, which is where values_fold() and scan.c look. */
 bool compile_values(struct plan *p, struct str key, bool trait, struct str kind, int64_t from_ms,
 	struct arena *a)
 {

@@ -94,6 +94,7 @@ int compile_flow(struct plan *p, const Insights__V1__QueryRequest *in, const cha
 	p->max_nodes = limit(q->max_nodes, NODES);
 	p->max_links = limit(q->max_links, LINKS);
 	*why = "spec.user_flow.max_hops: max_hops must be between 0 and 10";
+	/* a rule says the same; place_nodes() has room for no more depths */
 	if (p->max_hops > FLOW_HOPS)
 		return -1;
 	*why = NULL;
@@ -103,6 +104,7 @@ int compile_flow(struct plan *p, const Insights__V1__QueryRequest *in, const cha
 	p->events = scope;
 	p->n_events = 1;
 	p->need.session = p->need.order = true;
+	/* to leave out visitors, not to resolve anybody: two threads can do that (scan.c) */
 	p->need.distinct = scope->consented;
 	p->node = PLAN_NONE;
 	if (q->node_kind != INSIGHTS__V1__USER_FLOW_QUERY__NODE_KIND__NODE_KIND_PROPERTY)

@@ -6,6 +6,7 @@
 
 #define DIMENSION(name) INSIGHTS__V1__TOP_KQUERY__DIMENSION__DIMENSION_##name
 
+/* What 0 means (4.2). */
 enum { TOP_LIMIT = 10 };
 
 static const char *const too_big = NULL;
@@ -80,6 +81,8 @@ int compile_map(struct plan *p, const Insights__V1__QueryRequest *in, const char
 
 #define METRIC(name) INSIGHTS__V1__SESSION_METRIC__SESSION_METRIC_##name
 
+/* ENTRY and EXIT count sessions, too: of what event, their one breakdown says (1.10). Durations are
+ * in ms, and answered in seconds (D36). */
 static const struct {
 	Insights__V1__SessionMetric metric;
 	enum plan_session number;
@@ -94,6 +97,7 @@ static const struct {
 	{METRIC(AVG_EVENTS_PER_SESSION), SESSION_EVENTS, AGG_AVG, false},
 };
 
+/* spec.session is there: compile.c's kinds are chosen by it. */
 int compile_sessions(struct plan *p, const Insights__V1__QueryRequest *in, const char **why)
 {
 	const Insights__V1__SessionQuery *q = in->spec->session;
@@ -134,6 +138,7 @@ int compile_segment_users(struct plan *p, const Insights__V1__SegmentUsersReques
 		.events = events,
 		.n_events = (uint32_t)in->n_events};
 	*why = too_big;
+	/* refusing comes first: below, each `event` is there */
 	if (!events || compile_refused(p, "events", in->events, in->n_events, why) ||
 		compile_window(p, in->time_range, why) < 0)
 		return -1;

@@ -1,4 +1,5 @@
-/* See country.h. The list of 2024, by first letter. */
+/* See country.h. The list of 2024, by first letter. Reserved and user-assigned codes (EU, UK, XK)
+ * are not in it (D41). */
 #include "worker/insights/country.h"
 
 bool country_assigned(struct str code)
@@ -32,6 +33,7 @@ bool country_assigned(struct str code)
 		"AMW",
 	};
 
+	/* strchr() finds a NUL as well, the one that ends each list */
 	return code.n == 2 && code.p[0] >= 'A' && code.p[0] <= 'Z' && code.p[1] &&
 	       strchr(second[code.p[0] - 'A'], code.p[1]);
 }

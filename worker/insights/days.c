@@ -14,6 +14,7 @@ void days_fold(struct days *d, const struct frame *f)
 {
 	const int64_t *times = f->batch->times;
 
+	/* the plan has no events, so base is all; buckets_find() knows times of its window only */
 	for (uint32_t i = 0; i < f->batch->n; i++)
 		if (f->base[i] && times[i] >= d->from_ms && times[i] < d->to_ms)
 			d->counts[buckets_find(d->buckets, times[i])]++;

@@ -3,6 +3,7 @@
 #include "q.h"
 #include "worker/store/reader.h"
 
+/* Each run is in a snapshot of its own, so a second one begins these anew; columns go on. */
 bool explain_count(struct explain *e, struct db *db, int32_t project, const struct plan *plan)
 {
 	struct q_explain_segments_args args = {.project = project,
@@ -31,6 +32,8 @@ bool explain_count(struct explain *e, struct db *db, int32_t project, const stru
 /* Places of the columns that are no properties. */
 enum { COLUMN_TIME, COLUMN_KIND, COLUMN_DISTINCT, COLUMN_SESSION, COLUMN_ID, COLUMNS_FIXED };
 
+/* Once for both runs: the second one's plan is compiled from the same message, so it has the same
+ * properties in the same order. Their keys are the message's, which outlives scan_again(). */
 static bool make_columns(struct explain *e, const struct batch_need *need)
 {
 	static const char *const names[COLUMNS_FIXED] = {
@@ -57,7 +60,8 @@ static uint32_t property_of(const struct batch_need *need, const struct evseg_pa
 	return COLUMNS_FIXED + need->n_props;
 }
 
-/* Which column a part counts for; the last one when the plan has no use for it. */
+/* Which column a part counts for; the last one when the plan has no use for it: rows of the inbox
+ * come with all their parts. What is unpacked of these batch_load() decides; this must agree. */
 static uint32_t column_of(const struct batch_need *need, const struct evseg_part *part, bool sealed)
 {
 	uint32_t none = COLUMNS_FIXED + need->n_props;
@@ -86,6 +90,8 @@ static uint32_t column_of(const struct batch_need *need, const struct evseg_part
 	}
 }
 
+/* Commands have no column cache, which would give parts that are unpacked: so what is stored is
+ * as in the database. */
 static void count_columns(struct explain *e, const struct batch_need *need, const struct evseg *seg)
 {
 	for (uint32_t i = 0; i < seg->n_parts; i++) {

@@ -38,11 +38,13 @@ bool feed_init(struct feed *feed, uint32_t cap, struct arena *a)
 	return feed->events != NULL;
 }
 
+/* Of the last one's own millisecond more may enter, by their ids. */
 bool feed_full(const struct feed *feed, int64_t tmax)
 {
 	return feed->n == feed->cap && feed->n > 0 && tmax < feed->events[feed->n - 1]->time_ms;
 }
 
+/* Consent is not asked: lists show cookieless visitors, too (0.8). */
 static bool wanted(const struct feed *feed, const struct frame *f, uint32_t row)
 {
 	int64_t ms = f->batch->times[row];
@@ -160,6 +162,7 @@ bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg
 	for (uint32_t i = 0; i < n && i < feed->cap; i++) {
 		struct feed_event *ev;
 
+		/* newest first: behind one that does not enter none does */
 		if (!make_place(feed, &keys[i], &at))
 			break;
 		ev = note_event(feed, seg, &keys[i]);
@@ -170,6 +173,8 @@ bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg
 	return true;
 }
 
+/* Each with each: a page has 1001 events at most (rpc/activity.c). A sealed segment is of one UTC
+ * day, so any of its events tells which. */
 bool feed_missing(struct feed *feed, const int32_t **days, const int64_t **ids, uint32_t *n)
 {
 	int32_t *day = arena_array(feed->a, feed->n + 1, sizeof(*day));
@@ -195,6 +200,8 @@ bool feed_missing(struct feed *feed, const int32_t **days, const int64_t **ids, 
 	return true;
 }
 
+/* Rows are those that feed_fold() saw, for it is the same snapshot. Nothing is masked here: what is
+ * hidden has not entered. */
 bool feed_fill(struct feed *feed, const struct evseg *seg, struct arena *a)
 {
 	struct rows o;

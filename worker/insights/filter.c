@@ -10,6 +10,7 @@ static bool contains(struct str text, struct str part)
 	return part.n == 0 || (text.n >= part.n && memmem(text.p, text.n, part.p, part.n));
 }
 
+/* Nothing changes the set from then on: a second thread asks the same filters (scan.c). */
 bool filter_prepare(struct filter *f, struct arena *a)
 {
 	struct intern *set;
@@ -37,12 +38,14 @@ static bool among(const struct filter *f, struct str text)
 	return false;
 }
 
+/* The four comparisons are neighbours among the proto's numbers. */
 bool filter_numeric(enum filter_op op)
 {
 	return (op >= FILTER_LTE && op <= FILTER_GT) || op == FILTER_BETWEEN ||
 	       op == FILTER_NOT_BETWEEN;
 }
 
+/* As doubles, whatever was stored (D70): integers beyond 2^53 are rounded first. */
 static bool test_number(const struct filter *f, double n)
 {
 	switch ((int)f->op) {
@@ -61,6 +64,8 @@ static bool test_number(const struct filter *f, double n)
 	}
 }
 
+/* The negative ones are true of what is missing, whose text is empty, except NOT_IN with "" among
+ * its values (1.1). */
 static bool test_text(const struct filter *f, struct str text)
 {
 	switch ((int)f->op) {

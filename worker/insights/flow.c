@@ -38,7 +38,7 @@ struct steps {
 	struct trail_rows rows;
 };
 
-/* Numbers of the labels of what was picked. False at an arena's cap. */
+/* Numbers of the labels of what was picked, which is not nothing. False at an arena's cap. */
 static bool find_labels(struct flow *f, const struct frame *frame, struct steps *s)
 {
 	const struct plan *plan = f->plan;
@@ -86,7 +86,8 @@ static bool are_steps(const struct flow *f, const struct steps *s)
 	return !without;
 }
 
-/* Leaves only steps. False when the frame's arena is full. */
+/* Leaves only steps. Labels are moved in place; sessions are not, which may be the batch's own
+ * column. False when the frame's arena is full. */
 static bool keep_steps(const struct flow *f, const struct frame *frame, struct steps *s)
 {
 	uint32_t n = s->p.n, *rows, *sessions;
@@ -167,6 +168,7 @@ static bool find_sessions(struct flow *f, const struct frame *frame, struct step
 	memset(wanted, every, codes);
 	for (uint32_t k = 0; k < n && !every; k++)
 		wanted[sessions[k]] = 1;
+	/* sessions of the other kernel get no number: keep_half() leaves out their steps */
 	if (f->kept)
 		uuids_half(f->kept, f->second, c, wanted);
 	s->rows.owners = owners;
@@ -203,6 +205,7 @@ static bool node_new(struct flow *f, uint32_t depth, uint32_t label)
 		struct node *v = arena_grow(
 			f->plan->a, f->nodes, f->cap_nodes * sizeof(*v), cap * sizeof(*v));
 
+		/* a node's number + 1 is kept, and PLAN_NONE is no number */
 		if (!v || cap >= PLAN_NONE / 2)
 			return false;
 		f->nodes = v;
@@ -226,6 +229,8 @@ uint32_t flow_number(struct flow *f, uint32_t depth, uint32_t label)
 	return of[depth] - 1;
 }
 
+/* Once for a kernel: what was counted by place stays there. Who stays at a node (next == at) has
+ * made no hop. */
 bool flow_count_near(struct flow *f)
 {
 	uint32_t end = f->n_nodes + 1 < NEAR_NODES ? f->n_nodes + 1 : NEAR_NODES;
@@ -253,11 +258,13 @@ static uint32_t next_of(struct flow *f, uint32_t at, uint32_t label)
 	return flow_number(f, depth, label) + 1;
 }
 
-/* One more step. A link joins two depths, so one session makes it once at most. */
+/* One more step. A link joins two depths, so one session makes it once at most. Where a label leads
+ * to from a node never changes, so near->next is asked for once. */
 static inline bool walk(struct flow *f, uint32_t *session, uint32_t label)
 {
 	uint32_t at = *session;
 
+	/* before the first step `at - 1` is no node, but then it is no hop, either */
 	if (at >= NEAR_NODES || label >= NEAR_LABELS) {
 		*session = next_of(f, at, label);
 		return *session &&
@@ -272,6 +279,8 @@ static inline bool walk(struct flow *f, uint32_t *session, uint32_t label)
 	return *session > 0;
 }
 
+/* Items of chunks do not move: all are asked for before the first one walks. A session may be
+ * there more than once. */
 static bool visit(void *kernel, int64_t day_ms, const struct trail_event *v, uint32_t n)
 {
 	struct flow *f = kernel;
@@ -290,6 +299,7 @@ static bool visit(void *kernel, int64_t day_ms, const struct trail_event *v, uin
 	return true;
 }
 
+/* Does not say when it stops halfway: scan.c knows that it was told to (run->unwanted). */
 static void weigh(struct flow *f)
 {
 	const struct hop *hop;
@@ -419,11 +429,13 @@ static struct flow_link *list_links(struct flow *f, uint32_t *n)
 	if (links && !watch_sort(f->plan->a, links, all, sizeof(*links), by_value, f))
 		return NULL;
 	*n = all < f->plan->max_links ? all : f->plan->max_links;
+	/* a node is in the answer by its links that survive (D34) */
 	for (uint32_t i = 0; links && i < *n; i++)
 		f->places[links[i].source].used = f->places[links[i].target].used = true;
 	return links;
 }
 
+/* By a node of the answer (D77): one that lost its links to the cut takes no id. */
 static bool is_taken(const struct flow *f, uint32_t depth, struct str label)
 {
 	for (uint32_t i = 0; i < f->n_places; i++) {
@@ -461,6 +473,8 @@ static bool make_node(struct flow *f, const struct place *place, struct flow_nod
 	return node->id.p != NULL;
 }
 
+/* What waits and what was counted by place become hops first, which is all that weigh() looks at.
+ * Nodes are ranked before links are cut (D34). */
 bool flow_finish(struct flow *f, struct flow_answer *out)
 {
 	struct flow_link *links;

@@ -30,7 +30,7 @@ struct sums {
 };
 
 /* Most steps are from the first nodes by the first labels that there were: these have a place
- * each. */
+ * each, 1 MB in all. */
 enum { NEAR_NODES = 1024, NEAR_LABELS = 128 };
 
 struct near {

@@ -2,6 +2,9 @@
 #include "worker/insights/flow_internal.h"
 #include "worker/insights/watch.h"
 
+/* Sessions that `of` has met already stay its own, because their steps are in its trails. Nobody
+ * changes the table of these any more: both threads read it. `of` is told last, when nothing can
+ * fail: without a twin it goes on with all sessions. */
 struct flow *flow_twin(struct flow *of, const struct plan *plan)
 {
 	struct flow *f = flow_new(plan);
@@ -15,7 +18,8 @@ struct flow *flow_twin(struct flow *of, const struct plan *plan)
 	return f;
 }
 
-/* Numbers of its nodes here, by number there. NULL at the arena's cap. */
+/* Numbers of its nodes here, by number there. Labels go by their text: each kernel has numbered
+ * them as they appeared to it. NULL at the arena's cap. */
 static uint32_t *map_nodes(struct flow *f, const struct flow *other)
 {
 	uint32_t *labels = arena_alloc(f->plan->a, ((size_t)other->labels.n + 1) * sizeof(*labels));
@@ -38,6 +42,8 @@ static uint32_t *map_nodes(struct flow *f, const struct flow *other)
 	return nodes;
 }
 
+/* All of the other's steps are counted before its nodes are mapped: its last days may make more
+ * of these. */
 bool flow_join(struct flow *f, struct flow *other)
 {
 	const struct hop *hop;

@@ -32,7 +32,8 @@ static uint8_t *find_wanted(const struct frame *f)
 	return wanted;
 }
 
-/* One table for the whole query. False when a number is nobody's. */
+/* One table for the whole query. False when a number is nobody's: what is stored is not believed,
+ * and kernels use codes as places in this table without asking. */
 static bool numbered_people(struct frame *f)
 {
 	f->persons = f->people->of_number;
@@ -40,7 +41,7 @@ static bool numbered_people(struct frame *f)
 }
 
 /* The persons of the wanted ids, or of all: some at a time, because most of what it costs is
- * waiting for memory. */
+ * waiting for memory. The others stay 0, which is somebody, too: nobody may look at these. */
 static bool resolve_people(struct frame *f, const uint8_t *wanted)
 {
 	const struct batch_column *c = &f->batch->distinct;
@@ -67,7 +68,8 @@ static bool resolve_people(struct frame *f, const uint8_t *wanted)
 	return true;
 }
 
-/* The column a filter looks at, and its answer per dictionary code. */
+/* The column a filter looks at, and its answer per dictionary code. Of traits that is by text: a
+ * plan that asks for any gets no numbers (numbers_will_do()). */
 static uint8_t *pass_table(
 	const struct frame *f, const struct filter *flt, const struct batch_column **column)
 {
@@ -110,7 +112,7 @@ static void add_filter(
 		out[i] &= pass[codes[i]];
 }
 
-/* out &= group, or with `out` NULL a fresh vector. */
+/* Which events the group lets through, 0 or 1 each. NULL at the arena's cap. */
 static uint8_t *group_vector(const struct frame *f, const struct plan_group *g)
 {
 	uint32_t n = f->batch->n;
@@ -156,7 +158,8 @@ static bool add_groups(const struct frame *f, uint8_t *base)
 	return true;
 }
 
-/* Bytes may be anybody's: what the loop needs is not read through pointers. */
+/* Bytes may be anybody's: what the loop needs is not read through pointers. Wanted 0: it is
+ * not in the dictionary, and must not match rows without a value, whose code that is. */
 static void only_code(uint8_t *out, const uint32_t *codes, uint32_t wanted, uint32_t n)
 {
 	if (wanted == 0)
@@ -181,6 +184,7 @@ static uint32_t text_code(const struct batch_column *c, struct str text)
 	return 0;
 }
 
+/* By text: whoever calls plan_only_ids() asks for no numbers. */
 static bool only_ids(const struct frame *f, uint8_t *base)
 {
 	const struct batch_column *c = &f->batch->distinct;
@@ -266,6 +270,7 @@ static uint8_t *copy_of(const uint8_t *base, uint32_t n, struct arena *a)
 	return out ? memcpy(out, base, n) : NULL;
 }
 
+/* May be base itself, which other events share: nobody writes to a vector that is in the frame. */
 static const uint8_t *match_event(const struct frame *f, const struct plan_event *ev)
 {
 	const struct batch_column *c = &f->batch->kind;
@@ -315,6 +320,7 @@ bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
 	}
 	if (plan->need.distinct && b->numbered)
 		return numbered_people(f);
+	/* not before: ids whose events match nothing are never looked up */
 	if (plan->need.distinct && !first) {
 		const uint8_t *wanted = find_wanted(f);
 

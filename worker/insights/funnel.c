@@ -67,7 +67,7 @@ struct funnel *funnel_new(const struct plan *plan)
 
 /* ---- events into trails ---- */
 
-/* The steps that events of a frame can match. */
+/* The steps that events of a frame can match: where all are of one kind, none of another kind's. */
 struct asked {
 	uint32_t steps[FUNNEL_STEPS], n;
 };
@@ -196,6 +196,7 @@ bool funnel_fold(struct funnel *f, const struct frame *frame)
 		return false;
 	if (asked.n == 0)
 		return true;
+	/* make_steps() gives all steps the same consent */
 	if (!hits_pick(&p, frame, any, f->plan->events[0].consented))
 		return false;
 	return p.n == 0 || (hits_rows(&p) && add_picked(f, frame, &p, &asked));
@@ -210,7 +211,8 @@ static int64_t *times_new(struct funnel *f, int64_t **times, uint32_t n)
 	return *times;
 }
 
-/* Step k is made at a time, by what made the step before. */
+/* Step k is made at a time, by what made the step before, whose times are copied: a newer event may
+ * make that one anew, and this chain stays. */
 static bool make_step(struct funnel *f, struct walker *w, uint32_t k, int64_t at)
 {
 	union chain *c = &w->chains[k];
@@ -277,6 +279,7 @@ static bool visit_one(struct funnel *f, int64_t day_ms, const struct trail_event
 
 	if (w->reached == 0)
 		w->reached = 1;
+	/* their chain is the first that got there (D32): nothing changes any more */
 	if (w->reached == through)
 		return true;
 	if (set == FIRST && !f->plan->timing)
@@ -319,7 +322,7 @@ static uint8_t reached(const struct funnel *f, uint32_t person)
 }
 
 /* Ranks by who made the first step; without breakdowns everybody is one series, which
- * is there even without anybody. */
+ * is there even without anybody. Who made later steps only has a tuple all the same (1.5). */
 static bool find_series(struct funnel *f)
 {
 	bool whole = f->plan->n_breakdowns == 0;
@@ -364,7 +367,8 @@ static bool count(struct funnel *f)
 /* ---- timing ---- */
 
 /* The k-th smallest, by its bytes from the highest on: no order that a client chooses
- * makes it slow, and nothing is moved. */
+ * makes it slow, and nothing is moved. None is longer than the window, which TRAIL_TIME_BITS
+ * hold. */
 static int64_t smallest(const int64_t *v, uint64_t n, uint64_t k)
 {
 	uint64_t found = 0, mask = 0;
@@ -406,9 +410,11 @@ static void describe(struct funnel_timing *t, const int64_t *v, uint64_t n)
 	if (n % 2 == 0)
 		middle += smallest(v, n, n / 2 - 1);
 	t->median_ns = n % 2 ? middle * ns : middle * (ns / 2);
+	/* the nearest rank: of 1 to n the one at 0.95 n, rounded up (1.6) */
 	t->p95_ns = smallest(v, n, (n * 95 + 99) / 100 - 1) * ns;
 }
 
+/* Leaves next[] behind the last of each cell, from where make_timing() counts back. */
 static void place_deltas(const struct funnel *f, int64_t **next)
 {
 	for (uint32_t i = 0; i < f->n; i++) {

@@ -3,7 +3,9 @@
 
 enum { WORD = 8 };
 
-/* All of a word's rows at once when they are all alike, which in most segments they are. */
+/* All of a word's rows at once when they are all alike, which in most segments they are. Of other
+ * words each row is written, and the next one overwrites it unless it stays: so bytes of `match`
+ * must be 0 or 1, and there is room for a whole word before one is begun. */
 bool hits_next(struct hits *h)
 {
 	const uint64_t all = 0x0101010101010101;
@@ -52,7 +54,7 @@ void hits_persons(const struct frame *f, const uint32_t *rows, uint32_t n, uint3
 		persons[k] = f->persons[codes[rows[k]]];
 }
 
-/* Where the ids are not 0. */
+/* Where the ids are not 0, which is a cookieless visitor's (numbers.h). */
 static void with_ids(uint8_t *out, const uint8_t *match, const uint32_t *codes, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
@@ -95,7 +97,8 @@ bool hits_pick(struct picked *p, const struct frame *f, const uint8_t *match, bo
 	return true;
 }
 
-/* Bytes may be anybody's: what the loops need is not read through pointers. */
+/* Bytes may be anybody's: what the loops need is not read through pointers. Rows behind the last
+ * one that is picked are written behind it: `out` has room for one more. */
 static void pick(uint32_t *out, const uint32_t *column, const uint8_t *match, uint32_t rows)
 {
 	uint32_t n = 0;
@@ -142,6 +145,8 @@ bool hits_rows(struct picked *p)
 	return rows != NULL;
 }
 
+/* A flat segment lies in one stretch: the edges that its plan names are where stretches begin
+ * (compile.c). Rows of the inbox are in no order, which only makes runs shorter. */
 uint32_t hits_in_bucket(const struct picked *p, const struct buckets *b, struct buckets_near *near,
 	uint32_t at, uint32_t *bucket)
 {
@@ -173,6 +178,7 @@ const uint32_t *hits_ids(const struct picked *p)
 	return out;
 }
 
+/* Grows with ids that are met for the first time: to be asked for frame by frame. */
 uint32_t hits_ids_end(const struct frame *f)
 {
 	return people_id(f->people, people_end(f->people));
@@ -215,6 +221,8 @@ static void count_many(uint32_t *place, size_t lane, const uint32_t *codes, uint
 		place[codes[k]]++;
 }
 
+/* In the lanes of count_many(), or values would run into those of other codes. So a group's values
+ * are by lane, not by row: they go into sets, and nobody asks for their order. */
 static void spread_many(uint32_t *values, uint32_t *place, size_t lane, const uint32_t *codes,
 	const uint32_t *from, uint32_t n)
 {
@@ -227,7 +235,8 @@ static void spread_many(uint32_t *values, uint32_t *place, size_t lane, const ui
 		values[place[codes[k]]++] = from[k];
 }
 
-/* Where the values of a code begin in each of the lanes; the code's group, if it has any. */
+/* Where the values of a code begin in each of the lanes; the code's group, if it has any, else its
+ * place is for the next one. */
 static void begin_group(struct groups *g, uint32_t code, uint32_t lanes, uint32_t *at)
 {
 	struct group *v = &g->v[g->n];
@@ -245,7 +254,7 @@ static void begin_group(struct groups *g, uint32_t code, uint32_t lanes, uint32_
 }
 
 /* A sort by counting. Where there are many codes for few rows it looks at none that is not
- * there. */
+ * there. Either way leaves g->place all 0, as the next call wants it. */
 void groups_make(struct groups *g, const uint32_t *codes, uint32_t n, const uint32_t *values)
 {
 	size_t lane = (size_t)g->n_codes + 1;

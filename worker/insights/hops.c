@@ -3,6 +3,7 @@
 
 enum { SLOTS_MIN = 256 };
 
+/* Without a key: nodes are numbered by the kernel, as they appear; no client chooses numbers. */
 static uint32_t slot_of(const struct hops *h, uint32_t from, uint32_t to)
 {
 	uint64_t x = ((uint64_t)from << 32 | to) * 0x9e3779b97f4a7c15u;
@@ -10,7 +11,8 @@ static uint32_t slot_of(const struct hops *h, uint32_t from, uint32_t to)
 	return (uint32_t)(x >> 32) & h->mask;
 }
 
-/* The hop, or the free slot where it would be. */
+/* The hop, or the free slot where it would be; there is one, for make_room() leaves a quarter
+ * free. */
 static struct hop *find(const struct hops *h, uint32_t from, uint32_t to)
 {
 	uint32_t k = slot_of(h, from, to);
@@ -65,6 +67,8 @@ bool hops_add(struct hops *h, uint32_t from, uint32_t to, uint32_t sessions)
 	return true;
 }
 
+/* Room for all of them first: slots that memory was asked for must not move. When there is none,
+ * `waiting` stays full, so that hops_note() must not be called again. */
 bool hops_count(struct hops *h)
 {
 	if (!make_room(h, h->n_waiting))

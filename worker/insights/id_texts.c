@@ -58,7 +58,7 @@ bool id_texts_learn(struct id_texts *t, uint32_t number, struct str text)
 	return to->p != NULL;
 }
 
-/* False when that is no block. */
+/* False when that is no block: in shared memory there may be anything, so no length is believed. */
 static bool take_apart(struct str body, struct str *out)
 {
 	size_t at = ID_TEXTS_BLOCK * sizeof(uint16_t);
@@ -86,6 +86,7 @@ const struct str *id_texts_block(const struct id_texts *t, uint32_t block, struc
 
 	if (!t->cache || !colcache_find(t->cache, key_of(t, block), &place))
 		return NULL;
+	/* colcache_read() writes whole words */
 	body = arena_alloc(a, place.size + sizeof(uint64_t));
 	out = arena_array(a, ID_TEXTS_BLOCK, sizeof(*out));
 	if (!body || !out || !colcache_read(t->cache, place, body))
@@ -93,6 +94,7 @@ const struct str *id_texts_block(const struct id_texts *t, uint32_t block, struc
 	return take_apart((struct str){body, place.size}, out) ? out : NULL;
 }
 
+/* 0, which no text has, where there is no such number, or who had it was erased. */
 static uint64_t digest_of_number(const struct id_texts *t, uint32_t number)
 {
 	return number > 0 && number <= t->base->n_numbers
@@ -100,6 +102,7 @@ static uint64_t digest_of_number(const struct id_texts *t, uint32_t number)
 		       : 0;
 }
 
+/* In a database that was restored a number may have become another id's since. */
 bool id_texts_right(const struct id_texts *t, uint32_t number, struct str text)
 {
 	return digest_of(t->base->state.key, text) == digest_of_number(t, number);

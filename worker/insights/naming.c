@@ -12,7 +12,8 @@ struct naming_segment {
 	uint32_t wanted; /* place + 1 among those that are read; 0: it is not */
 };
 
-/* Segments that are read, and for whom. */
+/* Segments that are read, and for whom: side by side their numbers as in naming_place, and what
+ * reader_texts() wants to know of each. */
 struct errand {
 	struct scan *scan;
 	struct naming_person **v;
@@ -36,6 +37,7 @@ bool naming_begin(struct naming *n, const struct frame *f)
 
 	if (f->batch->id == 0)
 		return true;
+	/* places hold the number + 1, which must not be OF_INBOX */
 	s = n->n_segments < OF_INBOX - 1 ? chunks_make(&n->segments, n->n_segments) : NULL;
 	if (!s)
 		return false;
@@ -62,7 +64,8 @@ bool naming_note(struct naming *n, const struct frame *f, uint32_t row, struct n
 	return copy->p != NULL;
 }
 
-/* Which segments to read; what is there already is taken. False when they are too many. */
+/* Which segments to read; what is there already is taken. False when they are too many. Once only:
+ * `wanted` is not taken back. */
 static bool plan_errand(struct naming *n, struct errand *e)
 {
 	for (uint32_t i = 0; i < e->persons; i++) {
@@ -88,6 +91,7 @@ static bool plan_errand(struct naming *n, struct errand *e)
 	return true;
 }
 
+/* Only an arena's `over` tells that it is full from bytes that are broken. */
 static enum stream_next stop(struct reader *r, const struct arena *a)
 {
 	r->error = a->over || r->scratch.over ? READER_MEMORY : READER_BROKEN;
@@ -109,6 +113,7 @@ static enum stream_next take_texts(struct reader *r, const struct evseg *s, stru
 	}
 	while (at < e->n && e->ids[at] != s->id)
 		at++;
+	/* reader_texts() gives one part, distinct_ids: every event has one, so it is dense */
 	if (at == e->n || s->n_parts == 0 || !evseg_column(s, &s->parts[0], a, &c) || c.sparse)
 		return stop(r, keep);
 	if (e->scan->explain)
@@ -129,7 +134,8 @@ static enum stream_next take_texts(struct reader *r, const struct evseg *s, stru
 	return STREAM_MORE;
 }
 
-/* Texts of persons that are profiles become the profiles' ids. */
+/* Texts of persons that are profiles become the profiles' ids. No segment may come any more:
+ * reader_profiles_of() takes stream.arg over. */
 static bool resolve(struct errand *e, struct reader *r)
 {
 	struct arena *a = &e->scan->a;
@@ -153,7 +159,9 @@ static bool resolve(struct errand *e, struct reader *r)
 	return true;
 }
 
-/* Whether all have names, which are those persons'. False at the arena's cap. */
+/* Whether all have names, which are those persons'. Persons came by number or digest, names by
+ * text: a number that is another id's, or an id that PostgreSQL resolves otherwise than
+ * store/people.c, must not name somebody wrongly. False at the arena's cap. */
 static bool verify(struct errand *e, bool *right)
 {
 	*right = true;
@@ -190,6 +198,7 @@ bool naming_find(struct naming *n, struct scan *s, struct reader *r, struct nami
 		return false;
 	if (!resolve(e, r) || !verify(e, &right))
 		return false;
+	/* no failure of the question: it is asked again by texts */
 	if (!right)
 		log_err("names of persons are not theirs project=%d", s->project);
 	s->by_text = !right;

@@ -1,4 +1,5 @@
-/* See pairs.h. Open addressing, at most half full. */
+/* See pairs.h. Open addressing, at most half full. Both halves are dense numbers of the query's
+ * own, which no client chooses: the hash needs no key. */
 #include "worker/insights/pairs.h"
 
 enum { CAP_MIN = 64 };
@@ -15,12 +16,14 @@ static bool grow(struct pairs *p)
 	uint32_t cap = p->cap ? p->cap * 2 : CAP_MIN;
 	struct pair *v;
 
+	/* slots are twice as many, and in 32 bits, too */
 	if (cap >= PAIRS_FULL / 4)
 		return false;
 	v = arena_grow(p->a, p->v, p->cap * sizeof(*v), cap * sizeof(*v));
 	if (!v)
 		return false;
 	p->v = v;
+	/* outgrown ones stay in the arena: all together they are smaller than these */
 	p->slots = arena_array(p->a, (size_t)cap * 2, sizeof(*p->slots));
 	if (!p->slots)
 		return false;

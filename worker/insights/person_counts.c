@@ -47,6 +47,7 @@ static struct counted *find_person(const struct person_counts *c, uint32_t perso
 
 /* ---- counting ---- */
 
+/* Slow, but after 4 billion events only. A person's place is that of the first number met. */
 static bool spill(struct person_counts *c)
 {
 	for (uint32_t no = 1; no <= n_numbers(c); no++) {
@@ -76,6 +77,8 @@ static bool make_numbers(struct person_counts *c, bool places)
 	return c->of_number && (!places || c->places);
 }
 
+/* No counter can be above what was counted since they were emptied: so one number, `room`, is
+ * asked instead of each counter. */
 static bool add_numbers(struct person_counts *c, struct picked *p, struct naming *naming)
 {
 	const uint32_t *numbers = hits_column(p, p->f->batch->distinct.codes);
@@ -95,6 +98,8 @@ static bool add_numbers(struct person_counts *c, struct picked *p, struct naming
 	return true;
 }
 
+/* Events whose ids have no numbers: those of the inbox, and of segments that were sealed without
+ * (store/numbers.h). */
 static bool add_persons(struct person_counts *c, const struct picked *p, struct naming *naming)
 {
 	uint32_t *persons = arena_alloc(p->f->a, ((size_t)p->n + 1) * sizeof(*persons));
@@ -129,6 +134,8 @@ bool person_counts_add(struct person_counts *c, struct picked *p, struct naming 
 
 /* ---- the end ---- */
 
+/* The first number of a person takes over the others', or a person who is counted elsewhere, too,
+ * takes over all. It cannot overflow: all counters together are no more than `most`. */
 bool person_counts_join(struct person_counts *c)
 {
 	const uint32_t *of_number = c->of_number ? c->people->of_number : NULL;
@@ -201,7 +208,9 @@ static bool count_digits(
 	return true;
 }
 
-/* Digit by digit from the highest on that there is. */
+/* Digit by digit from the highest on that there is. The keep-th largest, without sorting: each
+ * round goes over all, and needs 256 KB whatever there is. Found 0: there are fewer, and
+ * everybody with events is wanted. */
 uint64_t person_counts_least(const struct person_counts *c, uint32_t keep)
 {
 	uint64_t left = keep, found = 0, mask = 0, most = greatest(c);
@@ -226,6 +235,7 @@ uint64_t person_counts_least(const struct person_counts *c, uint32_t keep)
 bool person_counts_next(
 	const struct person_counts *c, uint64_t least, uint32_t *at, struct person_count *out)
 {
+	/* *at: a number, or from `numbers` on a person; number 0 is nobody's */
 	uint32_t numbers = n_numbers(c) + 1;
 
 	for (; *at < numbers && c->of_number; ++*at) {

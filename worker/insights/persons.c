@@ -16,6 +16,7 @@ static bool grow(struct persons *p, uint32_t want)
 		cap *= 2;
 	if (cap == p->cap)
 		return true;
+	/* zeros: no event yet, and `frame` is that of none, for frames are counted from 1 */
 	v = arena_array(p->a, cap, sizeof(*v));
 	texts = arena_array(p->a, (size_t)cap * n_props + 1, sizeof(*texts));
 	if (!v || !texts)
@@ -50,6 +51,7 @@ static uint32_t number_of(const struct persons *p, const struct frame *f, uint32
 		return NOBODY;
 	if (!p->wanted)
 		return person;
+	/* without people the caller has resolved who is wanted to all their ids */
 	found = intern_find(p->wanted, p->plan->people ? people_key(f->people, person) : id);
 	if (found == INTERN_FULL)
 		return NOBODY;
@@ -65,6 +67,7 @@ struct lookup {
 	uint32_t n_touched;
 };
 
+/* Makes room for everybody of the frame, so that nobody moves while its events are added. */
 static bool look_up(struct persons *p, const struct frame *f, struct lookup *l)
 {
 	const struct batch *b = f->batch;
@@ -87,6 +90,7 @@ static bool look_up(struct persons *p, const struct frame *f, struct lookup *l)
 	return grow(p, most);
 }
 
+/* Counted with each person who had it: a session may have been several persons'. */
 static bool add_session(
 	struct persons *p, const struct frame *f, struct lookup *l, uint32_t who, uint32_t row)
 {
@@ -106,7 +110,8 @@ static bool add_session(
 	return no != PAIRS_FULL;
 }
 
-/* D29: of equal times the greater id is the later one. */
+/* D29: of equal times the greater id is the later one. Without ids no texts are kept
+ * (compile_persons()), and the time is all that matters. */
 static bool is_later(const struct person *one, const struct frame *f, uint32_t row)
 {
 	int64_t ms = f->batch->times[row];
@@ -139,6 +144,8 @@ static bool add(
 	return !f->plan->need.session || add_session(p, f, l, who, row);
 }
 
+/* Room at least doubles: all that was outgrown, which stays in the arena, is less than what there
+ * is. */
 static bool set_text(struct persons *p, struct person_text *t, struct str s)
 {
 	if (s.n > t->cap) {

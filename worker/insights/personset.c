@@ -226,6 +226,7 @@ bool marks_reserve(struct marks *m, struct arena *a, uint32_t end)
 	return true;
 }
 
+/* Whole words: between two uses nobody is marked, so whatever is in them is ours. */
 static void unmark(struct marks *m, const uint32_t *persons, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
@@ -259,6 +260,8 @@ static bool make_room(struct marks *m, struct arena *a, uint32_t n)
 	return m->room != NULL;
 }
 
+/* Marks of who is in the list stay until the new ones were told from them. Every word that was
+ * written to is cleared again, also when there is no memory for what follows. */
 static bool add_listed(
 	struct personset *s, struct arena *a, struct marks *m, const uint32_t *persons, uint32_t n)
 {
@@ -426,6 +429,8 @@ static uint32_t count_list(struct marks *m, const struct personset *s, struct id
 	return n;
 }
 
+/* Marks that were made for ids have room for persons, too: people_id() is greater than its
+ * person. */
 static uint32_t mark_slots(struct marks *m, const struct personset *s, struct id_map map)
 {
 	uint32_t n = 0, at = 0, id;
@@ -435,6 +440,8 @@ static uint32_t mark_slots(struct marks *m, const struct personset *s, struct id
 	return n;
 }
 
+/* Few marks are cleared one by one: all of them at once costs as much for one as for a
+ * million. */
 uint32_t personset_count(const struct personset *s, struct marks *m, struct id_map map)
 {
 	uint32_t n = 0, at = 0, id;
@@ -500,6 +507,7 @@ uint32_t personset_some(const struct personset *s, uint32_t *at, uint32_t out[PE
 		*at += n;
 		return n;
 	}
+	/* a word gives up to 64 */
 	for (; s->dense && *at < s->size && n + WORD <= PERSONSET_SOME; ++*at)
 		for (uint64_t word = s->bits[*at]; word; word &= word - 1)
 			out[n++] = *at * WORD + (uint32_t)__builtin_ctzll(word);

@@ -70,6 +70,7 @@ bool plan_only_ids(struct plan *p, const struct str *ids, size_t n)
 	return true;
 }
 
+/* An event of any kind, or none at all, needs every segment: then kinds stays NULL. */
 bool plan_only_events(struct plan *p)
 {
 	struct str *kinds = arena_array(p->a, p->n_events + 1, sizeof(*kinds));

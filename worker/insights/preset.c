@@ -5,6 +5,7 @@
 
 enum { DAY_S = 86400, HOUR_MS = 3600000 };
 
+/* By their numbers on the wire; 0 is none of them. */
 static const struct {
 	int hours, days; /* one of them */
 } presets[] = {
@@ -33,6 +34,7 @@ int64_t preset_from(Common__V1__TimeRangePreset preset, int64_t now_ms, const st
 		i = PRESET(30_DAYS);
 	if (presets[i].hours > 0)
 		return now_ms - (int64_t)presets[i].hours * HOUR_MS;
+	/* dates are counted back, not hours: a day may have 23 or 25 */
 	today = floor_div(now + tz_at(z, now).offset, DAY_S);
 	return tz_day_start(z, today - (presets[i].days - 1)) * 1000;
 }

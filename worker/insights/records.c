@@ -48,6 +48,8 @@ bool records_room(struct records *r)
 	return p != NULL;
 }
 
+/* Only the last chunk of each may have room: what fills ours comes from the end of the other
+ * one. */
 bool records_join(struct records *r, struct records *other)
 {
 	uint32_t rest = r->n & (RECORDS_PER - 1), used;
@@ -208,7 +210,7 @@ static bool compare(
 	return true;
 }
 
-/* The others move up. */
+/* The others move up. Numbers of those that are gone ascend, as the chunks were gone through. */
 static void squeeze(const struct merging *m)
 {
 	struct records *r = m->r;
@@ -226,6 +228,8 @@ static void squeeze(const struct merging *m)
 	r->n = to;
 }
 
+/* In an arena of its own, which is gone when this returns: what is merged again and again must
+ * not leave its tables in the query's. */
 bool records_merge(struct records *r, bool (*meet)(void *arg, uint32_t *record, uint32_t *later),
 	void *arg, bool last)
 {

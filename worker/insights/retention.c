@@ -169,7 +169,8 @@ static bool settle(struct retention *r, int64_t settled_ms)
 	return true;
 }
 
-/* A start event: the first one makes the cohort. */
+/* A start event: the first one makes the cohort. Who is listed is listed once, when they
+ * start. */
 static bool started(struct retention *r, const struct frame *f, uint32_t row, uint32_t person)
 {
 	bool anew = person >= r->split.n || r->split.times[person] == INT64_MAX;
@@ -188,6 +189,8 @@ struct pass {
 	uint32_t *old, *rest; /* room for as many: ids, and places of picked ones */
 };
 
+/* The start before the return: with one and the same event for both, bucket 0 is always 100
+ * (1.7). */
 static bool add_event(struct retention *r, const struct pass *p, uint32_t k, uint32_t bucket)
 {
 	uint32_t row = hits_row(&p->picked, k), id = p->ids[k];
@@ -227,6 +230,7 @@ static bool add_run(struct retention *r, struct pass *p, uint32_t at, uint32_t n
 	return true;
 }
 
+/* One event in the question is both start and return: then match[n_events - 1] is match[0]. */
 static bool begin(struct retention *r, struct pass *p, const struct frame *f)
 {
 	const uint8_t *any = hits_any(f);
@@ -311,6 +315,8 @@ static bool size_cohorts(struct retention *r)
 	return true;
 }
 
+/* Counters only for cohorts that have somebody, and only from their own bucket on: nobody returns
+ * before they start. */
 static bool make_cohorts(struct retention *r)
 {
 	uint32_t n_buckets = r->plan->buckets.n;

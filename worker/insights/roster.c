@@ -2,7 +2,8 @@
 #include "worker/insights/roster.h"
 #include "worker/insights/watch.h"
 
-/* The latest event's property, or the trait. */
+/* The latest event's property, or the trait. An empty text is a missing one, as everywhere
+ * (insights-dashboards.md 1.1). */
 static bool passes_filter(const struct roster *r, const struct filter *f, uint32_t person)
 {
 	struct value v = {.type = VALUE_STR};
@@ -13,6 +14,7 @@ static bool passes_filter(const struct roster *r, const struct filter *f, uint32
 	return filter_test(f, v.s.n ? &v : NULL);
 }
 
+/* Without a condition anybody passes, whichever operator there is; so for groups. */
 static bool passes_group(const struct roster *r, const struct plan_group *g, uint32_t person)
 {
 	bool pass = !g->any || g->n == 0;
@@ -32,7 +34,7 @@ static bool passes(const struct roster *r, uint32_t person)
 	return pass;
 }
 
-/* Newest first, of equal times the greater id. */
+/* Newest first, of equal times the greater id: total, so that a cursor names one place. */
 static int order(int64_t a_us, struct str a_key, int64_t b_us, struct str b_key)
 {
 	if (a_us != b_us)
@@ -66,6 +68,7 @@ static bool is_person(const struct roster *r, uint32_t no, struct roster_entry *
 	return persons_get(&r->persons, no).total > 0;
 }
 
+/* Only now all ids have been met that no profile names: people->n grows with the events. */
 bool roster_finish(struct roster *r)
 {
 	struct roster_entry *all = arena_array(r->persons.a, r->people->n + 1, sizeof(*all)), e;

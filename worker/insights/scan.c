@@ -20,6 +20,7 @@ enum {
 
 struct twin;
 
+/* The reader is first: its callbacks get that and cast it back. */
 struct run {
 	struct reader reader;
 	struct scan *scan;
@@ -29,7 +30,8 @@ struct run {
 	struct twin *twin;       /* or NULL */
 };
 
-/* What a second thread has of a scan: a scan, a plan and a kernel of its own. */
+/* What a second thread has of a scan: a scan, a plan and a kernel of its own. The run is first,
+ * for is_shared(). */
 struct twin {
 	struct run run;
 	struct scan scan;
@@ -37,6 +39,7 @@ struct twin {
 	struct run *first;
 };
 
+/* On either thread; a twin asks for the first one's scan, which alone is told to stop. */
 static bool should_stop(struct db_stream *st)
 {
 	struct run *run = list_item(st, struct run, reader.stream);
@@ -93,7 +96,8 @@ static enum stream_next kernel_failed(struct run *run)
 	return STREAM_FAIL;
 }
 
-/* The second thread leaves when somebody else wants to compute. */
+/* The second thread leaves when somebody else wants to compute. What it leaves is done by the
+ * first with the same kernel (end_twin() in reader_twin.c). */
 static bool is_shared(struct run *run)
 {
 	const struct run *first = ((struct twin *)run)->first;
@@ -102,6 +106,8 @@ static bool is_shared(struct run *run)
 	return run->reader.leave;
 }
 
+/* Until `touched` is set the kernel has nothing of the segment: then the first thread may do what
+ * the second cannot. From there on a failure is one of the whole scan. */
 static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
 {
 	struct run *run = (struct run *)r;
@@ -119,6 +125,8 @@ static enum stream_next on_segment(struct reader *r, const struct evseg *seg, st
 		r->error = a->over ? READER_MEMORY : READER_BROKEN;
 		return STREAM_FAIL;
 	}
+	/* persons met for the first time go into the query's arena, all else into the
+	 * segment's */
 	if (!frame_make(&frame, s->plan, &batch, &s->people, a)) {
 		r->error = a->over || s->a.over ? READER_MEMORY : READER_BROKEN;
 		return STREAM_FAIL;
@@ -184,6 +192,7 @@ static bool begin(struct scan *s, struct db *db)
 
 		if (!db_kept()) {
 			db_keep(db_connect_within(s->url, left, why, sizeof(why)));
+			/* one that was just made is not given a second try */
 			attempt = 1;
 		}
 		if (!db_kept()) {
@@ -212,6 +221,8 @@ static bool begin(struct scan *s, struct db *db)
 	return false;
 }
 
+/* A kernel's false has three meanings. One that is undecided although it was given ids has a bug:
+ * asked again it would say the same. */
 static enum scan_end memory_outcome(const struct scan *s)
 {
 	if (s->undecided)
@@ -290,7 +301,8 @@ static enum stream_next on_missing(struct reader *r, const struct evseg *seg, st
 	return STREAM_FAIL;
 }
 
-/* What was read up to "enough" was cancelled, which aborts the transaction. */
+/* What was read up to "enough" was cancelled, which aborts the transaction. The way back is a
+ * savepoint, so that what is missing is read in the same snapshot. */
 static bool back_to(struct reader *r, struct db *mark)
 {
 	if (PQtransactionStatus(mark->impl) != PQTRANS_INERROR || db_blocking_return(mark) == 0)
@@ -345,6 +357,8 @@ static int fold_all(struct scan *s, struct reader *r)
 	return n == 0 && s->missing ? read_missing(s, r, &mark) : n;
 }
 
+/* What kernels ask through watch.h: so they let others have a turn in their long loops, too.
+ * Sticky, because finish() may go on after a loop that ended early. */
 static bool unwanted(void *arg)
 {
 	struct run *run = arg;
@@ -361,12 +375,17 @@ static bool stop_waiting(void *arg)
 
 /* ---- with a second thread ---- */
 
+/* While the first thread waits for the second: this look sets `shared`, for which that one
+ * leaves. */
 static void on_wait(struct reader *r)
 {
 	turn_look(&((struct run *)r)->turn);
 }
 
-/* A scan of its own, whose kernel has its memory within that of the first. */
+/* A scan of its own, whose kernel has its memory within that of the first. Asked on the first
+ * thread, before the second begins. run->twin is set without a kernel, too, so that end_twin()
+ * gets what it has taken. Its decoding is outside of the arena, whose cap goes down by as
+ * much. */
 static struct reader *make_twin(struct reader *r)
 {
 	struct run *run = (struct run *)r;
@@ -407,6 +426,7 @@ static bool end_twin(struct scan *s, struct run *run, bool join)
 
 	if (!t)
 		return true;
+	/* only then was the cap lowered for it */
 	if (t->run.reader.scratch.cap > 0) {
 		s->a.cap += s->twin_memory;
 		arena_free(&t->run.reader.scratch);
@@ -419,6 +439,7 @@ static bool end_twin(struct scan *s, struct run *run, bool join)
 	return joined;
 }
 
+/* Kernels are joined before more() and finish(), which know of one only. */
 static int read_segments(struct scan *s, struct reader *r)
 {
 	struct run *run = (struct run *)r;
@@ -451,6 +472,7 @@ static int read_segments(struct scan *s, struct reader *r)
 	return 0;
 }
 
+/* Who is who comes before the events, whose conditions may ask for traits. */
 static int read_all(struct scan *s, struct run *run)
 {
 	const struct plan *p = s->plan;
@@ -487,6 +509,9 @@ static int read_all(struct scan *s, struct run *run)
 	return read_segments(s, r);
 }
 
+/* The turn is taken with a connection at hand, not to be held by who waits for one. A statement
+ * that did not end in time is still under way (PQTRANS_ACTIVE): nothing can be sent behind it, so
+ * that connection goes. */
 void scan_thread(void *arg)
 {
 	struct scan *s = arg;

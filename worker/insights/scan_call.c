@@ -58,8 +58,10 @@ void scan_init(struct scan *s, struct call *c)
 	if (c->w->seg)
 		colcache_open(&s->cache, c->w->seg, c->w->slot_no, (uint64_t)o->insight_cache);
 	s->segment_memory = memory / SEGMENT_SHARE;
+	/* a second thread is of no use to one CPU */
 	s->twin_memory = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? memory / TWIN_SHARE : 0;
 	s->people_cache = (size_t)o->people_cache;
+	/* with what decoding a segment may take this is the option insight_memory */
 	arena_init(&s->a, memory - s->segment_memory);
 	s->a.spares = true;
 }
@@ -72,7 +74,8 @@ static void free_away(void *arg)
 	free(a);
 }
 
-/* Giving 200 MB back to the kernel takes tens of milliseconds: not on the loop. */
+/* Giving 200 MB back to the kernel takes tens of milliseconds: not on the loop. The caller's
+ * arena is empty before a thread has this one, and is as it was when none takes it. */
 void scan_release(struct scan *s, struct arena *a)
 {
 	struct arena *away = a->held > FREE_HERE && s->offload ? malloc(sizeof(*away)) : NULL;
@@ -100,6 +103,7 @@ bool scan_join(struct scan *s, uint64_t deadline_ms)
 
 	if (want > s->budget_ms)
 		want = s->budget_ms;
+	/* a failed exchange loads it anew: what is fixed is never prolonged */
 	do
 		if (was & FLIGHT_FIXED)
 			return false;
@@ -107,6 +111,7 @@ bool scan_join(struct scan *s, uint64_t deadline_ms)
 	return true;
 }
 
+/* Who waits here already has raised the own one only: the shared one begins with that. */
 void scan_share(struct scan *s, _Atomic uint64_t *until)
 {
 	uint64_t own_ms = atomic_load(&s->until_ms);
@@ -115,7 +120,8 @@ void scan_share(struct scan *s, _Atomic uint64_t *until)
 	(void)scan_join(s, own_ms);
 }
 
-/* What is shared may hold anything, should a process have gone wild. */
+/* What is shared may hold anything, should a process have gone wild. May be called twice, on the
+ * loop where a standby is asked, and on the thread: the bit stays. */
 uint64_t scan_fix(struct scan *s)
 {
 	uint64_t shared_ms = atomic_fetch_or(s->until, FLIGHT_FIXED) & ~FLIGHT_FIXED;
@@ -125,6 +131,8 @@ uint64_t scan_fix(struct scan *s)
 	return until_ms < s->budget_ms ? until_ms : s->budget_ms;
 }
 
+/* Nobody can join the next run: it stays fixed. Who joined the first is served by a later
+ * snapshot, which has no less (D21). */
 void scan_again(struct scan *s)
 {
 	scan_release(s, &s->a);
@@ -138,6 +146,8 @@ void scan_again(struct scan *s)
 	s->end = SCAN_OK;
 }
 
+/* Only a flag: the thread looks at it between rows and every 50 ms (db/stream.h), a kernel by
+ * watch.h. So whoever waits for the scan goes on waiting, but not for long. */
 void scan_stop(struct scan *s)
 {
 	atomic_store(&s->asked_to_stop, 1);
@@ -173,7 +183,8 @@ static int fail(struct call *c, enum scan_end end)
 	}
 }
 
-/* One run, which began when so many bytes had been read. */
+/* One run, which began when so many bytes had been read. A question that was asked again counts
+ * once, with its last run. */
 static void count(struct scan *s, struct segment *seg, int slot_no, uint64_t before)
 {
 	counter_add(seg, slot_no, CTR_insight_ties, s->end == SCAN_TIES);
@@ -205,6 +216,7 @@ int scan_run(struct scan *s, struct call *c)
 			return call_fail_db(c, &c->db);
 		s->position = row.position;
 	}
+	/* a flight has no client of its own: those who wait for it look (insight_answer.c) */
 	if (c->rq)
 		loop_timer_set(c->w->loop, &look.timer, LOOK_MS);
 	/* the deadline may still rise while it waits, so scan_thread() looks at it */

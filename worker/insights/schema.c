@@ -14,6 +14,8 @@ struct schema_seen {
 
 /* ---- lists ---- */
 
+/* Promoted keys first: they are answered without any event, too (insights-dashboards.md 2.5), and
+ * must not be what SCHEMA_NAMES_MAX leaves out. */
 static bool schema_list_init(struct schema_list *l, bool promoted, struct arena *a)
 {
 	const char *key;
@@ -64,6 +66,7 @@ bool schema_note(struct schema_list *l, struct str name, enum schema_type type, 
 		for (unsigned t = 0; t < SCHEMA_TYPES; t++)
 			seen->last_ms[t] = NEVER;
 	}
+	/* one profile may have a path twice: "a.b", and b within a */
 	if (!once || seen->once != once)
 		seen->count += n;
 	seen->once = once;
@@ -96,6 +99,7 @@ static struct schema_entry entry(const struct schema_list *l, uint32_t no)
 	return e;
 }
 
+/* A total order, for names differ: the answer does not depend on who was seen first. */
 static int by_count(const void *x, const void *y)
 {
 	const struct schema_entry *a = x, *b = y;
@@ -105,6 +109,7 @@ static int by_count(const void *x, const void *y)
 	return str_cmp(a->name, b->name);
 }
 
+/* Called on the loop: SCHEMA_NAMES_MAX bounds what is sorted here. */
 bool schema_pick(const struct schema_list *l, uint32_t allowed, uint32_t limit, struct arena *a,
 	const struct schema_entry **out, uint32_t *n)
 {
@@ -154,6 +159,7 @@ struct noting {
 	struct schema *s;
 };
 
+/* Kinds are those of all events, whichever kind's keys are asked for (2.5). */
 static bool note_name(struct names_sink *sink, const struct name_seen *seen)
 {
 	struct schema *s = list_item(sink, struct noting, sink)->s;
@@ -204,5 +210,6 @@ bool schema_fold(struct schema *s, const struct frame *f, const struct evseg *se
 	if (!names_kinds(&of, &noting.sink, f->a))
 		return false;
 	of.in = in_scope(s, f, &any);
+	/* properties are the dear part: without an event in scope none is unpacked */
 	return of.in && (!any || names_keys(&of, &noting.sink, f->a));
 }

@@ -1,5 +1,6 @@
 /*
- * See segmentation.h. An event that matches two of the listed ones counts once.
+ * See segmentation.h. An event that matches two of the listed ones counts once. Whose cookieless
+ * events count is the first one's to say, as the aggregation is (D31).
  */
 #include "worker/insights/hits.h"
 #include "worker/insights/segmentation.h"

@@ -48,6 +48,8 @@ struct sessions *sessions_new(const struct plan *plan)
 	return s->kind != INTERN_FULL && s->none != INTERN_FULL ? s : NULL;
 }
 
+/* Under one key, so that both have one digest for a session; and with one base for times, so that
+ * records go over as they are. */
 struct sessions *sessions_twin(const struct sessions *of, const struct plan *plan)
 {
 	struct sessions *s = sessions_new(plan);
@@ -84,6 +86,7 @@ static void add(const struct sessions *s, const struct batch *b, struct part *pa
 	part->n++;
 }
 
+/* Rows of the inbox: in any order, but with all ids if these are needed (batch.h). */
 static bool find_any_order(
 	const struct sessions *s, struct parts *u, const struct batch *b, const uint32_t *codes)
 {
@@ -125,6 +128,7 @@ static void note_counts(uint32_t *counts, const uint32_t *codes, uint32_t n)
 		counts[codes[k]]++;
 }
 
+/* last[] is set where first[] is, and looked at there only: it need not be cleared. */
 static bool find_in_order(
 	const struct sessions *s, struct parts *u, const struct batch *b, const uint32_t *codes)
 {
@@ -367,6 +371,9 @@ static bool fold_parts(struct sessions *s, const struct parts *u)
 	return true;
 }
 
+/* Consent is not asked: sessions of cookieless visitors count always (insights-dashboards.md
+ * 0.8). When a day is over most of its sessions are, too; those that go on get a second
+ * record. */
 bool sessions_fold(struct sessions *s, const struct frame *f)
 {
 	const struct batch *b = f->batch;

@@ -7,7 +7,8 @@
 #include "worker/insights/sessions_internal.h"
 #include "worker/insights/watch.h"
 
-/* A record: times in ms, as how long after (or before) some time, and of how long or how many. */
+/* A record: times in ms, as how long after (or before) some time, and of how long or how many. 26
+ * bits are 18 hours, 37 two years either way; the top one of 64 is wide_mark. */
 #ifdef PUGD_TEST_HOOKS
 enum { EXTENT_BITS = 23, SINCE_BITS = 33 }; /* so that there are some that do not fit */
 #else
@@ -53,6 +54,7 @@ static struct tally *tally_of(struct sessions *s, struct session_bin *bin, uint3
 	return bin->line ? trends_cell(s->trends, bin->line - 1, s->bucket) : NULL;
 }
 
+/* What is in bins is of the bucket at hand: they are emptied before that changes. */
 static bool empty_bins(struct sessions *s)
 {
 	while (s->listed != 0 && s->listed != UINT32_MAX) {
@@ -240,7 +242,8 @@ static void join(const struct sessions *s, struct session_edge *into, const stru
 		a->last_ms = b->last_ms > a->last_ms ? b->last_ms : a->last_ms;
 }
 
-/* What was taken over is of no interest any more, nor its doubts. */
+/* What was taken over is of no interest any more, nor its doubts. Both parts are taken back as
+ * they were counted, so before they are joined. */
 static bool meet(void *arg, uint32_t *record, uint32_t *later)
 {
 	struct sessions *s = arg;
@@ -324,6 +327,7 @@ static bool count_visits(struct sessions *s)
 	return true;
 }
 
+/* Records of two kernels are joined as they are, so both must count from one time. */
 static void begin_records(struct sessions *s)
 {
 	const struct visits *v = &s->visits;
@@ -428,6 +432,8 @@ static bool move_records(struct sessions *s, struct sessions *other, const uint3
 	return true;
 }
 
+/* Both threads have ended. What the other one has met is counted first: only then all its cells
+ * are there. */
 bool sessions_join(struct sessions *s, struct sessions *other)
 {
 	uint32_t *map;
@@ -479,7 +485,8 @@ static bool count_all(struct sessions *s)
 	return sessions_put_away(s) && records_merge(&s->records, meet, s, true) && empty_bins(s);
 }
 
-/* Cells, and then lines, of which nothing is left. */
+/* Cells, and then lines, of which nothing is left. The tables by key are wrong from here on:
+ * nothing may be counted any more. */
 static bool drop_empty(struct sessions *s)
 {
 	struct trends *t = s->trends;

@@ -9,6 +9,8 @@ void split_init(struct split *s, const struct plan *plan)
 	intern_init(&s->tuples, plan->a);
 }
 
+/* A frame is one source of edges: of its events of one time the later row is the later event
+ * (edge.h). */
 bool split_frame(struct split *s, const struct frame *f)
 {
 	s->source++;
@@ -93,6 +95,7 @@ static struct str text_of(const struct split *s, uint32_t tuple, uint32_t k)
 	return s->texts.strings[no];
 }
 
+/* By text, never by number: numbers depend on the order in which segments came. */
 static int by_tuple(const void *x, const void *y, void *arg)
 {
 	const struct split *s = ((const struct order *)arg)->s;
@@ -112,6 +115,7 @@ static int by_weight(const void *x, const void *y, void *arg)
 	return a != b ? (a > b ? -1 : 1) : by_tuple(x, y, arg);
 }
 
+/* Of $others, PLAN_NONE, every breakdown has that text (insights-dashboards.md 1.3). */
 static const struct str *values_of(const struct split *s, uint32_t tuple)
 {
 	struct str *v = arena_array(s->plan->a, s->plan->n_breakdowns + 1, sizeof(*v));
@@ -140,11 +144,13 @@ bool split_rank(
 			list[found++] = i;
 	}
 	kept = found < s->plan->limit ? found : s->plan->limit;
+	/* rank tells which are kept; these are answered by tuple */
 	if (!watch_sort(s->plan->a, list, found, sizeof(*list), by_weight, &order) ||
 		!watch_sort(s->plan->a, list, kept, sizeof(*list), by_tuple, &order))
 		return false;
 	for (uint32_t i = 0; i < found; i++)
 		of[list[i]] = i < kept ? i : kept;
+	/* one more than is kept is all the others */
 	for (uint32_t i = 0; i <= kept && i < found; i++) {
 		values[i] = values_of(s, i < kept ? list[i] : PLAN_NONE);
 		if (!values[i])

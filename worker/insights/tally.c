@@ -52,6 +52,7 @@ void tally_number(struct tally *t, double v)
 	add(t, t->scaled ? v * DOWN : v);
 }
 
+/* n may be negative: the count wraps as 64 bits do, numbers as the 63 they have. */
 void tally_sum(struct tally *t, int64_t n, double sum)
 {
 	t->count += (uint64_t)n;
@@ -76,10 +77,12 @@ void tally_merge(struct tally *t, const struct tally *other)
 	if (o.scaled)
 		scale_down(t);
 	add(t, o.sum);
+	/* add() may have scaled the tally just now, and not the other one's rest */
 	t->rest += t->scaled && !o.scaled ? o.rest * DOWN : o.rest;
 }
 
-/* The sum divided by n, which is not 0. */
+/* The sum divided by n, which is not 0. Divided before it is scaled up again: a mean may be
+ * within the range when its sum is not. */
 static double share(const struct tally *t, double n)
 {
 	double v = (t->sum + t->rest) / n;

@@ -8,6 +8,7 @@
 #include "worker/insights/plan.h"
 
 struct tally {
+	/* users: set from outside when all was counted, and not merged */
 	uint64_t count, users;
 	uint64_t numbers : 63, scaled : 1; /* scaled: sum and rest are 2^-64 of what they say */
 	double sum, rest; /* compensated, so that the order of events hardly matters */

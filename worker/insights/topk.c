@@ -78,6 +78,7 @@ static uint32_t row_add(struct topk *t, uint32_t no, uint32_t person)
 
 	if (no < t->n_rows)
 		return no + 1;
+	/* row + 1 is neither 0 nor NO_ROW; an INTERN_FULL of row_of_text() ends here, too */
 	row = no < NO_ROW - 1 ? chunks_make(&t->rows, no) : NULL;
 	if (!row)
 		return 0;
@@ -112,6 +113,7 @@ static uint32_t row_of_person(struct pass *p, uint32_t person, uint32_t at)
 	return *known;
 }
 
+/* A missing property is the text "", a value like any (1.9), but no country. */
 static uint32_t row_of_text(struct pass *p, uint32_t code)
 {
 	static const struct value missing = {.type = VALUE_NONE};
@@ -199,6 +201,7 @@ static bool add_users(struct pass *p, uint32_t no, const uint32_t *ids, uint32_t
 	return users && personset_add_loose(users, p->t->plan->a, &p->t->marks, ids, n);
 }
 
+/* A row's set is looked for once a group, not once an event. */
 static bool add_groups(struct pass *p, const struct picked *picked, const uint32_t *codes)
 {
 	const uint32_t *ids = hits_ids(picked);
@@ -349,7 +352,7 @@ static bool is_before(const struct topk *t, uint32_t a, uint32_t b)
 }
 
 /* The first rows in order, by insertion: few are kept of very many. False when nobody waits
- * for them any more. */
+ * for them any more. Maps keep all, who are COUNTRY_COUNT at most. */
 static bool select_rows(const struct topk *t, uint32_t *best, uint32_t most, uint32_t *kept)
 {
 	uint32_t n = 0;
@@ -420,7 +423,8 @@ static bool make_rows(struct topk *t)
 }
 
 /* Who is not worse than the last of those that are kept, at most one more than can be named.
- * False at the arena's cap, or when nobody waits. */
+ * False at the arena's cap, or when nobody waits. Who equals that one is wanted, because among
+ * equals names decide (1.9). */
 static bool find_wanted(struct topk *t, struct naming_person **v, uint32_t *n)
 {
 	uint32_t most = t->plan->n_rows < t->n_rows ? t->plan->n_rows : t->n_rows, kept;
@@ -469,6 +473,8 @@ bool topk_name(struct topk *t, struct scan *s, struct reader *r)
 	       naming_find(&t->naming, s, r, v, n);
 }
 
+/* Where persons were named the rows are there already. `rest` are the events of all persons who
+ * could not be kept: for these no rows were made. */
 bool topk_finish(struct topk *t, const struct topk_row **rows, uint32_t *n)
 {
 	enum plan_agg agg = t->plan->events[0].agg;

@@ -151,6 +151,7 @@ static bool values_fit(const struct trail_rows *e)
 	return all <= TRAIL_VALUE_MAX;
 }
 
+/* A value that is too large would be taken for time, hence the look at all of them. */
 bool trails_add(struct trails *t, const struct batch *b, const struct trail_rows *e)
 {
 	t->source++;
@@ -204,7 +205,8 @@ static void number_all(struct trails *t)
 			*order++ = numbered(t->blocks[i], k, (uint64_t)i * TRAIL_BLOCK);
 }
 
-/* Those of a slice together. False when nobody waits. */
+/* Those of a slice together. False when nobody waits. Within a slice they stay in the order in
+ * which they were added, which decide() relies on. */
 static bool number_slices(struct trails *t, struct slices *s)
 {
 	unsigned shift = TRAIL_VALUE_BITS + s->bits;
@@ -297,6 +299,8 @@ static bool number(struct trails *t, struct slices *s, uint32_t n)
 	return true;
 }
 
+/* Blocks are given back only when all of the day was visited: the numbers in t->order refer to
+ * them. They keep their room for ids and origins. */
 static bool visit_day(struct trails *t, struct trail_day *day)
 {
 	struct slices slices;

@@ -51,7 +51,9 @@ static bool sort_ids(struct trails *t, uint64_t *v, uint32_t n)
 	return true;
 }
 
-/* Some events of one owner and time, in the order in which they were added. */
+/* Some events of one owner and time, in the order in which they were added. All of one segment:
+ * that order is the one of ids. All of one value: none is asked for. Ids of some only are of no
+ * use. */
 static bool decide(struct trails *t, uint64_t *v, uint32_t n)
 {
 	bool known = is_known(t, v[0]), one_source = true, one_value = true;
@@ -67,7 +69,8 @@ static bool decide(struct trails *t, uint64_t *v, uint32_t n)
 	return !t->undecided;
 }
 
-/* A few events of one time: those of each owner together. */
+/* A few events of one time: those of each owner together. By insertion, which is stable: decide()
+ * needs the order in which they came. */
 static bool sort_few(struct trails *t, uint64_t *v, uint32_t n)
 {
 	uint32_t owners[SHORT];

@@ -9,7 +9,9 @@
 
 enum { KNOWN_BITS = 10, KNOWN = 1 << KNOWN_BITS };
 
-/* The kind and the texts of an event, and its line; INTERN_FULL: nothing yet. */
+/* The kind and the texts of an event, and its line; INTERN_FULL: nothing yet. The last key of
+ * each place is remembered; one that comes in its way costs a look-up and nothing else, so no
+ * hash needs a secret. */
 struct known {
 	uint32_t key[1 + PLAN_BREAKDOWNS_MAX], line;
 };
@@ -75,6 +77,7 @@ static struct str key_of(const void *p, size_t n)
 	return (struct str){p, n};
 }
 
+/* The array as it is, or moved with room for item n, which is not cleared. */
 static void *grown(struct arena *a, void *old, uint32_t n, uint32_t *cap, size_t size)
 {
 	uint32_t more = *cap ? *cap * 2 : 64;
@@ -100,7 +103,8 @@ static uint32_t line_add(struct trends *t, uint32_t event, uint32_t kind, uint32
 	return no;
 }
 
-/* As many persons as in the bucket before: days are alike. */
+/* As many persons as in the bucket before: days are alike. The cell of that one has a set,
+ * because it was made to add events to it (add_events()). */
 static bool expect_users(struct trends *t, const struct line *l, uint32_t cell)
 {
 	struct personset *users;
@@ -112,6 +116,7 @@ static bool expect_users(struct trends *t, const struct line *l, uint32_t cell)
 				users, t->plan->a, &t->marks, chunks_at(&t->users, l->last_cell));
 }
 
+/* May move the cells, but never the lines. */
 static uint32_t cell_add(struct trends *t, uint32_t line, uint32_t bucket)
 {
 	uint32_t key[2] = {line, bucket}, no;
@@ -194,7 +199,8 @@ static uint32_t line_of(struct pass *p, uint32_t row)
 	return line_of_key(p, key);
 }
 
-/* n events of one line and bucket, with these ids. NULL at the arena's cap. */
+/* n events of one line and bucket, with these ids. NULL at the arena's cap. The tally stays there
+ * until the next cell is made. */
 static struct tally *add_events(
 	struct pass *p, uint32_t line, const uint32_t *ids, uint32_t n, uint32_t bucket)
 {
@@ -231,6 +237,7 @@ static bool are_alike(const struct pass *p)
 	return p->one_kind && p->t->plan->n_breakdowns == 0 && p->ev->number == PLAN_NONE;
 }
 
+/* Numbers are added one by one: a tally needs each, and has no use for a group. */
 static bool are_grouped(const struct pass *p)
 {
 	return p->by && p->ev->number == PLAN_NONE && !are_alike(p);
@@ -262,7 +269,7 @@ static bool add_run(struct pass *p, uint32_t at, uint32_t n, uint32_t bucket)
 	return true;
 }
 
-/* Buckets with events that match, whether or not they count. */
+/* Buckets with events that match, whether or not they count (D72, D73). */
 static bool note_buckets(struct pass *p)
 {
 	uint32_t bucket;
@@ -297,6 +304,7 @@ static bool pick(struct pass *p)
 	return !users || marks_reserve(&t->marks, t->plan->a, hits_ids_end(p->f));
 }
 
+/* What is remembered of lines is of one plan event, so it begins anew with each. */
 static bool fold_event(struct pass *p)
 {
 	const struct plan *plan = p->t->plan;

@@ -12,6 +12,7 @@
 /* One (plan event, kind, tuple). */
 struct line {
 	uint32_t event, kind, tuple;
+	/* PLAN_NONE: no cell yet */
 	uint32_t last_bucket, last_cell; /* events come in runs of one bucket */
 };
 

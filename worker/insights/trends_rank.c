@@ -47,6 +47,8 @@ struct rank {
 	bool several, failed; /* failed: the arena is full, or nobody waits any more */
 };
 
+/* Once `failed` is set nothing that was asked for need be there: each loop looks before it
+ * begins. */
 static void *need(struct rank *r, size_t n, size_t size)
 {
 	void *p = arena_array(r->a, n + 1, size);
@@ -242,6 +244,8 @@ static uint32_t kept(const struct rank *r, const struct unit *u)
 	return u->n_lines < limit ? u->n_lines : limit;
 }
 
+/* out_of points into outs, which have room for all that may come and so never move, until the
+ * answer sorts them. */
 static void keep_lines(struct rank *r)
 {
 	uint32_t all = 0;
@@ -270,6 +274,8 @@ static void keep_lines(struct rank *r)
 	}
 }
 
+/* Users are not merged with the rest of a tally: of a kept line they are those of its one cell,
+ * of $others fold_users() counts them. */
 static void fill_cells(struct rank *r)
 {
 	struct trends *t = r->t;
@@ -310,7 +316,8 @@ static void fold_users(struct rank *r)
 		}
 }
 
-/* A unit that folded nothing also shows the values that others kept (D30). */
+/* A unit that folded nothing also shows the values that others kept (D30). Those of before: a
+ * zero series that one has got here is no reason for another one. */
 static void add_zeros(struct rank *r)
 {
 	uint32_t n_tuples = r->t->tuples.n;
@@ -362,6 +369,8 @@ static const struct str *values_of(struct rank *r, const struct out *o)
 	return v;
 }
 
+/* Without a single point there is no series: of one event because it has no hit, of several
+ * because no bucket exists (D73). */
 static void emit(struct rank *r, const struct unit *u, const struct out *o,
 	struct trend_series *series, uint32_t *n)
 {
@@ -421,6 +430,7 @@ bool trends_finish(struct trends *t, const struct trend_series **series, uint32_
 		add_empty_tuples(&r);
 	if (r.failed)
 		return false;
+	/* not earlier: unit_of has places of units */
 	sort(&r, r.units, r.n_units, sizeof(*r.units), by_unit);
 	for (uint32_t i = 0; i < r.n_units; i++)
 		most += r.units[i].n_outs;

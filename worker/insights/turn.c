@@ -9,10 +9,13 @@
 
 enum {
 	SLICE_MS = 20,
+	/* far below FORGOTTEN_MS of shm/turns.c, after which a waiting thread is passed over */
 	SLEEP_MS = 1,
 	WAIT_MS = 1000 /* whoever has the turns may stand still, waiting for PostgreSQL */
 };
 
+/* TURNS_NONE: there was none in time, or nobody waits for the answer. `shared` is never taken
+ * back: a scan that has met others has no second thread any more (scan.c). */
 static int wait_for_one(struct turn *t, int place, uint64_t now_ms)
 {
 	uint64_t end_ms = now_ms + WAIT_MS;
@@ -41,6 +44,7 @@ void turn_take(struct turn *t)
 	if (!t->seg)
 		return;
 	place = turns_queue(t->seg, t->slot_no, now_ms);
+	/* too many wait: then it computes without a turn rather than not at all */
 	if (place != TURNS_NONE)
 		t->index = wait_for_one(t, place, now_ms);
 	t->since_ms = clock_mono_ms();
@@ -49,6 +53,8 @@ void turn_take(struct turn *t)
 		t->since_ms += WAIT_MS;
 }
 
+/* The turn is given back before another is asked for, so that who waits, and has waited longer,
+ * gets it. Who has none asks in any case. */
 void turn_look(struct turn *t)
 {
 	uint64_t now_ms;
@@ -73,6 +79,7 @@ void turn_end(struct turn *t)
 	t->index = TURNS_NONE;
 }
 
+/* One for two CPUs, because an insight keeps one busy here and most of another in PostgreSQL. */
 int turns_of_host(int64_t option)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN), n = option > 0 ? (long)option : cpus / 2;

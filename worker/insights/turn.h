@@ -1,6 +1,6 @@
 /*
  * A scan thread's part in the turns of all workers (shm/turns.h): it computes while it has one,
- * and lets others compute every few milliseconds when somebody waits, so that a question of 20 ms
+ * and lets others compute every 20 milliseconds when somebody waits, so that a question of 20 ms
  * does not wait for the end of one of a second.
  */
 #ifndef INSIGHTS_TURN_H
@@ -16,6 +16,7 @@ struct turn {
 	struct segment *seg; /* NULL: without turns, as in commands */
 	int slot_no;
 	int n; /* how many compute at the same time */
+	/* TURNS_NONE: it computes without one, and since_ms may lie ahead (turn_take()) */
 	int index;
 	uint64_t since_ms;
 	_Atomic bool shared;     /* somebody else has wanted to compute at the same time */

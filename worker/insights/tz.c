@@ -29,6 +29,7 @@ struct tz {
 	struct rule start, end;
 };
 
+/* No dot is allowed: no name leads out of the directory. */
 static bool name_ok(struct str name)
 {
 	if (name.n == 0 || name.n > NAME_MAX_BYTES || name.p[0] == '/')
@@ -71,6 +72,7 @@ static int64_t big(const char *p, int n)
 
 /* ---- the footer, for example EST5EDT,M3.2.0,M11.1.0 ---- */
 
+/* Six digits at most, so that nothing overflows before it is compared. */
 static bool take_number(struct str *s, int64_t max, int64_t *out)
 {
 	size_t n = 0;
@@ -149,6 +151,8 @@ static bool take_rule(struct str *s, struct rule *r)
 	return !str_take(s, '/') || take_time(s, &r->time);
 }
 
+/* POSIX counts hours to the west: signs are turned. Summer time without an offset is one hour
+ * ahead. */
 static bool parse_footer(struct tz *z, struct str s)
 {
 	int64_t west;
@@ -194,6 +198,7 @@ static size_t body_size(const int64_t c[6], size_t time_size)
 	       (size_t)c[2] * (time_size + 4) + (size_t)c[1] + (size_t)c[0];
 }
 
+/* They must ascend, for tz_at() searches by halves. */
 static bool read_transitions(struct tz *z, const char *p, const int64_t c[6], struct arena *a)
 {
 	const char *index = p + c[3] * 8, *types = index + c[3];
@@ -205,6 +210,7 @@ static bool read_transitions(struct tz *z, const char *p, const int64_t c[6], st
 	z->n = c[3];
 	z->when = when;
 	z->offset = offset;
+	/* type 0 holds before the first transition (RFC 9636) */
 	z->first = big(types, 4);
 	for (int64_t i = 0; i < c[3]; i++) {
 		uint8_t type = (uint8_t)index[i];
@@ -243,6 +249,7 @@ struct tz *tz_parse(struct str file, struct arena *a)
 	return parse_footer(z, footer) ? z : NULL;
 }
 
+/* All zeros is UTC: no transitions, no rule, offset 0. */
 struct tz *tz_open(struct str name, struct arena *a)
 {
 	struct str file;
@@ -285,7 +292,9 @@ static int64_t floor_div(int64_t a, int64_t b)
 	return a / b - (a % b < 0);
 }
 
-/* The span of the footer's rule that holds `when`, not beginning before `low`. */
+/* The span of the footer's rule that holds `when`, not beginning before `low`. A rule's time is
+ * told by the clock that holds until then: the start in standard time, the end in summer time.
+ * The year is a guess by the mean length of one, hence its neighbours, too. */
 static struct tz_span footer_at(const struct tz *z, int64_t when, int64_t low)
 {
 	struct tz_span span = {low, FOREVER, z->std};

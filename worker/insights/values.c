@@ -16,6 +16,7 @@ static int by_rank(const void *x, const void *y)
 	return str_cmp(a->text, b->text);
 }
 
+/* Texts and counts are both in the room, and go with it. */
 static void empty(struct values *v)
 {
 	arena_init(&v->room, v->budget);
@@ -62,7 +63,8 @@ static bool insert(struct values *v, struct str text, uint64_t n)
 	return true;
 }
 
-/* All texts in order of rank; NULL at the arena's cap. */
+/* All texts in order of rank; NULL at the arena's cap, or when nobody waits any more. The texts
+ * themselves stay in the room. */
 static struct ranked *rank(const struct values *v)
 {
 	struct ranked *all = arena_array(v->a, v->texts.n + 1, sizeof(*all));
@@ -75,7 +77,8 @@ static struct ranked *rank(const struct values *v)
 	return all;
 }
 
-/* Keeps the more frequent half, by number and by bytes. */
+/* Keeps the more frequent half, by number and by bytes: so that this is seldom done. The old
+ * room goes when all that stays was copied: hence half as much again. */
 static bool clear_out(struct values *v)
 {
 	struct arena_mark mark = arena_mark(v->a);
@@ -94,6 +97,8 @@ static bool clear_out(struct values *v)
 	return ok;
 }
 
+/* Of a text that was forgotten and comes again the count begins anew: beyond memory counts are
+ * too small, never too large. */
 bool values_add(struct values *v, struct str text, uint64_t n)
 {
 	uint32_t no = intern_find(&v->texts, text);
@@ -107,6 +112,8 @@ bool values_add(struct values *v, struct str text, uint64_t n)
 	return insert(v, text, n) || (clear_out(v) && insert(v, text, n));
 }
 
+/* Counted by code first, so that a text is looked up once a segment. Code 0 is a missing
+ * property, which is no value. */
 bool values_fold(struct values *v, const struct frame *f)
 {
 	const struct batch_column *c = &f->batch->props[0];

@@ -31,6 +31,7 @@ static bool grow(struct visits *v, uint32_t room)
 {
 	struct visits old = *v;
 
+	/* one more: find_all() writes each digest behind the last before it knows */
 	v->digests = arena_alloc(v->a, ((size_t)room + 1) * sizeof(*v->digests));
 	v->items = arena_alloc(v->a, room * v->size);
 	v->slots = arena_array(v->a, (size_t)room * SPACE, sizeof(*v->slots));

@@ -6,6 +6,7 @@
 /* The C library sorts as many without being asked to stop: some milliseconds. */
 enum { BLOCK = 16384 };
 
+/* A scan's second thread (store/reader_twin.c) has nobody to ask: it looks between segments. */
 static _Thread_local struct {
 	bool (*over)(void *arg);
 	void *arg;
@@ -40,6 +41,7 @@ static bool merge(struct sorting *s, const char *a, size_t n_a, size_t n_b, char
 	const char *b = a + n_a * s->size;
 
 	while (n_a && n_b) {
+		/* of equal ones the first run's goes first */
 		bool second = s->order(a, b, s->arg) > 0;
 
 		memcpy(out, second ? b : a, s->size);
@@ -82,6 +84,7 @@ static bool merge_all(struct sorting *s, char *v, char *spare, size_t n)
 	return true;
 }
 
+/* order() must take nothing from the arena: it would be given back with the spare room. */
 bool watch_sort(struct arena *a, void *v, size_t n, size_t size,
 	int (*order)(const void *x, const void *y, void *arg), void *arg)
 {

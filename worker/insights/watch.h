@@ -22,8 +22,9 @@ static inline bool watch_due(uint64_t turn)
 	return turn % WATCH_EVERY == WATCH_EVERY - 1 && watch_over();
 }
 
-/* Sorts n items of `size` bytes, equal ones in the order they came in. Its room for as many
- * is taken from the arena and given back. False at the arena's cap, or when watch_over(). */
+/* Sorts n items of `size` bytes; where equal ones end up is not said, so orders are total. Its room
+ * for as many is taken from the arena and given back. False at the arena's cap, or when
+ * watch_over(). */
 bool watch_sort(struct arena *a, void *v, size_t n, size_t size,
 	int (*order)(const void *x, const void *y, void *arg), void *arg);
 

@@ -39,6 +39,7 @@ static bool note(struct names_sink *sink, const struct name_seen *seen)
 	/* what the server itself adds does not count */
 	if (seen->list == NAME_AUTO && autokey_find(seen->name) != AUTO_COUNT)
 		return true;
+	/* goes on: what is known is added to the catalogue all the same */
 	if (f->names.n >= NAMES_MAX || seen->name.n >= NAME_BYTES) {
 		f->cut = true;
 		return true;
@@ -84,6 +85,7 @@ static void init(struct fill *f, struct cataloger *c)
 
 static void end(struct fill *f, bool ok)
 {
+	/* READER_OK: it was one of our own statements that failed */
 	static const enum cataloger_end ends[] = {[READER_OK] = CATALOGER_DB,
 		[READER_DB] = CATALOGER_DB,
 		[READER_MEMORY] = CATALOGER_MEMORY,
@@ -95,7 +97,8 @@ static void end(struct fill *f, bool ok)
 	arena_free(&f->a);
 }
 
-/* Inside one snapshot. */
+/* Inside one snapshot. With the events of those who are being erased: they are stored still, and
+ * a deletion may be undone until its delay is over. */
 static bool read_names(struct fill *f)
 {
 	struct db db;
@@ -143,6 +146,8 @@ static bool store(struct fill *f, struct db *db)
 	return q_catalog_fill(db, &args, &row) == 1;
 }
 
+/* The time is asked for before the snapshot is taken: what comes in between counts as later, and
+ * catalog_fill leaves it alone. */
 void cataloger_fill(struct cataloger *c)
 {
 	struct q_catalog_now_row now;
@@ -182,6 +187,7 @@ void cataloger_name(struct cataloger *c, int32_t day, int64_t id)
 	f.reader.segment = on_nameless;
 	ok = reader_segments(&f.reader, &day, &id, 1) == 0;
 	c->err = f.reader.stream.db.err;
+	/* no segment came: it is gone by now */
 	if (ok && f.packed.p) {
 		db_blocking(&db, c->conn, &f.a);
 		db.deadline_ms = f.end_ms;

@@ -73,6 +73,7 @@ static bool scan_stop(struct db_stream *st)
 	return clock_mono_ms() >= scan_of(st)->end_ms;
 }
 
+/* Ends the scan with the last place in `hits`, so that a hit always finds one. */
 enum stream_next scanned(struct scan *s, int64_t id, int32_t day, bool hit)
 {
 	s->last = id;
@@ -168,6 +169,7 @@ static enum step rewrite_one(struct pass *p, int64_t id, struct batch *b)
 	arena_reset(&p->blob);
 	erase_patient(p);
 	n = q_erase_blob(&p->db, &(struct q_erase_blob_args){p->e->project, id}, &row);
+	/* a row that does not fit would not fit later either */
 	if (n < 0)
 		return p->blob.over ? broken(p, &p->blob) : STEP_TROUBLE;
 	if (n == 0)
@@ -218,6 +220,8 @@ static enum step rewrite_all(struct pass *p, const int64_t *hits, int n)
 		enum step step = STEP_TROUBLE;
 
 		if (begin(p)) {
+			/* rows hold whole blobs: each is forgotten before the next
+			 * (rewrite_one()) */
 			p->db.arena = &p->blob;
 			step = rewrite_batch(p, hits, n, &at);
 			p->db.arena = before;

@@ -119,5 +119,7 @@ enum step segments_step(struct pass *p)
 			return done;
 	}
 	p->cursor = s.last;
+	/* what was found may be in newer segments by now: only a look that finds nobody ends the
+	 * level */
 	return s.n_hits ? STEP_MORE : step;
 }

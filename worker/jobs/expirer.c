@@ -151,6 +151,7 @@ static int take_inbox(struct work *w)
 	return n;
 }
 
+/* With the two columns that say which claims to drop; its day is that of the row. */
 static bool open_segment(
 	const struct q_retention_segments_row *row, struct evseg_part parts[2], struct evseg *seg)
 {
@@ -210,6 +211,7 @@ static int read_tombs(struct work *w)
 	return n < 0 ? -1 : 0;
 }
 
+/* claims_dropped moves in the transaction that takes the claims, or pugd verify would miss them. */
 static int take(struct work *w, int level)
 {
 	int n;

@@ -84,6 +84,7 @@ static void run(struct loop_timer *t)
 {
 	struct job_state *s = list_item(t, struct job_state, timer);
 
+	/* not armed again: what runs now runs for the last time */
 	if (s->w->draining)
 		return;
 	if (!coro_start(run_coro, s))

@@ -20,6 +20,7 @@ enum {
 	ALL_MS = 60000,
 	AGAIN_MS = 10000, /* what could not be done */
 	REST_FACTOR = 20, /* asking what is due may take a twentieth of the time */
+	/* LIMIT of people_due: where so many are due there may be more */
 	DUE_MAX = 256
 };
 

@@ -168,6 +168,7 @@ static int keys(struct purge *p)
 	return q_purge_keys(&p->r->db, &(struct q_purge_keys_args){.project = p->project});
 }
 
+/* Fewer than asked for: there are no more, or another keeper has locked them; purge_done looks. */
 static int drain(struct purge *p, int (*step)(struct purge *p))
 {
 	for (int n = BATCH_ROWS; n == BATCH_ROWS && goes_on(p); p->others += n) {
@@ -178,7 +179,8 @@ static int drain(struct purge *p, int (*step)(struct purge *p))
 	return 0;
 }
 
-/* Negative on failure; an unfinished one is met again. */
+/* Negative on failure; an unfinished one is met again. people_state goes before profiles: then
+ * nobody makes a copy any more, and profiles that go leave nothing in people_gone. */
 static int project(struct purge *p)
 {
 	if (inbox(p) < 0 || segments(p) < 0 || seen(p) < 0 || people_state(p) < 0 ||

@@ -33,6 +33,8 @@ static void sync_folder(const char *path)
 	close(fd);
 }
 
+/* Named by the mail's id, so that a repeat replaces its file, and renamed when it is whole, so
+ * that nobody reads half of one. */
 void send_folder(struct send_job *j)
 {
 	const char *folder = j->provider->folder;

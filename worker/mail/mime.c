@@ -15,6 +15,7 @@ enum {
 	QUOTED_MAX = 76 /* RFC 2045 6.7, with the "=" of a soft break */
 };
 
+/* Printable ASCII without "=?", which would be read as the start of an encoded word. */
 static bool is_plain(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++)
@@ -44,7 +45,8 @@ static void encoded_word(struct buf *out, struct str s)
 	buf_z(out, "?=");
 }
 
-/* `column` bytes of the line are used. Blanks between encoded words vanish when read. */
+/* `column` bytes of the line are used. Blanks between encoded words vanish when read. No
+ * header's name is so long that nothing is left. */
 static void encoded(struct buf *out, struct str text, size_t column)
 {
 	/* 12 bytes of frame, 4 for every 3 of text */
@@ -179,6 +181,7 @@ static struct str domain_of(struct str address)
 	return (struct str){address.p + at + 1, address.n - (size_t)at - 1};
 }
 
+/* Auto-Submitted keeps those who are on holiday from answering (RFC 3834). */
 bool mime_write(const struct mail *m, const struct mail_address *from, struct str reply_to,
 	int64_t time_s, struct buf *out)
 {

@@ -89,6 +89,7 @@ static int claim(struct outbox_sender *s, struct db *db, struct q_mail_claim_row
 
 		if (other->org[0])
 			busy[args.busy_orgs.n++] = str_of(other->org);
+		/* its row is unlocked again where the commit has failed */
 		if (other->accepted[0])
 			accepted[args.accepted.n++] = str_of(other->accepted);
 	}
@@ -99,6 +100,8 @@ static int claim(struct outbox_sender *s, struct db *db, struct q_mail_claim_row
 	return n;
 }
 
+/* The lock spans question and answer: else two senders, of which neither knows yet for whom the
+ * other one will send, could claim mails of one org. */
 static int claim_alone(struct outbox_sender *s, struct db *db, struct q_mail_claim_row *row)
 {
 	int n;
@@ -235,6 +238,8 @@ static bool process(struct outbox_sender *s, struct db *db, const struct q_mail_
 	if (q_mail_facts(db, &(struct q_mail_facts_args){row->token_hash, row->org_id}, &facts) !=
 		1)
 		return false;
+	/* Asked under the claim, as late as can be: what was used, replaced or revoked meanwhile
+	 * is not mailed. */
 	if (!facts.good)
 		return end_mail(db, row->id, STATE_DROPPED, "its link is over") >= 0 &&
 		       db_commit(db) == 0;
@@ -259,6 +264,8 @@ static enum outbox_end send_one(struct outbox_sender *s, struct db *db, struct a
 	}
 	ok = process(s, db, &row);
 	set_locked(s, s->org, "");
+	/* A transaction that is left open ends with its connection, in outbox_step(), and so
+	 * does the row's lock. */
 	if (!ok)
 		log_warn("mail could not be recorded id=%.*s accepted=%d", STR_ARG(row.id),
 			s->accepted[0] != '\0');

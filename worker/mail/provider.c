@@ -10,6 +10,8 @@
 
 enum { PORT_TLS = 465, PORT_SUBMIT = 587, PORT_RELAY = 25 };
 
+/* No '/', '@', '?', '#' or '%', and ':' in an IPv6 address only: whoever names a host must not
+ * move smtp.c's URL to another one. */
 bool provider_host_ok(struct str host)
 {
 	char z[INET6_ADDRSTRLEN];
@@ -33,6 +35,7 @@ bool provider_host_ok(struct str host)
 	return true;
 }
 
+/* It becomes part of a header line (resend.c): nothing in it may end one. */
 bool provider_key_ok(struct str key)
 {
 	for (size_t i = 0; i < key.n; i++)
@@ -41,6 +44,8 @@ bool provider_key_ok(struct str key)
 	return key.n > 0;
 }
 
+/* Only chooses what the operator did not say. Whether the address really is loopback is seen to
+ * when its socket is opened (worker/outbound.c). */
 static bool is_loopback(struct str host)
 {
 	uint8_t address[16];
@@ -106,7 +111,8 @@ static enum provider_end server(
 	return out->host && out->username ? PROVIDER_OK : PROVIDER_MEMORY;
 }
 
-/* "NAME <ADDRESS>" or an address. */
+/* "NAME <ADDRESS>" or an address. The name may hold anything: who writes it cleans it (mime.c,
+ * resend.c). */
 static bool sender(struct str text, struct mail_address *out)
 {
 	struct str name = {"", 0}, address = str_trim(text);
@@ -148,6 +154,7 @@ enum provider_end provider_operator(
 	if (!sender(str_of(opt->mail_from), &out->from) ||
 		(out->reply_to.n > 0 && !valid_email(out->reply_to)))
 		return PROVIDER_BAD;
+	/* mail_dir replaces the operator's provider, and nobody else's (D59). */
 	if (!opt->mail_dir[0])
 		return operator_url(str_of(opt->mail_url), a, out);
 	out->kind = PROVIDER_FOLDER;
@@ -166,6 +173,8 @@ static const char *member(const json_t *o, const char *name, struct arena *a)
 				    : STR(""));
 }
 
+/* The stored form knows only use_tls: 465 speaks TLS from the first byte, any other port has to
+ * offer STARTTLS. */
 static enum provider_end read_smtp(const json_t *o, struct arena *a, struct provider *out)
 {
 	json_int_t port = json_integer_value(json_object_get(o, "port"));
@@ -212,6 +221,7 @@ enum provider_end provider_org(const struct options *opt, const struct provider_
 		.reply_to = row->reply_to.n > 0 ? row->reply_to : str_of(opt->mail_reply_to),
 		.host = "",
 		.username = ""};
+	/* Bound to the org (D16): copied to another one's row it does not open. */
 	text = seal_open(opt, KEY_PROVIDER_SECRET, row->org_id, row->secret, a, NULL);
 	if (!text.p)
 		return a->over ? PROVIDER_MEMORY : PROVIDER_SEALED;
@@ -222,6 +232,7 @@ enum provider_end provider_org(const struct options *opt, const struct provider_
 	return read_secret(text, a, out);
 }
 
+/* Of `tls` only whether there is any is kept: read_smtp() finds the kind by the port. */
 struct str provider_seal(
 	const struct options *opt, struct str org_id, const struct provider *p, struct arena *a)
 {

@@ -5,7 +5,8 @@
 
 enum { NAME_MAX_BYTES = 120, DAY = 86400, HOUR = 3600, MINUTE = 60 };
 
-/* Bytes of the code point at the front of s; 0 when it is no valid one. */
+/* Bytes of the code point at the front of s; 0 when it is no valid one. The first length that is
+ * valid is the right one: no code point begins with another one. */
 static size_t code_point(struct str s)
 {
 	for (size_t n = 1; n <= 4 && n <= s.n; n++)
@@ -29,6 +30,8 @@ static bool is_unseen(const char *p, size_t n)
 	return n == 3 && u[0] == 0xe2 && u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9;
 }
 
+/* Bytes that are no UTF-8 are dropped. Cut at both ends once more, as blanks may have stood
+ * beside what was dropped. */
 struct str render_name(struct str name, struct arena *a)
 {
 	struct buf out;
@@ -81,6 +84,7 @@ static struct str escaped(struct str s, struct arena *a)
 	return out.over ? (struct str){NULL, 0} : (struct str){out.p, out.n - 1};
 }
 
+/* auth.md 6: the path is the dashboard's, and dashboard_url may end in slashes. */
 static struct str link_of(const struct options *opt, struct str token, struct arena *a)
 {
 	struct str base = str_of(opt->dashboard_url);
@@ -90,7 +94,8 @@ static struct str link_of(const struct options *opt, struct str token, struct ar
 	return arena_printf(a, "%.*s/magic-link?token=%.*s", STR_ARG(base), STR_ARG(token));
 }
 
-/* "15 minutes", "7 days": the largest unit that says it exactly. */
+/* "15 minutes", "7 days": the largest unit that says it exactly. A test has no lifetime, and its
+ * mail does not say this. */
 static struct str duration(int64_t s, struct arena *a)
 {
 	int64_t unit = s > 0 && s % DAY == 0 ? DAY : s > 0 && s % HOUR == 0 ? HOUR : MINUTE;
@@ -100,7 +105,9 @@ static struct str duration(int64_t s, struct arena *a)
 	return arena_printf(a, "%" PRId64 " %s%s", n, name, n == 1 ? "" : "s");
 }
 
-/* What a mail says; the same pieces make its text and its HTML. */
+/* What a mail says; the same pieces make its text and its HTML. subject and lead hold names and
+ * are escaped for HTML; button and fine_print are words of ours. Without a link there is no
+ * button. */
 struct words {
 	struct str subject, lead, button, link, fine_print;
 };
@@ -148,6 +155,7 @@ static bool test(struct str product, struct arena *a, struct words *w)
 	return w->subject.p && w->lead.p;
 }
 
+/* "-- " with its blank begins a signature (RFC 3676, 4.3); mime_quoted() keeps the blank. */
 static bool write_text(const struct words *w, struct str product, struct arena *a, struct str *out)
 {
 	struct buf b;
@@ -201,6 +209,8 @@ static bool write_html(const struct words *w, struct str product, struct arena *
 	return !b.over && title.p && name.p && lead.p && link.p;
 }
 
+/* Nothing of the moment or of chance: other words under the same Idempotency-Key are a conflict
+ * to Resend, and that is for good (auth.md 5.4). */
 bool render_mail(const struct options *opt, enum mail_kind kind, const struct mail_facts *facts,
 	struct arena *a, struct mail *out)
 {

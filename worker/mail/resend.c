@@ -12,7 +12,7 @@ static json_t *text(struct str s)
 	return json_stringn(s.p ? s.p : "", s.n);
 }
 
-/* The sender as Resend reads it; a name that could be mistaken is quoted. */
+/* The sender as Resend reads it: a name is quoted, without quotes and backslashes of its own. */
 static json_t *sender(const struct provider *p, struct arena *a)
 {
 	struct buf b;
@@ -58,6 +58,8 @@ static struct str member(const json_t *o, const char *name)
 	return str_of(v && json_is_string(v) ? json_string_value(v) : "");
 }
 
+/* auth.md 5.4: 4xx and an answer that names no message are for good; 429, a repeat that is still
+ * under way and all else may pass. What is no JSON (o is NULL) has no members. */
 static void judge(struct send_job *j, const struct outbound_answer *answer)
 {
 	json_t *o = json_loadb(answer->body.p, answer->body.n, 0, NULL);

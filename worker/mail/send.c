@@ -21,6 +21,8 @@ bool send_bytes(struct send_job *j, struct buf *out)
 	return false;
 }
 
+/* One sentence for whatever else went wrong on the way: a tenant must not scan ports by SendTest
+ * (auth.md 9, hazard 10). */
 void send_unreachable(struct send_job *j, const struct outbound *o)
 {
 	if (o->refused)
@@ -41,7 +43,7 @@ void mail_failed(struct mail_result *out, bool permanent, const char *text)
 
 static const char refused[] = "was refused by the server";
 
-/* Every occurrence of `secret` becomes stars. */
+/* Every occurrence of `secret` becomes stars. Goes on behind it: a secret may be stars itself. */
 static void cover(char *text, size_t n, struct str secret)
 {
 	char *at;
@@ -71,6 +73,7 @@ void mail_refused(
 	struct buf clean;
 
 	memcpy(text, said.p, n);
+	/* before words are told apart: a password may hold blanks */
 	cover(text, n, str_of(p->secret));
 	cover(text, n, str_of(p->username));
 	buf_init(&clean, NULL);

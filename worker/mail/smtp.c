@@ -103,6 +103,7 @@ static CURL *prepare(struct transfer *t, struct curl_slist **to)
 		return NULL;
 	}
 	curl_easy_setopt(curl, CURLOPT_URL, url.p);
+	/* ALL: without STARTTLS libcurl says no more, least of all the password */
 	curl_easy_setopt(curl, CURLOPT_USE_SSL,
 		(long)(p->tls == PROVIDER_CLEAR ? CURLUSESSL_NONE : CURLUSESSL_ALL));
 	if (p->username[0]) {

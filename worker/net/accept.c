@@ -121,7 +121,7 @@ void accept_stop(struct net *n)
 	accept_review(n);
 }
 
-/* Out of descriptors, twice in a row: the client gets a clean end rather than
+/* Out of descriptors: the client gets a clean end rather than
  * silence. The reserved descriptor makes room for this one accept. */
 static void accept_shed(struct net *n, int listen_fd)
 {

@@ -9,6 +9,7 @@
 
 enum {
 	CHUNKED_MAX_DIGITS = 15, /* cannot overflow 64 bits */
+	/* Over the whole body: per chunk, extensions could be many times the data. */
 	CHUNKED_MAX_EXTRA = 4096
 };
 

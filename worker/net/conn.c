@@ -36,6 +36,7 @@ static const char *const always_served[] = {"/healthz", "/readyz"};
 
 /* ---- states ---- */
 
+/* RDHUP is level-triggered, too: once seen it is not asked for again, or the loop would spin. */
 static uint32_t conn_interest(const struct conn *c)
 {
 	uint32_t rdhup = c->rdhup ? 0 : EPOLLRDHUP;
@@ -103,6 +104,8 @@ static void conn_unwatch(struct conn *c)
 	c->watched = 0;
 }
 
+/* The descriptor goes at once, the struct with its chore, after the call: nobody up the stack
+ * holds a freed one. */
 void conn_end(struct conn *c, const char *reason)
 {
 	struct net *n = c->net;
@@ -164,6 +167,7 @@ void conn_account(struct conn *c)
 	c->body_counted = body;
 }
 
+/* States that throw away what they read (SKIP, LINGER) need no memory for it. */
 static bool conn_pause(struct conn *c)
 {
 	if (c->state != CONN_HEAD && c->state != CONN_CALL)
@@ -229,6 +233,8 @@ static void conn_start(struct conn *c)
 	}
 	x->call_done = false;
 	c->net->calls_n++;
+	/* The call runs in there until it first parks: when this returns it may have been
+	 * answered, or its client be gone. */
 	if (coro_start(conn_call, c))
 		return;
 	c->net->calls_n--;
@@ -236,6 +242,8 @@ static void conn_start(struct conn *c)
 	conn_refuse(c, 503, "Too many calls are running.");
 }
 
+/* There is no call behind such a reply: no request id, no line in the access log, only the
+ * counter. */
 void conn_refuse(struct conn *c, int status, const char *why)
 {
 	struct http_reply rp = {.status = status, .close = true};
@@ -260,7 +268,8 @@ void conn_refuse(struct conn *c, int status, const char *why)
 	conn_poke(c);
 }
 
-/* The head is whole and its bytes begin c->in. */
+/* The head is whole and its bytes begin c->in. They are copied: the request points into them
+ * until its reply is written, and c->in moves on. */
 static void conn_head_done(struct conn *c)
 {
 	size_t n = c->scan.at;
@@ -294,6 +303,7 @@ static void conn_head(struct conn *c)
 
 	if (c->state == CONN_IDLE)
 		conn_set(c, CONN_HEAD, (uint64_t)c->net->s.opt->head_timeout);
+	/* The scanner is shown max_head bytes at most; what lies behind may be body. */
 	p = http1_scan(&c->scan, c->in.p, c->in.n < max ? c->in.n : max);
 	if (p == HTTP1_BAD)
 		conn_refuse(c, 400, "Malformed request head.");
@@ -324,6 +334,7 @@ void conn_advance(struct conn *c)
 
 /* ---- the end of an exchange ---- */
 
+/* What was pipelined behind is dropped: its sender reads `Connection: close`. */
 static void conn_linger(struct conn *c)
 {
 	exchange_free(c->net, c->x);
@@ -343,6 +354,7 @@ static void conn_next(struct conn *c)
 	exchange_free(c->net, c->x);
 	c->x = NULL;
 	conn_account(c);
+	/* A request that has begun to come is still served, and its reply closes. */
 	if (c->in.n == 0 && c->net->closing) {
 		conn_linger(c);
 		return;
@@ -369,7 +381,8 @@ static void conn_finish(struct conn *c)
 	}
 }
 
-/* The chore: whatever is due once nothing of this turn refers to us. */
+/* The chore: whatever is due once nothing of this turn refers to us. While the call runs there
+ * is nothing to do: its end pokes again. */
 static void conn_settle(struct loop_chore *ch)
 {
 	struct conn *c = (struct conn *)((char *)ch - offsetof(struct conn, chore));
@@ -391,6 +404,8 @@ static void conn_settle(struct loop_chore *ch)
 
 /* ---- events ---- */
 
+/* Nothing more will come. Who is being answered may still be reading; all others wait for bytes,
+ * and a call is only read for while it wants its body. */
 static void conn_eof(struct conn *c)
 {
 	c->eof = true;
@@ -411,6 +426,8 @@ static void conn_eof(struct conn *c)
 	}
 }
 
+/* `data` lies in the scratch buffer of all connections. It holds although a call may be resumed
+ * in between: nothing but conn_readable() reads from sockets. */
 static void conn_input(struct conn *c, struct str data)
 {
 	/* Large bodies go straight from the scratch buffer to their place. */
@@ -436,6 +453,7 @@ static void conn_readable(struct conn *c)
 
 	if (conn_pause(c))
 		return;
+	/* Once per event: what is left is reported again, after the others had their turn. */
 	got = recv(c->io.fd, c->net->scratch, NET_SCRATCH, 0);
 	if (got > 0) {
 		net_count(c->net, CTR_bytes_in, (uint64_t)got);

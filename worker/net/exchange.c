@@ -19,6 +19,7 @@ enum {
 	BODY_FIRST = 64 * 1024
 };
 
+/* The arena outlives the wiping: it keeps a chunk of the exchange before. */
 struct exchange *exchange_new(struct net *n)
 {
 	struct exchange *x = n->spare;
@@ -78,6 +79,8 @@ static bool body_piece(struct conn *c, struct str piece)
 		return false;
 	}
 	buf_add(&x->body, piece.p, piece.n);
+	/* in advance: it counts only with body_over, or body.over, which exchange_feed() asks
+	 * for */
 	x->verdict = HTTP_BODY_MEMORY;
 	return !x->body.over;
 }
@@ -141,6 +144,7 @@ size_t exchange_feed(struct conn *c, struct str in)
 	return before - in.n;
 }
 
+/* Resumes the call right here: to the caller any state may be another when this returns. */
 void exchange_settle(struct conn *c, enum http_body verdict)
 {
 	struct exchange *x = c->x;
@@ -158,6 +162,8 @@ void exchange_settle(struct conn *c, enum http_body verdict)
 
 /* ---- what a call sees ---- */
 
+/* 100 Continue is left out where some of the body has come without it (RFC 9110, 10.1.1). What
+ * was read ahead may settle the body before there is a waiter; then nothing parks. */
 static void body_await(struct conn *c)
 {
 	struct exchange *x = c->x;
@@ -181,6 +187,8 @@ static void body_await(struct conn *c)
 	}
 }
 
+/* Only now is the body read at all: until here its sender fills nothing but the kernel's buffers
+ * and one of ours, so a refusal costs no more. */
 enum http_body http_read_body(struct http_request *rq, size_t max, struct str *body)
 {
 	struct conn *c = rq->conn;

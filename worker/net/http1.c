@@ -8,6 +8,8 @@
 
 #include <llhttp.h>
 
+/* The order of a head. One empty line before it is let pass, as RFC 9112, 2.2 wants it, and no
+ * second one. */
 enum scan_state {
 	SCAN_START, /* before the request line; one empty line may precede it */
 	SCAN_START_LF,
@@ -179,7 +181,8 @@ static int parse_version(struct str v, struct http1_framing *fr)
 	return refuse(fr, 400, "Malformed request line.");
 }
 
-/* "http://host/path" becomes "/path"; "http://host?q" has no path to start at. */
+/* "http://host/path" becomes "/path"; "http://host?q" has no path to start at. The host in it is
+ * not looked at: nothing here is chosen by a host. */
 static int reduce_absolute(struct http_request *rq, struct http1_framing *fr)
 {
 	struct str t = rq->target;
@@ -268,6 +271,7 @@ static int on_value_complete(llhttp_t *p)
 	struct gather *g = p->data;
 	struct http_request *rq = g->rq;
 
+	/* The scanner has counted them; should the two disagree, nothing overruns. */
 	if (rq->n_headers == HTTP_MAX_HEADERS) {
 		g->over = true;
 		return -1;
@@ -310,6 +314,7 @@ static int run_llhttp(const char *head, size_t n, struct http_request *rq, struc
 		return http_header_count(rq, STR("content-length")) > 0
 			       ? refuse(fr, 400, "Ambiguous message length.")
 			       : refuse(fr, 501, no_coding);
+	/* Both parsers must see the same target: where they disagree somebody is smuggling. */
 	if (rc != HPE_PAUSED || !g.whole || !str_eq(g.url, rq->target))
 		return refuse(fr, 400, "Malformed request head.");
 	return 0;
@@ -317,6 +322,7 @@ static int run_llhttp(const char *head, size_t n, struct http_request *rq, struc
 
 /* ---- framing rules ---- */
 
+/* strchr() would find 0, too: at the end of the set. */
 static bool host_ok(struct str host)
 {
 	size_t i;
@@ -350,6 +356,7 @@ static int check_length(struct http_request *rq, struct http1_framing *fr)
 	if (lengths > 1 || (lengths > 0 && codings > 0))
 		return refuse(fr, 400, "Ambiguous message length.");
 	if (codings > 0) {
+		/* RFC 9112, 6.1: of HTTP/1.0 it is faulty framing, whatever it says. */
 		if (fr->http10)
 			return refuse(fr, 400, "Transfer-Encoding needs HTTP/1.1.");
 		if (codings > 1 ||
@@ -367,6 +374,7 @@ static int check_length(struct http_request *rq, struct http1_framing *fr)
 	return 0;
 }
 
+/* Of HTTP/1.0 it must be ignored (RFC 9110, 10.1.1). */
 static int check_expect(const struct http_request *rq, struct http1_framing *fr)
 {
 	unsigned n = http_header_count(rq, STR("expect"));

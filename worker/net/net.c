@@ -34,6 +34,8 @@ bool net_over_budget(const struct net *n)
 	return n->buffered + n->arenas > (size_t)n->s.opt->worker_memory;
 }
 
+/* Walks all connections, so not more often than NET_ARENAS_MS; bodies are counted as they
+ * come. */
 static void net_weigh_arenas(struct net *n)
 {
 	const struct conn *c;
@@ -60,6 +62,7 @@ static void net_give_up(struct conn *c)
 static void net_memory_again(struct loop_timer *t)
 {
 	struct net *n = (struct net *)((char *)t - offsetof(struct net, memory_timer));
+	/* below the budget, so that whoever goes on does not pause again with its first bytes */
 	size_t low = (size_t)n->s.opt->worker_memory / 10 * 9;
 	uint64_t now = loop_now_ms(n->s.loop);
 	struct conn *c, *next;

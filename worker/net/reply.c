@@ -127,6 +127,8 @@ static void reply_timer(struct conn *c)
 	loop_timer_set(c->net->s.loop, &c->timer, left < still ? left : still);
 }
 
+/* 204 must not have a Content-Length (RFC 9110, 8.6); HEAD has that of the body which it does
+ * not get (9.3.2). */
 void reply_start(struct conn *c, const struct http_reply *rp)
 {
 	struct exchange *x = c->x;

@@ -1,7 +1,8 @@
 /*
- * Memory for what calls make of their bodies: a message takes about ten times its bytes, so
- * that many large ones at once would be far over the budget (D81) although each body was
- * within it. Who comes when it is spent waits, in the order of arrival, with its body only.
+ * Memory for what calls make of their bodies: a message takes some ten times its bytes
+ * (call/decode.c), so that many large ones at once would be far over the budget (D81) although each
+ * body was within it. Who comes when it is spent waits, in the order of arrival, with its body
+ * only.
  */
 #include "shm/base/clock.h"
 #include "shm/options.h"

@@ -127,6 +127,8 @@ enum http_stream http_stream_write(struct http_request *rq, struct str piece, ui
 	return c->gone ? HTTP_STREAM_GONE : HTTP_STREAM_OK;
 }
 
+/* Whoever had the answer so far is not waited for: the last piece is added to what is unsent,
+ * and the connection's own timer sees to the rest. */
 void http_stream_end(struct http_request *rq, struct str piece)
 {
 	struct conn *c = rq->conn;

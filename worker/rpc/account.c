@@ -14,11 +14,13 @@ static int lock(struct call *c, struct db *tx, struct str email, char id[21])
 
 	if (n < 0)
 		return call_fail_db(c, tx);
+	/* with the NUL that the database's texts end with (db/codec.c) */
 	if (n > 0)
 		memcpy(id, row.id.p, 21);
 	return n;
 }
 
+/* Without an org its ids and key are made all the same: org_id NULL tells the statement. */
 static int create(struct call *c, struct db *tx, const struct account_new *a, char id[21])
 {
 	struct q_account_create_row row;

@@ -28,6 +28,7 @@ struct page {
 	char **next;
 };
 
+/* These four run on the scan's thread. */
 static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	return feed_fold(s->kernel, f, seg);
@@ -59,6 +60,8 @@ static int start_after(struct call *c, struct feed *feed, struct plan *plan, con
 	feed->has_cursor = true;
 	feed->cursor_ms = cursor.time_ms;
 	memcpy(feed->cursor_id, cursor.id, 16);
+	/* The window ends before to_ms: events of the cursor's own millisecond are told apart by
+	 * their ids. */
 	if (cursor.time_ms < plan->to_ms)
 		plan->to_ms = cursor.time_ms + 1;
 	return 0;
@@ -110,6 +113,7 @@ static int run_feed(struct call *c, struct scan *s, const struct feed_query *q, 
 	/* one more than the page shows whether something follows */
 	if (!feed_init(&feed, size + 1, &s->a))
 		return scan_no_memory(c);
+	/* narrows the window, so it comes after what has set that */
 	if (start_after(c, &feed, &plan, page->token) < 0)
 		return -1;
 	s->plan = &plan;
@@ -132,7 +136,8 @@ static int read_page(struct call *c, const struct feed_query *q, struct page *pa
 	return n;
 }
 
-/* Narrows a query to a person, whichever of their ids was given; "" is everybody. */
+/* Narrows a query to a person, whichever of their ids was given; "" is everybody. The ids are in
+ * the call's arena, so the query may point to them. */
 static int only_person(struct call *c, struct feed_query *q, const char *distinct_id)
 {
 	struct q_activity_person_row row;

@@ -14,6 +14,7 @@
 
 #define DAY_MS (INT64_C(86400) * 1000)
 
+/* Of 24 hours each, so that they may touch 61 dates (3.2). */
 enum { HEATMAP_DAYS = 60 };
 
 /* No event is earlier than 2000 or more than a day ahead (D23): a wider window holds nothing
@@ -32,10 +33,12 @@ int activity_person(struct call *c, const char *distinct_id, struct q_activity_p
 
 	if (n < 0)
 		return call_fail_db(c, &c->db);
+	/* the statement always has a row */
 	return n == 1 ? 0 : call_fail(c, CODE_INTERNAL, NULL, "internal error");
 }
 
-/* The project's zone, in the query's memory; NULL after call_fail(). */
+/* The project's zone, in the query's memory; NULL after call_fail(). Asked each time, so that a
+ * change of the zone counts at once (projects.sql). */
 static const struct tz *project_zone(struct call *c, struct arena *a)
 {
 	struct q_project_zone_args args = {.project = c->who.project};
@@ -71,6 +74,8 @@ static struct window last_days(void)
 	return (struct window){now - HEATMAP_DAYS * DAY_MS, now};
 }
 
+/* Both ends are there, in this order (common.proto); what is left of a window may be
+ * empty. */
 static struct window window_of(const Common__V1__TimeRange *range)
 {
 	int64_t end = clock_real_ms() + AHEAD_MS;
@@ -114,6 +119,7 @@ static int put_days(struct call *c, const struct days *d, const struct tz *zone,
 	return 0;
 }
 
+/* On the scan's thread, as fold_stats(). */
 static bool fold_days(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	(void)seg;
@@ -216,6 +222,8 @@ static int put_stats(
 	return s->first_seen && s->last_seen ? 0 : -1;
 }
 
+/* Stats are of all time, days of the last sixty (3.2): with keys the plan's window is all time,
+ * and `days` has its own. */
 static int profile_stats(struct call *c, struct scan *s, const struct q_activity_person_row *who,
 	Activity__V1__GetProfileStatsResponse *out)
 {
@@ -249,6 +257,7 @@ int rpc_activity_get_profile_stats(struct call *c, const Activity__V1__GetProfil
 
 	if (activity_person(c, in->distinct_id, &who) < 0)
 		return -1;
+	/* only where the id is that of a live profile itself, not where it leads to one (3.2) */
 	if (who.properties.p) {
 		out->properties = profile_traits(c, who.properties);
 		if (!out->properties)

@@ -68,7 +68,8 @@ int rpc_auth_sign_up(
 	return session_tokens(c, customer, session, &r, &out->token, &out->refresh_token);
 }
 
-/* A bcrypt hash that just verified becomes yescrypt; failing to is no failure of the call. */
+/* A bcrypt hash that just verified becomes yescrypt; failing to is no failure of the call. After
+ * the session, which opens only while the old hash is there. */
 static void upgrade_hash(
 	struct call *c, const struct q_auth_customer_by_email_row *row, const char *password)
 {
@@ -141,6 +142,8 @@ static int repeated_successor(struct call *c, const struct refresh *used, struct
 	return row.known ? 0 : session_successor(c, used, true, next);
 }
 
+/* The successor follows from the token and a key, so it is made before anybody knows whether it
+ * will count. A reuse is told like any other refusal. */
 int rpc_auth_refresh_token(struct call *c, const Auth__V1__RefreshTokenRequest *in,
 	Auth__V1__RefreshTokenResponse *out)
 {
@@ -170,6 +173,7 @@ int rpc_auth_refresh_token(struct call *c, const Auth__V1__RefreshTokenRequest *
 	return session_tokens(c, id, session, &next, &out->token, &out->refresh_token);
 }
 
+/* Unknown tokens are a success, too (auth.md 4.6). */
 int rpc_auth_sign_out(
 	struct call *c, const Auth__V1__SignOutRequest *in, Auth__V1__SignOutResponse *out)
 {

@@ -8,6 +8,8 @@
 #define PRESET_DEFAULT      COMMON__V1__TIME_RANGE_PRESET__TIME_RANGE_PRESET_LAST_30_DAYS
 #define GRANULARITY_DEFAULT INSIGHTS__V1__GRANULARITY__GRANULARITY_DAY
 
+/* What is stored is concrete: "unspecified" in a request is the default, and never shown
+ * (insights-dashboards.md 5, 7.1). */
 struct board_head board_head(const char *name, const char *description,
 	Common__V1__TimeRangePreset range, Insights__V1__Granularity granularity)
 {
@@ -47,7 +49,9 @@ Google__Protobuf__Timestamp *board_time(struct call *c, int64_t us)
 	return t;
 }
 
-/* The stored part; NULL after call_fail(). */
+/* The stored part; NULL after call_fail(). It has neither id nor names nor times, which are
+ * columns: so equal contents have equal bytes (board_upsert.c), and of a broken one these are
+ * still known. */
 static Dashboards__V1__DashboardTile *tile_body(struct call *c, struct str body, bool *broken)
 {
 	struct wire_error err = {.memory = false};
@@ -68,6 +72,7 @@ static Dashboards__V1__DashboardTile *tile_body(struct call *c, struct str body,
 	if (!tile)
 		return NULL;
 	dashboards__v1__dashboard_tile__init(tile);
+	/* answers have both always (5) */
 	tile->has_view_mode = tile->has_compare = true;
 	return tile;
 }
@@ -91,6 +96,8 @@ Dashboards__V1__DashboardTile *board_tile(
 	return tile;
 }
 
+/* A tile that cannot be decoded fails the call (7.2): were it left out, the next Upsert of what
+ * is shown would delete it (7.3). */
 static int put_tiles(
 	struct call *c, const struct q_dashboard_read_row *row, Dashboards__V1__Dashboard *out)
 {
@@ -130,6 +137,7 @@ Dashboards__V1__Dashboard *board_message(
 	d->has_default_time_range = d->has_default_granularity = true;
 	d->default_time_range = (Common__V1__TimeRangePreset)row->time_range;
 	d->default_granularity = (Insights__V1__Granularity)row->granularity;
+	/* NULL where no key of ours opens it: then it is shown without a link (7.2) */
 	if (with_share && row->share.p)
 		d->share_id = share_text(c, row->id, row->share);
 	if (!d->id || !d->project_id || !d->display_name || !d->description || !d->create_time ||

@@ -26,6 +26,8 @@ struct window {
 	Insights__V1__Granularity granularity;
 };
 
+/* On the stack of the call's coroutine. Lanes share it without locks: they are coroutines of one
+ * thread, and one parks only inside of a tile. */
 struct render {
 	struct call *c;
 	struct str zone;
@@ -66,10 +68,12 @@ static void set_window(struct render *r, const struct q_dashboard_read_row *row,
 	wkt_of_ms(now, &r->to.seconds, &r->to.nanos);
 	r->range.from = &r->from;
 	r->range.to = &r->to;
+	/* only what a preset chose may be an hour longer than the cap (D39) */
 	r->slack_ms = PRESET_SLACK_MS;
 }
 
-/* A stored question was valid without its window; and rules grow. */
+/* A stored question was valid without its window; and rules grow. So the caps of windows are each
+ * tile's failure and not the call's (7.4). */
 static int check(struct call *c, const Insights__V1__QueryRequest *request, int64_t slack_ms)
 {
 	struct pb_check check;
@@ -123,6 +127,8 @@ static bool over(struct render *r)
 	return r->stop != CODE_OK;
 }
 
+/* While it runs it has claimed a lane's part of the memory; what it kept is taken for good, the
+ * rest is the others' again. */
 static void run_tile(struct render *r, Dashboards__V1__RenderedTile *tile)
 {
 	Insights__V1__QueryResponse *result;
@@ -187,6 +193,7 @@ static int run_all(struct render *r)
 		crumb_fill(c); /* what ran meanwhile has cleared it */
 	}
 	run_lane(r);
+	/* also when the call is over: they refer to r */
 	while (r->helpers > 0) {
 		r->waiter = coro_self();
 		call_park(c);
@@ -223,7 +230,8 @@ static int put_tiles(struct render *r, const struct q_dashboard_read_row *row)
 	return 0;
 }
 
-/* NULL after call_fail(). */
+/* NULL after call_fail(). Whoever has a link may see it: it says neither the project nor the link
+ * (7.4). */
 static Dashboards__V1__RenderedDashboard *head(
 	struct call *c, const struct q_dashboard_read_row *row)
 {

@@ -47,7 +47,8 @@ static bool is_plain_drawing(const Dashboards__V1__VisualizationOptions *v)
 }
 
 /* The stored form, in which equal contents have equal bytes: defaults are written out or
- * left out always. What Get returns packs to the same bytes again. */
+ * left out always. What Get returns packs to the same bytes again. A new field of tiles must be
+ * named here, or it is dropped without a word. */
 static int pack(struct call *c, const Dashboards__V1__DashboardTileInput *in, struct str *body)
 {
 	Dashboards__V1__DashboardTile t = DASHBOARDS__V1__DASHBOARD_TILE__INIT;
@@ -78,7 +79,8 @@ static int pack(struct call *c, const Dashboards__V1__DashboardTileInput *in, st
 		      : 0;
 }
 
-/* What the request wants, before anything is locked. */
+/* What the request wants, before anything is locked. New tiles get their ids here, by which the
+ * answer finds them again. */
 static int prepare(struct call *c, struct upsert *u)
 {
 	must(u->in->n_tiles <= BOARD_TILES); /* validation has seen to it */
@@ -114,7 +116,9 @@ static void take(struct columns *to, const struct columns *from, int i)
 	to->n++;
 }
 
-/* Sorts the wanted tiles into new, changed and untouched ones. */
+/* Sorts the wanted tiles into new, changed and untouched ones. No id is there twice
+ * (worker/rules/dashboards.c), so that keep has room and its number tells how many stored tiles
+ * go. */
 static int compare(
 	struct call *c, struct upsert *u, const struct q_dashboard_tiles_row *stored, int n)
 {
@@ -141,6 +145,8 @@ static int compare(
 	return 0;
 }
 
+/* Names are compared by the database only: lower-cased, and empty ones not at all (name_key in
+ * 005_dashboards.sql). */
 static int failed(struct call *c, const struct db *tx)
 {
 	if (tx->err.kind == DB_UNIQUE &&
@@ -176,6 +182,8 @@ static int write_tiles(struct call *c, struct db *tx, struct upsert *u, int stor
 	return 0;
 }
 
+/* The dashboard's update_time moves if, and only if, something of it or of its tiles has changed
+ * (7.3). */
 static int write_head(struct call *c, struct db *tx, const struct upsert *u)
 {
 	struct q_dashboard_touch_args args = {.project = c->who.project,
@@ -197,7 +205,8 @@ static bool differs(const struct board_head *head, const struct q_dashboard_lock
 	       head->time_range != row->time_range || head->granularity != row->granularity;
 }
 
-/* The answer lists tiles as the request did. */
+/* The answer lists tiles as the request did. Read before the commit, under the row's lock: so it
+ * has exactly the tiles that were wanted, each once. Without a link (7.3). */
 static Dashboards__V1__Dashboard *answer(struct call *c, struct db *tx, const struct upsert *u)
 {
 	Dashboards__V1__Dashboard *d;
@@ -223,6 +232,9 @@ static Dashboards__V1__Dashboard *answer(struct call *c, struct db *tx, const st
 	return d;
 }
 
+/* Tiles are read once the row is locked, in a statement of their own: who waited for another
+ * Upsert sees all of that. The project's row is locked already (board_begin()): whoever takes
+ * both does so in this order. */
 static int reconcile(
 	struct call *c, struct db *tx, struct upsert *u, Dashboards__V1__Dashboard **out)
 {

@@ -16,6 +16,7 @@ struct person {
 	int64_t create_us;
 };
 
+/* A macro, because each statement's row is a type of its own. */
 #define PERSON(row)                                                                     \
 	(&(struct person){(row).id, (row).email, (row).display_name, (row).picture_url, \
 		(row).email_verified, (row).has_password, (row).create_time})
@@ -122,6 +123,8 @@ int rpc_customers_get_me(
 	return out->customer_id && out->email ? 0 : -1;
 }
 
+/* The account is locked first: a sign-in with the old password has its session seen here and
+ * ended, or fails (customers.sql). */
 static int set_password_in(struct call *c, struct db *tx, const char *hash)
 {
 	struct q_customer_lock_row row;
@@ -143,7 +146,8 @@ static int set_password_in(struct call *c, struct db *tx, const char *hash)
 }
 
 /* The session that calls is spared: the token names it (sid, worker/call/jwt.h), because
- * the person that just set a password should not have to type it at once. */
+ * the person that just set a password should not have to type it at once. Hashing comes before the
+ * transaction: it takes long, and the lock should not. */
 int rpc_customers_set_password(struct call *c, const Customers__V1__SetPasswordRequest *in,
 	Customers__V1__SetPasswordResponse *out)
 {

@@ -27,6 +27,7 @@ int rpc_dashboards_create(struct call *c, const Dashboards__V1__DashboardsServic
 			.time_range = head.time_range,
 			.granularity = head.granularity},
 		&made);
+	/* 0 cannot be: board_begin() has locked the project's row. */
 	if (n < 1) {
 		(void)call_fail_db(c, &tx.db);
 		db_rollback(&tx.db);
@@ -46,6 +47,7 @@ int rpc_dashboards_create(struct call *c, const Dashboards__V1__DashboardsServic
 	return out->dashboard ? 0 : -1;
 }
 
+/* Without board_begin(): the project's dashboards only become smaller. */
 int rpc_dashboards_delete(struct call *c, const Dashboards__V1__DashboardsServiceDeleteRequest *in,
 	Dashboards__V1__DashboardsServiceDeleteResponse *out)
 {
@@ -86,7 +88,9 @@ int rpc_dashboards_list(struct call *c, const Dashboards__V1__DashboardsServiceL
 	return n < 0 ? -1 : board_list(c, rows, n, out);
 }
 
-/* Inside the transaction. */
+/* Inside the transaction. The answer is read there, too: it shows this change and not the next
+ * one. An empty description changes nothing, and a window that is left out becomes the default one
+ * (insights-dashboards.md 7.2). */
 static int change(struct call *c, struct db *tx,
 	const Dashboards__V1__DashboardsServiceUpdateRequest *in,
 	Dashboards__V1__DashboardsServiceUpdateResponse *out)

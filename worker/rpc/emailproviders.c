@@ -21,6 +21,8 @@ enum {
 	MEMORY = 1 << 20
 };
 
+/* Asked before the database is: without it no secret can be read or sealed. Delete does without
+ * (auth.md 5.4). */
 static bool has_key(struct call *c)
 {
 	uint8_t key[KEY_BYTES];
@@ -83,6 +85,7 @@ int rpc_orgemailproviders_get(struct call *c, const Orgemailproviders__V1__GetRe
 		return call_fail_resource(c, "EMAIL_PROVIDER_NOT_FOUND", "email_provider",
 			in->org_id, "org_id: the organisation has no mail provider of its own");
 	end = provider_org(c->w->opt, &row, c->arena, &p);
+	/* PROVIDER_MEMORY ends below, with everything else that found no memory. */
 	if (end != PROVIDER_OK && end != PROVIDER_MEMORY)
 		return call_fail(c, CODE_FAILED_PRECONDITION,
 			"EMAIL_PROVIDER_SECRET_DECRYPT_FAILED", "%s", provider_end_text(end));
@@ -98,7 +101,9 @@ int rpc_orgemailproviders_get(struct call *c, const Orgemailproviders__V1__GetRe
 	return 0;
 }
 
-/* False without either (validation has seen to it). */
+/* False without either (validation has seen to it). use_tls says that there is to be some; on port
+ * 465 it becomes TLS from the first byte when the secret is read again (mail/provider.c). Without
+ * it mail goes to loopback only. */
 static bool read_config(const Orgemailproviders__V1__UpsertRequest *in, struct provider *p)
 {
 	const Orgemailproviders__V1__SMTPConfig *smtp = in->smtp;
@@ -120,6 +125,7 @@ static bool read_config(const Orgemailproviders__V1__UpsertRequest *in, struct p
 	return true;
 }
 
+/* Replaces all of it: the whole secret is required each time (auth.md 5.4). */
 int rpc_orgemailproviders_upsert(struct call *c, const Orgemailproviders__V1__UpsertRequest *in,
 	Orgemailproviders__V1__UpsertResponse *out)
 {
@@ -158,6 +164,7 @@ int rpc_orgemailproviders_delete(struct call *c, const Orgemailproviders__V1__De
 
 /* ---- the test mail ---- */
 
+/* On the stack of the call, which is parked until the thread has done with it. */
 struct test_job {
 	const struct options *opt;
 	struct provider provider;
@@ -183,7 +190,8 @@ static void send_test(void *arg)
 		mail_failed(&j->result, false, provider_end_text(PROVIDER_MEMORY));
 }
 
-/* At most half of the threads, as signing in by other providers needs them too. */
+/* At most half of the threads, as signing in by other providers needs them too. outbound_threads
+ * is at least 2, so one test always goes. The count belongs to the loop, and needs no lock. */
 static int send_on_thread(struct call *c, struct test_job *j)
 {
 	int refused;
@@ -204,6 +212,7 @@ static int send_on_thread(struct call *c, struct test_job *j)
 	return 0;
 }
 
+/* The operator's where the organisation has none, as its invitations would go (auth.md 5.4). */
 static int find_provider(
 	struct call *c, const char *org_id, struct provider *out, enum provider_end *end)
 {
@@ -220,6 +229,8 @@ static int find_provider(
 	return 0;
 }
 
+/* A mail that fails is an answer and no failure of the call, and so is a provider that cannot be
+ * used (auth.md 5.4). It goes to the account's own spelling, not to what was sent. */
 int rpc_orgemailproviders_send_test(struct call *c,
 	const Orgemailproviders__V1__SendTestRequest *in,
 	Orgemailproviders__V1__SendTestResponse *out)

@@ -26,6 +26,7 @@ static bool search_fold(struct scan *s, const struct frame *f, const struct evse
 	uint32_t wanted = 0;
 
 	(void)seg;
+	/* the dictionary has the ids of hidden events, too: rows decide */
 	for (uint32_t i = 0; i < c->n_entries; i++)
 		if (str_eq(c->entries[i].s, search->id))
 			wanted = i + 1;

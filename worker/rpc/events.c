@@ -45,6 +45,9 @@ static void count(struct call *c, uint32_t accepted, uint32_t created, uint32_t 
 	counter_add(c->w->seg, c->w->slot_no, CTR_events_dropped, dropped);
 }
 
+/* All events are read before any is charged, as one bad one refuses the batch (D22), and names are
+ * admitted before the claim and settled whatever became of it (ingest/catalog.h). accepted counts
+ * retries, too (D20). */
 int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest *in,
 	Events__V1__BatchCreateResponse *out)
 {
@@ -67,6 +70,7 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 		return -1;
 	if (catalog_admit(c, in, events, batch.n, &names) < 0)
 		return -1;
+	/* what the arena holds now is about what it will: others may decode */
 	http_reserved(c->rq);
 	stored = cookieless_resolve(c, events, &batch.n, dropped) == 0 &&
 		 (batch.n == 0 || ingest_submit(c, &batch) == 0);

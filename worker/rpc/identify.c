@@ -28,7 +28,8 @@ static bool is_null(const Google__Protobuf__Value *v)
 }
 
 /* Keeps what is to be set in `fields`, and notes what is to be removed. An address is
- * never kept (4.2). */
+ * never kept (4.2). Only this map's own list is changed: its entries may be others' as well
+ * (proto/wire_read.c). */
 static void sort_out(Google__Protobuf__Struct *fields, struct str *removed, int *n_removed)
 {
 	size_t n = 0;

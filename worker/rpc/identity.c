@@ -112,6 +112,7 @@ static int resolve(struct call *c, struct str provider, struct str subject,
 	return rc;
 }
 
+/* The provider is asked before a transaction begins: one that is slow holds no connection. */
 int rpc_auth_sign_in_with_oauth(struct call *c, const Auth__V1__SignInWithOAuthRequest *in,
 	Auth__V1__SignInWithOAuthResponse *out)
 {
@@ -155,6 +156,7 @@ int rpc_auth_complete_oidc_sign_in(struct call *c, const Auth__V1__CompleteOIDCS
 		return disabled(c, "provider_id");
 	if (check_origin(c, in->redirect_uri) != 0 || identity_by_code(c, p, &code, &who) != 0)
 		return -1;
+	/* A subject is one within its issuer only (OpenID Connect Core 2; auth.md 12). */
 	subject = arena_printf(c->arena, "%s\x1f%s", p->issuer, who.subject.p);
 	if (!subject.p)
 		return call_fail(c, CODE_RESOURCE_EXHAUSTED, NULL, "out of memory");

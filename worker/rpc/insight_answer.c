@@ -8,6 +8,8 @@
 
 enum { LOOK_MS = 200 }; /* how often a client's presence is checked */
 
+/* `me` is on the stack of its coroutine, which may end before this returns: nothing may
+ * follow. */
 static void landed(struct loop_chore *ch)
 {
 	struct insight_waiter *me = list_item(ch, struct insight_waiter, chore);
@@ -57,6 +59,8 @@ static int await_landing(struct insight_waiter *me)
 	}
 }
 
+/* The flight's own coroutine has left by now, so the last owner gets the memory itself; the others
+ * unpack a copy, for each call's arena goes at its own time. */
 static int take(struct call *c, struct insight_flight *f, Insights__V1__QueryResponse *out)
 {
 	const struct call *from = &f->child.c;
@@ -79,7 +83,8 @@ static int take(struct call *c, struct insight_flight *f, Insights__V1__QueryRes
 
 enum { NO_FLIGHT = 1 };
 
-/* 0, or -1 after call_fail(), or NO_FLIGHT. */
+/* 0, or -1 after call_fail(), or NO_FLIGHT. Counted as an owner before it takes off: the flight
+ * may land within that call already. */
 static int wait_for(
 	struct call *c, struct insight_flight *f, bool mine, Insights__V1__QueryResponse *out)
 {
@@ -122,6 +127,7 @@ int insight_answer(struct call *c, const Insights__V1__QueryRequest *in, struct 
 	int result = NO_FLIGHT;
 	struct insight_question q;
 
+	/* commands (pugd explain) have no coroutine to park */
 	if (!coro_self() || !insight_pose(c, in, zone, &q))
 		return ask_alone(c, in, zone, out);
 	f = insight_flight_find(c, &q);

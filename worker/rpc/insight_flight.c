@@ -196,6 +196,9 @@ static uint64_t latest(const struct insight_flight *f)
 	return latest_ms;
 }
 
+/* The question is kept packed and read anew here, because the message of who asked first goes
+ * with their call. The deadline is that of the most patient; who joins later raises it
+ * (scan_join()). */
 static int run(struct insight_flight *f)
 {
 	struct call *c = &f->child.c;
@@ -232,7 +235,8 @@ int insight_late(struct call *c)
 		c, CODE_DEADLINE_EXCEEDED, NULL, "the query took longer than its time budget");
 }
 
-/* The answer for whoever needs one more. False without memory. */
+/* The answer for whoever needs one more. False without memory. Made once, in the flight's memory:
+ * hand_over() may need it, too. */
 bool insight_flight_pack(struct insight_flight *f)
 {
 	struct buf b;
@@ -374,7 +378,8 @@ static void idle(struct loop_timer *t)
 	insight_flight_idle(list_item(t, struct insight_flight, idle));
 }
 
-/* Everything that says whether a question is the same in another worker. */
+/* Everything that says whether a question is the same in another worker. The generation, because
+ * options may differ; the zone with its length, so that no two questions give the same bytes. */
 static struct str whole(const struct insight_question *q, const struct worker *w, struct arena *a)
 {
 	struct buf b;
@@ -397,6 +402,7 @@ struct insight_flight *insight_flight_new(struct call *c, const struct insight_q
 		return NULL;
 	child_begin(&f->child, c, (size_t)c->w->opt->call_memory);
 	a = &f->child.arena;
+	/* who asked first may leave before it lands */
 	f->child.c.rq = NULL;
 	f->child.c.in = f->child.c.out = NULL;
 	f->child.c.client = f->child.c.message = STR("");

@@ -17,6 +17,8 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 	return folded;
 }
 
+/* On the scan thread, before the second one begins. `s` is the second kernel's scan, so all of
+ * this is in its memory, which goes over to the first one's with the join (scan.c). */
 static void *twin(struct scan *s, void *kernel)
 {
 	struct answer *a = arena_zalloc(s->plan->a, sizeof(*a));
@@ -26,6 +28,8 @@ static void *twin(struct scan *s, void *kernel)
 	return a && a->kernel ? a : NULL;
 }
 
+/* When both threads are done. What either was in doubt about while folding is noted by then:
+ * hence |=. */
 static bool join(struct scan *s, void *other)
 {
 	struct answer *a = s->kernel;
@@ -44,6 +48,7 @@ static bool finish(struct scan *s)
 	return finished;
 }
 
+/* is_others is absent on real nodes, not false (insights-dashboards.md 5). */
 static int put_nodes(
 	struct call *c, Insights__V1__UserFlowResult *out, const struct flow_answer *flow)
 {
@@ -96,6 +101,7 @@ int insight_flow(struct call *c, struct scan *s, Insights__V1__QueryResponse *ou
 	Insights__V1__UserFlowResult *result;
 
 	s->twin = twin;
+	/* halves are of sessions, not of days: each kernel walks all that a session did */
 	s->twin_all = true;
 	s->join = join;
 	if (insight_run(c, s, &answer, answer.kernel != NULL, fold, finish) < 0)

@@ -8,6 +8,9 @@ struct answer {
 	uint32_t n;
 };
 
+/* On the scan thread, as finish(): the answer is on the stack of the call's coroutine, which is
+ * parked until the thread has ended, whatever becomes of the client. False alone says that memory
+ * is full; with s->undecided the question is asked again with event ids (insight_ask()). */
 static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	struct answer *a = s->kernel;
@@ -27,6 +30,8 @@ static bool finish(struct scan *s)
 	return finished;
 }
 
+/* Never negative, as steps follow one another: seconds and nanos would need one sign
+ * (wkt_duration_ok()). */
 static Google__Protobuf__Duration *duration(struct call *c, int64_t ns)
 {
 	Google__Protobuf__Duration *d = call_alloc(c, sizeof(*d));
@@ -39,6 +44,7 @@ static Google__Protobuf__Duration *duration(struct call *c, int64_t ns)
 	return d;
 }
 
+/* All buckets, empty ones too: labels and order are contract (insights-dashboards.md 1.6). */
 static int put_distribution(
 	struct call *c, Insights__V1__StepTiming *out, const struct funnel_timing *t)
 {
@@ -80,6 +86,8 @@ static Insights__V1__StepTiming *put_timing(struct call *c, const struct funnel_
 	return out;
 }
 
+/* Of the first step there is never a timing, of the others always when it was asked for (D32). A
+ * step of filters only has the kind "". */
 static int put_steps(struct call *c, Insights__V1__FunnelSeries *out, const struct plan *p,
 	const struct funnel_series *series)
 {
@@ -106,6 +114,7 @@ static int put_steps(struct call *c, Insights__V1__FunnelSeries *out, const stru
 	return 0;
 }
 
+/* The arm is set without any series, too (1.11). */
 static int put(struct call *c, const struct answer *a, const struct plan *p,
 	Insights__V1__QueryResponse *out)
 {

@@ -21,6 +21,8 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 	return folded;
 }
 
+/* Undecided only with breakdowns: which of somebody's start events is the first matters for its
+ * values alone (compile_retention()). */
 static bool finish(struct scan *s)
 {
 	struct answer *a = s->kernel;
@@ -31,7 +33,8 @@ static bool finish(struct scan *s)
 }
 
 /* RFC 3339 in the project's zone, with Z where the offset is zero (D33, D76). Offsets are
- * whole minutes since before the first event that can be stored. */
+ * whole minutes since before the first event that can be stored. Points are
+ * instants; a cohort is text, which keeps the offset. */
 static char *local_text(struct call *c, const struct tz *zone, int64_t ms)
 {
 	int64_t at = ms / 1000 - (ms % 1000 < 0), minutes = tz_at(zone, at).offset / 60;
@@ -73,6 +76,7 @@ static int put_cohorts(struct call *c, Insights__V1__RetentionSeries *out, const
 	return 0;
 }
 
+/* Without a start event there is no series (D76), but the arm is set (1.11). */
 static int put(struct call *c, const struct answer *a, const struct plan *p,
 	Insights__V1__QueryResponse *out)
 {

@@ -9,6 +9,8 @@ struct run {
 	double total;
 };
 
+/* Never undecided: a later part of a session may still settle what its edge is, so only the end
+ * tells. */
 static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	struct run *run = s->kernel;
@@ -17,6 +19,8 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 	return sessions_fold(run->kernel, f);
 }
 
+/* `s` is the second kernel's scan: all of this is in its memory, which goes over with the
+ * join. */
 static void *twin(struct scan *s, void *kernel)
 {
 	struct run *run = arena_zalloc(s->plan->a, sizeof(*run));
@@ -42,6 +46,8 @@ static bool finish_trends(struct scan *s)
 	return finished;
 }
 
+/* One number has no breakdowns (insights-dashboards.md 2.1), so no order of events matters to
+ * it. */
 static bool finish_total(struct scan *s)
 {
 	struct run *run = s->kernel;
@@ -49,7 +55,8 @@ static bool finish_total(struct scan *s)
 	return sessions_total(run->kernel, &run->total);
 }
 
-/* Both answers are worked out on the thread. */
+/* Both answers are worked out on the thread. Two kernels have the days before and after the
+ * middle; parts of one session that both have are found as records of one digest. */
 static int run_kernel(
 	struct call *c, struct scan *s, struct run *run, bool (*finish)(struct scan *s))
 {

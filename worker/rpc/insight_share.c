@@ -7,11 +7,14 @@
 #include "shm/colcache.h"
 #include "shm/options.h"
 
+/* For each use anew: after a process has died the cache is of another epoch, and a flight may
+ * last longer than one. */
 static void open_cache(const struct worker *w, struct colcache *cache)
 {
 	colcache_open(cache, w->seg, w->slot_no, (uint64_t)w->opt->insight_cache);
 }
 
+/* Without a cache an answer could not be handed over, so nobody is told of the question. */
 void insight_share_init(struct insight_share *sh, struct worker *w, struct str question)
 {
 	struct colcache cache = {.ring = 0};
@@ -37,6 +40,7 @@ void insight_share_enter(struct insight_share *sh, bool alone, uint64_t until_ms
 
 	insight_share_leave(sh);
 	if (w && !alone)
+		/* FLIGHT_NONE leaves ref.seg NULL: all places are taken, it is known here only */
 		sh->joined = flights_enter(w->seg, w->slot_no, sh->digest, until_ms,
 				     clock_mono_ms(), &sh->ref) == FLIGHT_JOINED;
 }
@@ -73,7 +77,8 @@ bool insight_share_due(const struct insight_share *sh)
 
 /* ---- the answer ---- */
 
-/* No two flights have the same: a place counts those that it was given to. */
+/* No two flights have the same: a place counts those that it was given to. Hashed as bytes: the
+ * struct must have no padding. */
 static struct colcache_key key_of(const struct insight_share *sh, const struct colcache *cache)
 {
 	struct {
@@ -86,6 +91,9 @@ static struct colcache_key key_of(const struct insight_share *sh, const struct c
 	return (struct colcache_key){sh->ref.word, colcache_hash(cache, &is, sizeof(is))};
 }
 
+/* The answer is put before the state says so, because who joined takes it as soon as they see
+ * that. Of one that ran the snapshot is fixed, so nobody joins any more; if nobody has, FLIGHT_GONE
+ * frees the place at once. */
 void insight_share_land(struct insight_share *sh, enum flight_state state, struct str packed)
 {
 	struct colcache cache;

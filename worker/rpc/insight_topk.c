@@ -29,6 +29,7 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 	return topk_fold(run->kernel, f);
 }
 
+/* On the thread, in the snapshot of the scan: what persons are called must be of that, too. */
 static bool more(struct scan *s, struct reader *r)
 {
 	struct run *run = s->kernel;
@@ -58,6 +59,7 @@ static int put_profile(
 	out->profile = p;
 	if (!row->properties.p)
 		return 0;
+	/* NULL above: beyond the budget. The field is absent without traits, too (1.9) */
 	p->properties = profile_traits(c, row->properties);
 	if (!p->properties)
 		return -1;
@@ -66,7 +68,9 @@ static int put_profile(
 	return 0;
 }
 
-/* Whoever cannot be looked up stays without a profile; the numbers are right all the same. */
+/* Whoever cannot be looked up stays without a profile; the numbers are right all the same. Asked
+ * on the call's own handle, after the snapshot: who was deleted since has none. An id for each
+ * row, "" for those that are no profile, because answers name their places. */
 static int put_profiles(struct call *c, const struct run *run, Insights__V1__TopKRow *all)
 {
 	struct str *ids = call_alloc(c, (run->n + 1) * sizeof(*ids));

@@ -14,6 +14,8 @@ struct run {
 	uint32_t n;
 };
 
+/* Never undecided: breakdowns are by the event's own value (D30), so no order of events
+ * matters. */
 static bool fold_trends(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	struct run *run = s->kernel;
@@ -54,7 +56,8 @@ Insights__V1__DataPoint **insight_put_points(
 }
 
 /* The kinds of series have a generated type each, and their entries too, which differ in
- * nothing but their names: so entries are made by their descriptors. */
+ * nothing but their names: so entries are made by their descriptors. Without breakdowns the map
+ * stays empty, which is absent (insights-dashboards.md 5). */
 int insight_put_breakdown(
 	struct call *c, ProtobufCMessage *series, const struct plan *p, const struct str *values)
 {
@@ -65,6 +68,7 @@ int insight_put_breakdown(
 	void **entries = call_alloc(c, (n + 1) * sizeof(*entries));
 	char *room = call_alloc(c, (n + 1) * entry->sizeof_message);
 
+	/* key and value, in this order */
 	must(entry->n_fields == 2);
 	if (!entries || !room)
 		return -1;
@@ -133,6 +137,8 @@ static bool finish_segmentation(struct scan *s)
 	return true;
 }
 
+/* The kernel is on the coroutine's stack, which outlives the thread's work. has_total without any
+ * match, too (1.4). */
 int insight_segmentation(struct call *c, struct scan *s, Insights__V1__QueryResponse *out)
 {
 	Insights__V1__SegmentationResult *result = call_alloc(c, sizeof(*result));

@@ -11,6 +11,8 @@
 
 #define TYPE(name) INSIGHTS__V1__INSIGHT_TYPE__INSIGHT_TYPE_##name
 
+/* The same pairs as in insights/compile.c. The place of one is its bit in worker_ties.kinds: 32
+ * at most. */
 static const struct {
 	Insights__V1__InsightType type;
 	bool session; /* asks about spec.session */
@@ -43,7 +45,8 @@ int insight_run(struct call *c, struct scan *s, void *answer, bool made,
 
 enum { TIES_MS = 600000 };
 
-/* Where the worker remembers which kinds of insights of a project needed event ids. */
+/* Where the worker remembers which kinds of insights of a project needed event ids. Projects
+ * share places: who lost theirs is only asked twice again. */
 static size_t ties_at(const struct call *c)
 {
 	return (uint32_t)c->who.project % (sizeof(c->w->ties) / sizeof(c->w->ties[0]));
@@ -75,7 +78,8 @@ struct extra {
 	bool alone; /* not by two threads */
 };
 
-/* One of `insights`. */
+/* One of `insights`. The plan is on this stack, so whatever the answer keeps must be the
+ * call's. */
 static int ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest *in,
 	struct str zone, size_t kind, const struct extra *x, Insights__V1__QueryResponse *out)
 {
@@ -99,7 +103,8 @@ static int ask(struct call *c, struct scan *s, const Insights__V1__QueryRequest 
 	return result;
 }
 
-/* Whether the scan ended because it was asked without something, or with too much. */
+/* Whether the scan ended because it was asked without something, or with too much. Each of these
+ * happens once at most, so that a question is asked four times and no more. */
 static bool needs_more(const struct scan *s, struct extra *x)
 {
 	bool ids = s->end == SCAN_TIES && !x->ids, texts = s->end == SCAN_TEXTS && !x->texts;

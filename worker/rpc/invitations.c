@@ -12,6 +12,7 @@
 #include "worker/rpc/link.h"
 #include "worker/worker.h"
 
+/* Of auth.md 5.1. The sentence of SENT_TOO_OFTEN says ten, too. */
 enum { LIFETIME_DAYS = 7, SENDS_PER_DAY = 10 };
 static const int64_t lifetime_us = LIFETIME_DAYS * 86400LL * 1000000;
 
@@ -42,6 +43,7 @@ static const struct {
 		"email: this person is invited already; send the invitation again or revoke it"},
 };
 
+/* An outcome without a row above, DONE included, is a bug and no success. */
 static int not_done(struct call *c, int32_t outcome, const char *id)
 {
 	size_t i = (size_t)outcome;
@@ -74,6 +76,7 @@ static Orgs__V1__OrgInvitation *invitation_message(
 	return m->id && m->org_id && m->email && m->expires_at ? m : NULL;
 }
 
+/* The two statements that make one pending do not return its status. */
 static Orgs__V1__OrgInvitation *pending(
 	struct call *c, const struct q_invitation_list_row *row, const char *org)
 {
@@ -83,6 +86,8 @@ static Orgs__V1__OrgInvitation *pending(
 	return invitation_message(c, &copy, org);
 }
 
+/* The link comes first: a server that cannot mail it must not leave an invitation. An explicit
+ * role 0 counts as an absent one (auth.md 1.7). */
 int rpc_orgs_invite_member(struct call *c, const Orgs__V1__InviteMemberRequest *in,
 	Orgs__V1__InviteMemberResponse *out)
 {
@@ -104,6 +109,7 @@ int rpc_orgs_invite_member(struct call *c, const Orgs__V1__InviteMemberRequest *
 		.mail_id = str_of(link.mail_id),
 		.secret = link.sealed,
 	};
+	/* The sealed text and the hash are all that is needed from here on. */
 	explicit_bzero(link.text, sizeof(link.text));
 	if (q_invitation_create(&c->db, &args, &row) < 0)
 		return call_fail_db(c, &c->db);
@@ -142,7 +148,8 @@ int rpc_orgs_list_invitations(struct call *c, const Orgs__V1__ListInvitationsReq
 }
 
 /* The two statements of sending again, inside `tx`. *row gets what clients see. 0, or -1
- * after call_fail(). */
+ * after call_fail(). Counting waits for the lock, or two at once would not see each other's link
+ * (invitations.sql). */
 static int resend(struct call *c, struct db *tx, const struct q_invitation_resend_args *args,
 	struct q_invitation_list_row *row)
 {
@@ -170,6 +177,7 @@ static int resend(struct call *c, struct db *tx, const struct q_invitation_resen
 	return 0;
 }
 
+/* Whatever needs no lock is done before the transaction. */
 int rpc_orgs_resend_invite(struct call *c, const Orgs__V1__ResendInviteRequest *in,
 	Orgs__V1__ResendInviteResponse *out)
 {

@@ -15,6 +15,8 @@ bool link_possible(const struct options *opt)
 	return opt->mail_url[0] || opt->mail_dir[0];
 }
 
+/* Sealed under the id of its mail: in another row of the outbox it is nothing. out->text is the
+ * caller's to forget. */
 bool link_fill(const struct options *opt, struct arena *a, enum link_kind kind, struct link *out)
 {
 	size_t n = kind == LINK_INVITATION ? 16 : 32;

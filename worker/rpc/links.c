@@ -43,7 +43,8 @@ static int no_such_link(struct call *c)
 }
 
 /* Takes the link out of use; *row is its. An invitation that is over keeps its link from
- * counting. 0, or -1 after call_fail(). */
+ * counting. 0, or -1 after call_fail(). The invitation is locked before its token, as links.sql
+ * says. */
 static int take(struct call *c, struct db *tx, const char *token, struct q_link_take_row *row)
 {
 	struct q_link_invitation_row invitation;
@@ -81,6 +82,7 @@ static int redeem_in(
 		.invitation_id = row.invitation_id, .customer_id = str_of(id)};
 	if (invited && q_link_accept(tx, &accept) < 0)
 		return call_fail_db(c, tx);
+	/* Before the session: the first time it ends all that there are (D84). */
 	if (account_verified(c, tx, id) != 0)
 		return -1;
 	return session_open_in(c, tx, id, &out->token, &out->refresh_token);

@@ -12,6 +12,7 @@
 /* As in members.sql. */
 enum outcome { DONE = 1, NO_ADMIN, NO_MEMBER, LAST_ADMIN, LAST_MEMBER };
 
+/* LAST_ADMIN and LAST_MEMBER have another reason in each method, which tells it itself. */
 static int not_done(struct call *c, int32_t outcome, const char *customer_id)
 {
 	switch ((enum outcome)outcome) {
@@ -63,6 +64,8 @@ int rpc_orgs_list_members(
 	return 0;
 }
 
+/* Oneself is refused first (auth.md 5.1), and the statement counts on that: the caller, an admin,
+ * stays. */
 int rpc_orgs_remove_member(struct call *c, const Orgs__V1__RemoveMemberRequest *in,
 	Orgs__V1__RemoveMemberResponse *out)
 {
@@ -82,6 +85,7 @@ int rpc_orgs_remove_member(struct call *c, const Orgs__V1__RemoveMemberRequest *
 	return row.outcome == DONE ? 0 : not_done(c, row.outcome, in->customer_id);
 }
 
+/* AUTHZ_SELF: nobody has looked yet whether the caller is a member. */
 int rpc_orgs_leave(struct call *c, const Orgs__V1__LeaveRequest *in, Orgs__V1__LeaveResponse *out)
 {
 	struct q_member_leave_row row;
@@ -129,6 +133,7 @@ int rpc_orgs_update_member_role(struct call *c, const Orgs__V1__UpdateMemberRole
 			"role: the organisation would have no admin any more");
 	if (row.outcome != DONE)
 		return not_done(c, row.outcome, in->customer_id);
+	/* names come with DONE only, and the role is the one that was asked for */
 	out->member = call_alloc(c, sizeof(*out->member));
 	return out->member ? member_message(c, out->member,
 				     &(struct q_member_list_row){args.customer_id, row.display_name,

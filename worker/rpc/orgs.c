@@ -21,6 +21,7 @@ static Orgs__V1__Org *org_message(struct call *c, struct str id, struct str name
 	return org->id && org->display_name ? org : NULL;
 }
 
+/* Authz let the caller pass: the membership, or the org, went since. */
 static int org_gone(struct call *c, const char *id)
 {
 	return call_fail_resource(c, "ORG_NOT_FOUND", "org", id, "org_id: no such organisation");
@@ -60,6 +61,7 @@ int rpc_orgs_get(struct call *c, const Orgs__V1__GetRequest *in, Orgs__V1__GetRe
 	return out->org ? 0 : -1;
 }
 
+/* Only an admin gets here (orgs.proto), so the role of the answer is known. */
 int rpc_orgs_update(
 	struct call *c, const Orgs__V1__UpdateRequest *in, Orgs__V1__UpdateResponse *out)
 {
@@ -75,6 +77,8 @@ int rpc_orgs_update(
 	return out->org ? 0 : -1;
 }
 
+/* Ids and key are made here, and one statement stores everything: the answer needs nothing of its
+ * row, and no org is left without admin or project. */
 int rpc_orgs_create(
 	struct call *c, const Orgs__V1__CreateRequest *in, Orgs__V1__CreateResponse *out)
 {

@@ -10,7 +10,9 @@
 
 enum { MAC_BYTES = 16 };
 
-/* False without such a key. */
+/* False without such a key. What stands before the payload holds no NUL, so no other method or
+ * project signs the same bytes. The path is the canonical one: tokens made under an alias count
+ * under both. */
 static bool sign(
 	struct call *c, bool previous, const void *payload, size_t n, uint8_t mac[MAC_BYTES])
 {

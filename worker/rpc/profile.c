@@ -27,6 +27,9 @@ static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 
 /* ---- everything of a few ---- */
 
+/* people: `wanted` are persons, to whom distinct_ids must be resolved, and not distinct_ids
+ * themselves. Sessions are counted, and ids tell which of one millisecond's events is the latest
+ * (D29). */
 static bool plan_details(struct plan *p, bool people, struct arena *a)
 {
 	const char *why;
@@ -56,7 +59,8 @@ static int keep(
 	return 0;
 }
 
-/* Scans for the events of `keys`, each on its own or all of them together. */
+/* Scans for the events of `keys`, each on its own or all of them together. They are numbered as
+ * they come, which keep_page() counts on: on a page none is there twice. */
 static int run_details(struct call *c, struct scan *s, struct persons *persons, struct plan *plan,
 	const struct str *keys, size_t n, bool together)
 {
@@ -93,6 +97,7 @@ int profile_events_of(struct call *c, const struct str *ids, size_t n, struct pr
 
 /* ---- who is on a page ---- */
 
+/* On the scan's thread, as it sorts everybody. */
 static bool finish(struct scan *s)
 {
 	struct persons *persons = s->kernel;
@@ -194,6 +199,7 @@ int profile_next(struct call *c, const struct profile_query *q, const struct pro
 
 /* ---- messages ---- */
 
+/* Rounded down before 1970, too: nanos must not be negative. */
 static Google__Protobuf__Timestamp *timestamp(struct call *c, int64_t us)
 {
 	Google__Protobuf__Timestamp *t = call_alloc(c, sizeof(*t));
@@ -207,6 +213,7 @@ static Google__Protobuf__Timestamp *timestamp(struct call *c, int64_t us)
 	return t;
 }
 
+/* Traits are as PostgreSQL has them: what cannot be read is our mistake, not the caller's. */
 Google__Protobuf__Struct *profile_traits(struct call *c, struct str json)
 {
 	ProtobufCMessage *out;

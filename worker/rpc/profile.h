@@ -39,6 +39,7 @@ struct profile_cursor {
 	bool set;
 	int64_t us;
 	size_t n;
+	/* the longest distinct_id (D23) */
 	char key[512];
 };
 

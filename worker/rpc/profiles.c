@@ -54,6 +54,8 @@ static int get(struct call *c, const char *id, Profiles__V1__Profile **out)
 	*out = call_alloc(c, sizeof(**out));
 	if (!*out)
 		return -1;
+	/* known: the external_id of somebody, by which Get does not find them (events-profiles.md
+	 * 5.2) */
 	if (!row.id.p)
 		return row.known ? not_found(c, id) : anonymous(c, id, *out);
 	if (profile_events_of(c, row.ids.v, (size_t)row.ids.n, &events) < 0)
@@ -120,6 +122,7 @@ static char *make_token(struct call *c, const struct profile_listed *last)
 	return page_token(c, payload, sizeof(last->us) + last->key.n);
 }
 
+/* A copy, for what it comes from goes with the arena's mark. */
 static void move_to(struct profile_cursor *cursor, const struct profile_listed *last)
 {
 	cursor->set = true;
@@ -146,7 +149,8 @@ static int add(struct call *c, struct filling *f, const struct profile_listed *w
 	return 0;
 }
 
-/* The rows of those of who[0..n) that are profiles. */
+/* The rows of those of who[0..n) that are profiles. The others ask for "", which is no profile's
+ * id, so that places keep their numbers. */
 static int fetch(struct call *c, const struct filling *f, const struct profile_listed *who,
 	uint32_t n, struct q_profiles_by_id_row **rows)
 {

@@ -34,6 +34,7 @@ static Projects__V1__Project *project_message(struct call *c, const struct proje
 	return p;
 }
 
+/* Authn has seen it: it was deleted since. */
 static int project_gone(struct call *c)
 {
 	return call_fail_resource(c, "PROJECT_NOT_FOUND", "project", c->who.project_id,
@@ -42,12 +43,14 @@ static int project_gone(struct call *c)
 
 /* A look-up that read a key before the COMMIT carries an older epoch, and one that began
  * afterwards does not find it: moving the epoch here is enough, and only a real revocation
- * may empty the cache for everybody. Also when the outcome is unknown. */
+ * may empty the cache for everybody. Also when the outcome is unknown. Before the answer: whoever
+ * uses the key after that must be refused on every worker of the host (D4). */
 static void keys_ended(struct call *c)
 {
 	keycache_bump(c->w->seg);
 }
 
+/* A unique index decides: of two calls at once only one can have the name (D12). */
 static int failed_name(struct call *c)
 {
 	if (c->db.err.kind == DB_UNIQUE &&
@@ -95,6 +98,8 @@ int rpc_projects_get(
 	return out->project ? 0 : -1;
 }
 
+/* A zone that nobody knows becomes UTC here; Update refuses it (auth.md 5.2). No row: the role was
+ * lost between authz and the statement, which asks for it again. */
 int rpc_projects_create(
 	struct call *c, const Projects__V1__CreateRequest *in, Projects__V1__CreateResponse *out)
 {
@@ -125,6 +130,8 @@ int rpc_projects_create(
 	return out->project ? 0 : -1;
 }
 
+/* What is absent is NULL to the statement, and stays. A zone of "" is a text, and resets it to
+ * UTC. */
 int rpc_projects_update(
 	struct call *c, const Projects__V1__UpdateRequest *in, Projects__V1__UpdateResponse *out)
 {
@@ -162,6 +169,7 @@ int rpc_projects_delete(
 	return n < 0 ? call_fail_db(c, &c->db) : 0;
 }
 
+/* key: of public ones only. Of private ones digest and hint are stored, nothing else (D4). */
 struct key_row {
 	struct str id, key, hint, name;
 	int32_t kind;
@@ -193,6 +201,7 @@ static Projects__V1__ApiKey *key_message(struct call *c, const struct key_row *r
 	return k;
 }
 
+/* The text of a private key goes into the answer and nowhere else. */
 int rpc_projects_create_api_key(struct call *c, const Projects__V1__CreateApiKeyRequest *in,
 	Projects__V1__CreateApiKeyResponse *out)
 {
@@ -221,6 +230,8 @@ int rpc_projects_create_api_key(struct call *c, const Projects__V1__CreateApiKey
 	return out->key && out->api_key ? 0 : -1;
 }
 
+/* For every role (auth.md 3.3): public keys are in web pages anyway, and of private ones the row
+ * has no text. */
 int rpc_projects_list_api_keys(struct call *c, const Projects__V1__ListApiKeysRequest *in,
 	Projects__V1__ListApiKeysResponse *out)
 {

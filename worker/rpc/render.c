@@ -27,7 +27,8 @@ static void put_number(Google__Protobuf__Value *out, double d)
 	out->number_value = d;
 }
 
-/* 1, 0 when there is nothing to show, -1 after call_fail(). */
+/* 1, 0 when there is nothing to show, -1 after call_fail(). Nothing is an empty text under a
+ * promoted key, or a $mobile that is not true (3.2). */
 static int put_value(
 	struct call *c, Google__Protobuf__Value *out, struct str key, const struct value *v)
 {
@@ -93,6 +94,7 @@ static Google__Protobuf__Struct *properties(
 	return out->fields ? out : NULL;
 }
 
+/* Every field is set, without a session the zero UUID (insights-dashboards.md 5). */
 int render_event(struct call *c, const struct feed_event *ev, Activity__V1__ActivityEvent *out)
 {
 	activity__v1__activity_event__init(out);

@@ -11,6 +11,7 @@
 #include "worker/insights/schema.h"
 #include "worker/insights/values.h"
 
+/* The first three, and VALUES_WINDOW_MS, are of 2.5. */
 enum {
 	KINDS_LIMIT = 1000,
 	KEYS_LIMIT = 500, /* of each list; promoted keys come on top */
@@ -22,6 +23,7 @@ static const int64_t VALUES_WINDOW_MS = INT64_C(30) * 86400 * 1000;
 
 /* ---- kinds and keys ---- */
 
+/* These three run on the scan's thread. */
 static bool fold_schema(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	return schema_fold(s->kernel, f, seg);
@@ -49,6 +51,7 @@ static Google__Protobuf__Timestamp *instant(struct call *c, int64_t ms)
 	return t;
 }
 
+/* allowed_types is about keys: kinds have no type (2.5). */
 static int put_kinds(
 	struct call *c, struct scan *s, struct schema *k, Common__V1__GetFilterSchemaResponse *out)
 {
@@ -105,6 +108,7 @@ static int put_keys(struct call *c, struct scan *s, const struct schema_list *li
 	return 0;
 }
 
+/* The proto's rule has let in known types only, which are bits of it. */
 static uint32_t allowed_types(const Common__V1__GetFilterSchemaRequest *in)
 {
 	uint32_t allowed = in->n_allowed_types ? 0 : UINT32_MAX;
@@ -216,6 +220,7 @@ static int put_values(struct call *c, const struct picked *picked, char ***out, 
 	return 0;
 }
 
+/* Traits are those of live profiles of any age, so no event is read for them (2.5). */
 static int property_values(struct call *c, struct scan *s, struct picked *picked,
 	const struct property *in, char ***out, size_t *n_out)
 {
@@ -244,6 +249,7 @@ static int get_property_values(
 	scan_init(&scan, c);
 	values_init(&picked.values, scan.a.cap / VALUES_SHARE, &scan.a);
 	n = property_values(c, &scan, &picked, in, out, n_out);
+	/* its texts have an arena of their own, of which scan_free() does not know */
 	scan_release(&scan, &picked.values.room);
 	scan_free(&scan);
 	return n;

@@ -10,6 +10,7 @@
 /* Longest distinct_id or external_id (D23). */
 enum { PAGE_DEFAULT = 100, ID_MAX = 512 };
 
+/* Of both runs, where there are two: the kernel's cursor points to `after`. */
 struct run {
 	struct segment_users *kernel;
 	struct segment_page page;
@@ -17,6 +18,8 @@ struct run {
 	size_t n_after;
 };
 
+/* These three run on the scan's thread. False with by_text set asks for texts, without it memory
+ * is full. */
 static bool fold(struct scan *s, const struct frame *f, const struct evseg *seg)
 {
 	struct run *run = s->kernel;
@@ -46,6 +49,7 @@ static bool finish(struct scan *s)
 	return true;
 }
 
+/* The ids are in the query's memory, which goes. A page that others follow is not empty. */
 static int put_page(
 	struct call *c, const struct segment_page *page, Insights__V1__SegmentUsersResponse *out)
 {
@@ -67,7 +71,8 @@ static int put_page(
 	return out->next_page_token ? 0 : -1;
 }
 
-/* texts: of all events, where those of ids in memory may do. */
+/* texts: of all events, where those of ids in memory may do. The plan is on this stack: s->plan
+ * means nothing after the return. */
 static int compile_and_run(struct call *c, struct scan *s,
 	const Insights__V1__SegmentUsersRequest *in, struct run *run, bool texts,
 	Insights__V1__SegmentUsersResponse *out)
@@ -106,6 +111,7 @@ int rpc_insights_segment_users(struct call *c, const Insights__V1__SegmentUsersR
 			c, str_of(in->page_token), run.after, sizeof(run.after), &run.n_after) < 0)
 		return -1;
 	scan_init(&scan, c);
+	/* Without shared memory for texts the first run could only say that it needs them. */
 	rc = compile_and_run(c, &scan, in, &run, scan.cache.ring == 0, out);
 	if (rc < 0 && scan.end == SCAN_TEXTS) {
 		scan_again(&scan);

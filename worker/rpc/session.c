@@ -37,6 +37,8 @@ void session_parse(struct refresh *r, const char *text)
 	hash_sha256(text, strlen(text), r->hash);
 }
 
+/* Of the text, which only its owner has: the hashes that are stored must not make tokens, not even
+ * for whoever has the key. */
 int session_successor(struct call *c, const struct refresh *r, bool previous, struct refresh *next)
 {
 	uint8_t key[KEY_BYTES], mac[32];

@@ -40,6 +40,7 @@ static Google__Protobuf__Timestamp *midnight(struct call *c, int32_t day)
 	return instant(c, (int64_t)day * DAY_S * 1000000);
 }
 
+/* A row without a day is the only one: there were no events. */
 static int put_days(struct call *c, const struct q_usage_get_row *rows, size_t n,
 	Usage__V1__GetUsageResponse *out)
 {
@@ -68,6 +69,7 @@ int rpc_usage_get_usage(
 	struct q_usage_get_row *rows;
 	int32_t from, to;
 
+	/* of the days only: the sum is always that of the current month (auth.md 12) */
 	if (in->range) {
 		from = day_of(in->range->from, false);
 		to = day_of(in->range->to, true);

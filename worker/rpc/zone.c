@@ -8,6 +8,7 @@ static bool is_utc(struct str name)
 	return name.n == 0 || str_eq(name, STR("UTC"));
 }
 
+/* The zone is read only to see whether there is one. What is returned is `name` itself. */
 struct str zone_or_utc(const char *name)
 {
 	struct arena a;

@@ -20,6 +20,7 @@ void rule_sign_in(struct pb_check *check, const ProtobufCMessage *message)
 		pb_violation(check, "password", "password is required");
 }
 
+/* Exactly one of them (D6); an empty one counts as none. */
 void rule_sign_in_with_magic_link(struct pb_check *check, const ProtobufCMessage *message)
 {
 	const Auth__V1__SignInWithMagicLinkRequest *request =
@@ -42,6 +43,8 @@ void rule_complete_oidc_sign_in(struct pb_check *check, const ProtobufCMessage *
 			"and user (http:// only on localhost)");
 }
 
+/* Upsert sends nothing, so what can never work is told here rather than by the first
+ * invitation. */
 void rule_org_email_provider(struct pb_check *check, const ProtobufCMessage *message)
 {
 	const Orgemailproviders__V1__UpsertRequest *request =

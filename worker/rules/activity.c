@@ -50,7 +50,8 @@ void rule_event_explorer(struct pb_check *check, const ProtobufCMessage *message
 	check_events(check, request->events, request->n_events);
 }
 
-/* Where a key lives shows in its first character. */
+/* Where a key lives shows in its first character. Traits may begin with either
+ * (events-profiles.md 4.2). */
 static void check_source(struct pb_check *check, const char *key, Common__V1__PropertySource source)
 {
 	bool automatic = key && *key == '$';

@@ -29,6 +29,7 @@ enum operand {
 
 #define OP(name) COMMON__V1__FILTER_OPERATOR__FILTER_OPERATOR_##name
 
+/* Clients may send any number; negative ones become large ones here. */
 static enum operand operand_of(Common__V1__FilterOperator op)
 {
 	static const uint8_t operands[] = {[OP(EQUALS)] = OPERAND_TEXT,
@@ -50,6 +51,8 @@ static enum operand operand_of(Common__V1__FilterOperator op)
 	return i < sizeof(operands) ? (enum operand)operands[i] : OPERAND_UNKNOWN;
 }
 
+/* Lists and ranges ignore value (insights-dashboards.md 2.3). Numbers are read by the parser
+ * that compiles filters (insights/compile.c), so what passes here is a number there. */
 static void check_value(struct pb_check *check, const char *value, enum operand operand)
 {
 	bool empty = !value || !*value;

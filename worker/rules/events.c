@@ -20,6 +20,7 @@ static bool given(const char *text)
 	return text && *text;
 }
 
+/* Presence only: what is in them is asked by their patterns. */
 static void check_kind(struct pb_check *check, const Events__V1__Event *event)
 {
 	if (event->kind && event->name)
@@ -46,11 +47,12 @@ static void check_when(struct pb_check *check, const Events__V1__Event *event)
 		check->now_s = clock_real_ms() / 1000;
 	if (time->seconds < FIRST_SECOND)
 		pb_violation(check, name, "%s must not be before 2000-01-01", name);
-	/* Compared in whole seconds first, so that nothing can overflow. */
+	/* In whole seconds, so that nothing can overflow. */
 	else if (time->seconds > check->now_s + DAY_SECONDS)
 		pb_violation(check, name, "%s must not be more than 24 hours ahead", name);
 }
 
+/* All zero means none (D61). A malformed one counts, as its field's rule has refused it. */
 static bool is_session(const char *id)
 {
 	static const uint8_t none[16];
@@ -143,6 +145,7 @@ static void check_properties(struct pb_check *check, const Events__V1__Event *ev
 			pb_violation(
 				check, "properties", "properties: \"%.80s\" is given twice", key);
 	}
+	/* Before the server adds its own (D82); nulls are skipped (D1) and not counted. */
 	if (n > (size_t)MAX_PROPERTIES + check->spare)
 		pb_violation(check, "", "an event must have at most %d properties", MAX_PROPERTIES);
 }
@@ -182,6 +185,7 @@ static bool id_add(struct id_set *set, uint32_t no)
 	memcpy(&low, set->ids[no], sizeof(low));
 	memcpy(&high, set->ids[no] + sizeof(low), sizeof(high));
 	k = (uint32_t)((low * 0x9e3779b97f4a7c15u ^ high) * 0xff51afd7ed558ccdu >> 32);
+	/* half of the slots stay free, so this ends */
 	for (k &= set->mask; set->slots[k]; k = (k + 1) & set->mask)
 		if (memcmp(set->ids[set->slots[k] - 1], set->ids[no], 16) == 0)
 			return false;

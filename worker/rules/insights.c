@@ -37,6 +37,7 @@ static bool is_ranking(const Insights__V1__InsightQuerySpec *spec)
 	       spec->insight_type == TYPE(USER_FLOW);
 }
 
+/* Types that may have numeric aggregations in events, or a session part (2.1). */
 static bool is_counting(const Insights__V1__InsightQuerySpec *spec)
 {
 	return spec->insight_type == TYPE(TRENDS) || spec->insight_type == TYPE(SEGMENTATION);
@@ -150,6 +151,7 @@ static void check_breakdowns(struct pb_check *check, const Insights__V1__Insight
 	}
 }
 
+/* A window of zero on another type is one too many as well (2.1). */
 static void check_funnel(struct pb_check *check, const Insights__V1__InsightQuerySpec *spec)
 {
 	const Google__Protobuf__Duration *window = spec->conversion_window;
@@ -226,6 +228,7 @@ void rule_query_request(struct pb_check *check, const ProtobufCMessage *message)
 	const Common__V1__TimeRange *range = request->time_range;
 	unsigned granularity = (unsigned)request->granularity;
 
+	/* Their own rules have told of these, and a difference of such times says nothing. */
 	if (!range || !range->from || !range->to || !in_years(range->from) || !in_years(range->to))
 		return;
 	if (granularity < 1 || granularity > GRANULARITY(MONTH))

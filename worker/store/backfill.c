@@ -26,6 +26,8 @@ struct taken {
 	bool full;
 };
 
+/* Of the first project only: lock, key and numbers are a project's. One segment always goes,
+ * however many events it has. */
 static int list(struct sealer *s, const struct backfill *b, struct step *step)
 {
 	struct q_numberless_list_row *rows;
@@ -48,7 +50,8 @@ static int list(struct sealer *s, const struct backfill *b, struct step *step)
 	return n < 0 ? -1 : step->n;
 }
 
-/* With the columns that it takes; one that cannot be read is empty. */
+/* With the columns that it takes; one that cannot be read is empty. So is one that has a third,
+ * numbers of which its row says nothing: adding them again would fail on their key. */
 static int take_columns(struct sealer *s, const struct step *step, struct taken *t, int no)
 {
 	const struct q_numberless_take_row *row = &t->rows[no];
@@ -78,6 +81,7 @@ static int take_columns(struct sealer *s, const struct step *step, struct taken 
 	return 0;
 }
 
+/* The step is in the order of days, so its ends are the range that the planner wants. */
 static int take(struct sealer *s, const struct step *step, struct taken *t)
 {
 	struct q_numberless_take_args args = {step->project, {step->day, step->n},
@@ -99,7 +103,8 @@ static int take(struct sealer *s, const struct step *step, struct taken *t)
 	return 0;
 }
 
-/* With the numbers' memory for arguments. */
+/* With the numbers' memory for arguments. A project may have 32 MB of blocks, which go by in
+ * scratch; t->rows and columns are in the sealer's own arena and must stay. */
 static int number(struct sealer *s, const struct step *step, struct taken *t)
 {
 	struct dense_job job = {
@@ -115,6 +120,8 @@ static int number(struct sealer *s, const struct step *step, struct taken *t)
 	return done;
 }
 
+/* Whose ids got no numbers remains as it is, for another time. Kinds are noted along: what was
+ * sealed before there were numbers has none, and the column is at hand. */
 static int put(struct sealer *s, const struct step *step, struct taken *t)
 {
 	struct put_where where = {.project = step->project, .scratch = &s->scratch};
@@ -166,6 +173,8 @@ static int transaction(struct sealer *s, const struct step *step, struct taken *
 	return db_commit(&s->db);
 }
 
+/* When memory ends, with half of the segments. *b moves on only after a commit, or when one alone
+ * takes too much. It is kept in memory: whoever begins anew finds only what has no numbers. */
 enum sealer_end backfill_step(struct sealer *s, struct backfill *b)
 {
 	struct step step = {.n = 0};

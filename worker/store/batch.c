@@ -66,6 +66,8 @@ static bool load_times(struct batch *b, const struct evseg *s, struct arena *a)
 	return time != NULL;
 }
 
+/* The inbox, and segments that got no numbers yet, come by text even where numbers will do:
+ * b->numbered tells which. frame_make() holds the greatest number against those of the people. */
 static bool load_distinct(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a)
 {
@@ -113,6 +115,7 @@ const uint8_t *batch_tie(const struct batch *b, uint32_t row)
 bool batch_load(
 	struct batch *b, const struct evseg *s, const struct batch_need *need, struct arena *a)
 {
+	/* level 0 has its rows in the order in which they were added */
 	bool ids = need->ids || (need->order && s->id == 0);
 
 	*b = (struct batch){.id = s->id, .n = s->n, .masked = s->masked, .ordered = s->id != 0};

@@ -30,6 +30,7 @@ uint64_t bytes_varint(struct bytes *b)
 	for (unsigned shift = 0; shift < 64; shift += 7) {
 		uint8_t c = bytes_u8(b);
 
+		/* the tenth byte has room for one bit */
 		if (b->bad || (shift == 63 && c > 1))
 			break;
 		v |= (uint64_t)(c & 0x7f) << shift;

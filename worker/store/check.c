@@ -7,12 +7,15 @@
 
 enum { DAY_MS = 86400000 };
 
+/* A cap says nothing about the bytes. Texts are constants: the arena is taken back before they
+ * are shown. */
 static const char *unreadable(const struct arena *a, const char *what)
 {
 	return a->over ? "needs too much memory" : what;
 }
 
-/* A column in which every event has a value. */
+/* A column in which every event has a value. rows.c, merge.c and dense.c give up a segment in
+ * which one has none. */
 static const char *check_full(
 	const struct evseg *s, enum part_kind kind, struct arena *a, const char *what)
 {
@@ -29,6 +32,8 @@ static const char *check_full(
 	return NULL;
 }
 
+/* ties_read() knows rows and lengths, but not whose ids these are; a wrong one would put events
+ * into another order, and nothing else would notice. */
 static const char *check_ties(const struct evseg *s, struct arena *a)
 {
 	const uint8_t *ids;
@@ -91,6 +96,7 @@ const char *check_parts(const struct evseg *s, struct arena *a)
 	if (!wrong)
 		wrong = check_full(s, PART_DISTINCT, a, "not every event has a distinct_id");
 	for (uint32_t i = 0; i < s->n_parts && !wrong; i++) {
+		/* one column at a time: a segment may have thousands */
 		struct arena_mark mark = arena_mark(a);
 
 		wrong = check_part(s, &s->parts[i], a);
@@ -99,6 +105,7 @@ const char *check_parts(const struct evseg *s, struct arena *a)
 	return wrong;
 }
 
+/* Noted while the group was encoded, when nobody knew yet which ids would be refused. */
 const char *check_window(const struct evseg *s, int64_t tmin, int64_t tmax, struct arena *a)
 {
 	int64_t lo = INT64_MAX, hi = INT64_MIN;
@@ -113,6 +120,7 @@ const char *check_window(const struct evseg *s, int64_t tmin, int64_t tmax, stru
 	return lo == tmin && hi == tmax ? NULL : "tmin and tmax are not those of its events";
 }
 
+/* What batch->ordered promises to kernels. Two equal ids would be one event twice (D20). */
 static const char *check_order(const struct evseg *s, const struct check_row *row, struct arena *a)
 {
 	int64_t from = (int64_t)row->day * DAY_MS;
@@ -132,6 +140,8 @@ static const char *check_order(const struct evseg *s, const struct check_row *ro
 								   : "an event is of another day";
 }
 
+/* Packed again: the same events give the same bytes, whoever read their columns. Where nothing is
+ * kept, questions read the segment until the keeper has named it: not wrong. */
 const char *check_names(const struct evseg *s, struct str names, struct arena *a)
 {
 	const char *wrong = NULL;
@@ -149,7 +159,8 @@ const char *check_names(const struct evseg *s, struct str names, struct arena *a
 	return wrong;
 }
 
-/* Both lists have each kind once. */
+/* Both lists have each kind once. A row that does not know its kinds is right: such a segment is
+ * always read. One that lacks a kind is not read by questions for it. */
 static const char *check_kinds(const struct evseg *s, const struct check_row *row, struct arena *a)
 {
 	struct str *kinds;
@@ -185,7 +196,9 @@ const char *check_sealed(const struct evseg *s, const struct check_row *row, str
 	return check_kinds(s, row, a);
 }
 
-/* Of an id: the only number that is right, when that is the one it has. */
+/* Of an id: the only number that is right, when that is the one it has. verify.c has seen that no
+ * digest is there twice. Of somebody who was erased it is 0, which is nobody's: a segment that
+ * holds the id still is found out. */
 static bool right_number(
 	struct str id, uint32_t number, const uint8_t *key, const uint64_t *digests, uint32_t n)
 {
@@ -204,7 +217,8 @@ const char *check_numbers(const struct evseg *s, const uint8_t *key, const uint6
 
 	if (!part || !evseg_column(s, part, a, &c) || !numbers_read(s, a, &numbers, &greatest))
 		return unreadable(a, "the numbers of its ids cannot be read");
-	/* by code: the number + 1 that was right */
+	/* by code: the number + 1 that was right, so that an id is hashed once, and another
+	 * number of the same id is still looked at */
 	known = arena_array(a, (size_t)c.n_entries + 1, sizeof(*known));
 	if (!known)
 		return unreadable(a, "");

@@ -39,7 +39,7 @@ bool column_take_value(struct bytes *b, struct value *v)
 }
 
 /* What nearly all entries are: a string whose length takes one byte, or a UUID. False, and
- * nothing taken: something else. */
+ * nothing taken: something else. What it takes column_take_value() would take in the same way. */
 static inline bool take_usual(struct bytes *b, struct value *v)
 {
 	size_t left = bytes_left(b), at, n;
@@ -87,6 +87,8 @@ static bool read_uuids(struct column *c, struct bytes *b)
 	return !differ;
 }
 
+/* row stays below n_rows, so that the difference cannot wrap. The same row twice would be two
+ * values of one event, and column_code() counts on ascending ones. */
 static bool read_rows(struct column *c, struct bytes *b, struct arena *a)
 {
 	uint32_t *rows, row = 0;
@@ -174,6 +176,7 @@ static bool read_codes(struct column *c, struct bytes *b, unsigned width, struct
 		 : width == 2 ? spread_2
 			      : spread_4)(codes, (const uint8_t *)raw.p, c->n_present);
 	c->codes = codes;
+	/* from here on nobody asks again whether a code has an entry */
 	return worst <= c->n_entries && !(c->sparse && has_zero(codes, c->n_present));
 }
 
@@ -280,6 +283,7 @@ static void put_codes(struct buf *out, const uint32_t *codes, uint32_t n, unsign
 			out->p[out->n++] = (char)(codes[i] >> 8 * k);
 }
 
+/* Rows that are not named stay 0, which is "missing". */
 static void put_dense(struct buf *out, const uint32_t *rows, const uint32_t *codes, uint32_t n,
 	uint32_t n_rows, unsigned width)
 {
@@ -297,6 +301,7 @@ static void put_dense(struct buf *out, const uint32_t *rows, const uint32_t *cod
 void column_encode(struct buf *out, const struct value *entries, uint32_t n_entries,
 	const uint32_t *rows, const uint32_t *codes, uint32_t n_present, uint32_t n_rows)
 {
+	/* the greatest code is n_entries itself */
 	unsigned width = n_entries < 256 ? 1 : n_entries < 65536 ? 2 : 4;
 	/* a row delta takes at least a byte, and a binary search per lookup */
 	bool sparse = (uint64_t)n_present * 2 * (width + 1) < (uint64_t)n_rows * width;

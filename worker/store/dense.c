@@ -50,7 +50,8 @@ static void learn(struct dense *d, uint32_t no, uint32_t number)
 	d->unknown--;
 }
 
-/* Codes of a segment's events, and by code the place + 1 of its id, all in scratch. */
+/* Codes of a segment's events, and by code the place + 1 of its id, all in scratch. A sparse
+ * column is malformed: every event has an id, and column_encode() makes a full one dense. */
 static bool read_ids(struct dense *d, const struct evseg *s, struct column *c, uint32_t **places)
 {
 	const struct evseg_part *part = evseg_find(s, PART_DISTINCT, SCOPE_AUTO, STR(""));
@@ -73,6 +74,8 @@ static bool read_ids(struct dense *d, const struct evseg *s, struct column *c, u
 	return true;
 }
 
+/* Numbers first: were ids of a segment without any noted, they would count as unknown and get
+ * numbers, also those of whom an erasure is just leaving out. */
 void dense_know(struct dense *d, const struct evseg *s)
 {
 	const uint32_t *numbers;
@@ -106,6 +109,7 @@ bool dense_collect(struct dense *d, const struct evseg *s, uint32_t **rows)
 	return true;
 }
 
+/* A digest that was retired is 0: it is not found, and its number remains taken. */
 bool dense_meet(struct dense *d, uint32_t first, const uint64_t *digests, uint32_t n)
 {
 	uint32_t no[256];
@@ -125,6 +129,8 @@ bool dense_meet(struct dense *d, uint32_t first, const uint64_t *digests, uint32
 	return true;
 }
 
+/* When numbers run out, the other ids stay at 0, and dense_part() makes no part for what has one
+ * of them. */
 bool dense_give(struct dense *d)
 {
 	d->fresh = arena_array(d->a, (size_t)d->unknown + 1, sizeof(*d->fresh));
@@ -139,6 +145,8 @@ bool dense_give(struct dense *d)
 	return true;
 }
 
+/* The project's last block is filled up first: its piece has the `first` of that block, to which
+ * numbers_put appends. */
 bool dense_piece(const struct dense *d, uint32_t *at, struct dense_piece *p)
 {
 	uint32_t start = d->next - d->n_fresh;
@@ -166,6 +174,7 @@ void dense_part(const struct dense *d, const uint32_t *rows, uint32_t n, struct 
 		return;
 	for (uint32_t i = 0; i < n; i++) {
 		numbers[i] = rows[i] ? d->numbers[rows[i] - 1] : 0;
+		/* 0 would make a cookieless visitor of somebody */
 		if (rows[i] && !numbers[i])
 			return;
 	}
@@ -194,7 +203,8 @@ static bool meet_row(struct dense *d, const struct q_numbers_blocks_row *row, st
 	return dense_meet(d, (uint32_t)row->first, v, n);
 }
 
-/* Until all that is wanted was there: 1, 0 when they cannot be used, -1. */
+/* Until all that is wanted was there: 1, 0 when they cannot be used, -1. After 0 segments are put
+ * without numbers: damaged blocks must not keep events from being sealed. */
 static int meet_all(struct db *db, struct dense *d, int32_t project)
 {
 	enum { BLOCKS = 32 }; /* as numbers_blocks */
@@ -216,6 +226,8 @@ static int meet_all(struct db *db, struct dense *d, int32_t project)
 	return n < 0 ? -1 : 1;
 }
 
+/* The first piece may fill a block up and the last one be short: two more than there are full
+ * ones. The digests become bytes where they are, as nobody asks for them any more. */
 static int put(struct db *db, const struct dense *d, int32_t project)
 {
 	size_t most = d->n_fresh / DENSE_BLOCK + 2;
@@ -242,7 +254,10 @@ static int put(struct db *db, const struct dense *d, int32_t project)
 	return db->err.kind == DB_OK ? db_fail(&db->err, DB_BUG) : -1;
 }
 
-/* Numbers for all that is not known: 1, 0 when that cannot be, -1. */
+/* Numbers for all that is not known: 1, 0 when that cannot be, -1. The lock comes before the
+ * first look, or two would give one id two numbers; after it, as the transaction is READ
+ * COMMITTED, all that others gave is seen. Without new ids nobody waits for it: so it is with
+ * merges, whose sources have their numbers. */
 static int complete(struct db *db, struct dense *d, struct dense_job *j)
 {
 	struct q_numbers_lock_row row;
@@ -261,6 +276,9 @@ static int complete(struct db *db, struct dense *d, struct dense_job *j)
 	return put(db, d, j->project) < 0 ? -1 : 1;
 }
 
+/* row.next is from before numbers_lock(), and only says whether there are any left. If not, no
+ * block is read: what `known` segments have is carried on, and a segment with any other id gets
+ * no part. */
 int dense_number(struct db *db, struct dense_job *j, struct arena *a, struct arena *scratch)
 {
 	uint32_t **rows = arena_array(a, (size_t)j->n + 1, sizeof(*rows));

@@ -19,6 +19,7 @@ struct col {
 	enum prop_scope scope;
 	struct str key;
 	struct value *entries;
+	/* ascending, each row once: put() looks at the last one only */
 	uint32_t *rows, *codes;
 	uint32_t n_entries, cap_entries, n_present, cap_present;
 	int32_t follower; /* the column that came next last time */
@@ -28,7 +29,9 @@ struct col {
 	} lately[LATELY]; /* strings by address */
 };
 
-/* Open addressing; used for values (col, code) and for keys (col only). */
+/* Open addressing; used for values (col, code) and for keys (col only). At most half full, so
+ * that probing ends; tables that were outgrown remain in the arena, together as large as this
+ * one. */
 struct table {
 	struct place {
 		uint64_t hash;
@@ -127,7 +130,8 @@ static bool key_is(const struct encoder *e, int32_t col, const struct prop *p)
 	return c->scope == p->scope && str_eq(c->key, p->key);
 }
 
-/* The column of a property; NO_COLUMN with *full when the segment has too many. */
+/* The column of a property; NO_COLUMN with *full when the segment has too many. More go to the
+ * overflow part: whoever has a public key chooses keys (D82). */
 static int32_t col_of(struct encoder *e, const struct prop *p, bool *full)
 {
 	uint64_t hash = hash_64(p->key.p, p->key.n) ^ p->scope;
@@ -176,7 +180,8 @@ static uint32_t look_up(struct encoder *e, uint32_t col, const struct value *v)
 }
 
 /* The code of a value in a column, adding it; 0 at the arena's cap. Equal strings of a
- * message mostly lie in one place (proto/wire_read.c). */
+ * message mostly lie in one place (proto/wire_read.c). One address is one text, for callers leave
+ * their bytes alone until the end (encode.h). */
 static uint32_t code_of(struct encoder *e, uint32_t col, const struct value *v)
 {
 	struct col *c = &e->cols[col];
@@ -205,6 +210,8 @@ static bool put(struct encoder *e, uint32_t col, const struct value *v)
 		c->codes[c->n_present - 1] = code;
 		return true;
 	}
+	/* one capacity for both arrays: the first room() moves a copy, or the second would not
+	 * grow */
 	cap = c->cap_present;
 	c->rows = room(e->a, c->rows, c->n_present, &cap, sizeof(*c->rows));
 	c->codes = room(e->a, c->codes, c->n_present, &c->cap_present, sizeof(*c->codes));
@@ -250,6 +257,8 @@ static bool put_props(struct encoder *e, const struct event *ev)
 	return true;
 }
 
+/* After false the encoder is of no more use: some columns have the event already, and would take
+ * the next one's values for keys given twice. */
 bool encoder_add(struct encoder *e, const struct event *ev)
 {
 	struct value kind = {.type = VALUE_STR, .s = ev->kind};
@@ -290,6 +299,7 @@ static void pack(
 	/* below 64 bytes LZ4 saves nothing that its own overhead does not eat */
 	if (raw.n >= 64 && buf_room(body, (size_t)bound))
 		n = LZ4_compress_default(raw.p, body->p + body->n, (int)raw.n, bound);
+	/* equal lengths say that it is not compressed */
 	if (n > 0 && (size_t)n < raw.n) {
 		body->n += (size_t)n;
 		bytes_put_varint(dir, (uint64_t)n);
@@ -299,6 +309,7 @@ static void pack(
 	bytes_put_varint(dir, raw.n);
 }
 
+/* Times lie between 2000 and tomorrow (D23), so that their differences do not overflow. */
 static void put_times(const struct encoder *e, struct buf *out)
 {
 	int64_t lo = e->times[0], hi = e->times[0];
@@ -351,6 +362,8 @@ static void put_u32_at(struct buf *b, size_t at, uint32_t v)
 		b->p[at + i] = (char)(v >> 8 * i);
 }
 
+/* The checksum covers what comes behind it; of the bytes before it a reader knows what they must
+ * be. It would be right for a buf to which something did not fit, too. */
 struct str encoder_finish(struct encoder *e)
 {
 	struct buf dir, body, scratch, out, count;

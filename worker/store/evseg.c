@@ -16,6 +16,7 @@ static bool read_part(struct bytes *dir, struct evseg_part *part)
 	uint32_t stored_n;
 
 	*part = (struct evseg_part){.kind = (enum part_kind)bytes_u8(dir)};
+	/* what is beyond is of level 1 only */
 	if (part->kind < PART_ID || part->kind > PART_OVERFLOW)
 		return false;
 	if (part->kind == PART_PROP) {
@@ -64,6 +65,7 @@ bool evseg_open(struct evseg *s, struct str blob, struct arena *a)
 	head = bytes_take(&b, 4);
 	version = bytes_u32(&b);
 	crc = bytes_u32(&b);
+	/* version, level 0 and zeros, as one number */
 	if (b.bad || !str_eq(head, STR("PUGS")) || version != VERSION)
 		return false;
 	if (crc != hash_crc32c(0, blob.p + CRC_FROM, blob.n - CRC_FROM))
@@ -89,6 +91,7 @@ bool evseg_pack(struct evseg_part *part, struct str raw, struct arena *a, struct
 		if (!out)
 			return false;
 		n = LZ4_compress_default(raw.p, out, (int)raw.n, bound);
+		/* equal lengths say that it is not compressed */
 		if (n > 0 && (size_t)n < raw.n)
 			stored = (struct str){out, (size_t)n};
 	}
@@ -97,6 +100,8 @@ bool evseg_pack(struct evseg_part *part, struct str raw, struct arena *a, struct
 	return part->stored.p != NULL;
 }
 
+/* With the id a column cannot be taken for that of another segment; with the key's length no byte
+ * of it passes for one of the data. */
 uint32_t evseg_part_crc(const struct evseg_part *part, int64_t id)
 {
 	uint64_t numbers[] = {(uint64_t)id, part->key.n, part->raw_n};
@@ -159,6 +164,8 @@ const struct evseg_part *evseg_find(
 	return NULL;
 }
 
+/* raw_n is at most EVSEG_PART_MAX: whoever made the part of stored bytes has looked. What is not
+ * compressed stays where it is. */
 bool evseg_unpack(const struct evseg_part *part, struct arena *a, struct str *raw)
 {
 	char *out;

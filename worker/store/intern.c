@@ -113,6 +113,7 @@ static void fetch(const struct intern *t, const struct str *s, uint32_t n, uint6
 	}
 }
 
+/* The table may grow on the way: what was fetched is then of no use, and no harm. */
 bool intern_add_all(struct intern *t, const struct str *s, uint32_t n, uint32_t *no)
 {
 	uint64_t hashes[INTERN_BATCH];

@@ -14,7 +14,8 @@ static bool fail(struct merge *m, enum merge_end end)
 	return false;
 }
 
-/* What a reader of stored bytes said: they are broken, unless an arena was full. */
+/* What a reader of stored bytes said: they are broken, unless an arena was full. What fails for
+ * memory is tried again with fewer sources (rewrite.c). */
 static bool fail_reading(struct merge *m)
 {
 	return fail(m, m->a->over || m->scratch->over ? MERGE_MEMORY : MERGE_BROKEN);
@@ -45,6 +46,7 @@ static bool read_kinds(struct merge *m, const struct evseg *s, struct column *c,
 	return true;
 }
 
+/* Ids stay, for rows point to them until the end; times and codes go with the next source. */
 static bool read_rows(struct merge *m, uint32_t no)
 {
 	const struct evseg *s = &m->src[no];
@@ -75,6 +77,8 @@ static bool read_rows(struct merge *m, uint32_t no)
 	return true;
 }
 
+/* Of one project and day no two rows have the same id (D20), so that the order is one, however
+ * qsort() gets there: verify and kernels rely on (time, id). */
 static int by_place(const void *x, const void *y)
 {
 	const struct merge_row *a = x, *b = y;
@@ -99,7 +103,8 @@ static uint32_t run_end(const struct merge *m, uint32_t at)
 	return i;
 }
 
-/* Marks the rows of rare kinds of one day, [first, end), where there are several such. */
+/* Marks the rows of rare kinds of one day, [first, end), where there are several such. One alone
+ * would share a segment with nobody, and lose that its row says the kind. */
 static bool share_day(struct merge *m, uint32_t first, uint32_t end)
 {
 	uint32_t rare = 0, next;
@@ -128,10 +133,12 @@ static void share(struct merge *m)
 			end++;
 		changed |= share_day(m, i, end);
 	}
+	/* rows that share a segment go by time, whatever their kind */
 	if (changed)
 		qsort(m->rows, m->n_rows, sizeof(*m->rows), by_place);
 }
 
+/* merge_ties.c has a row + 1 in 32 bits, and sizes of one and a half times as many. */
 static bool gather(struct merge *m)
 {
 	uint64_t n = 0;
@@ -151,6 +158,8 @@ static bool gather(struct merge *m)
 
 /* ---- columns ---- */
 
+/* By source last: a part that one source has twice stands beside itself, where one_column() looks
+ * for it. */
 static int by_column(const void *x, const void *y)
 {
 	const struct merge_ref *a = x, *b = y;
@@ -180,6 +189,7 @@ static bool list_columns(struct merge *m)
 	return true;
 }
 
+/* The first source is not asked: it has as many as it has, and must go somewhere. */
 uint32_t merge_fits(const struct evseg *src, uint32_t n_src, struct arena *a)
 {
 	struct intern keys;
@@ -258,7 +268,8 @@ static bool first_groups(struct merge *m, struct groups *g)
 	return true;
 }
 
-/* Makes groups until none is too big: those are cut in two and tried again. */
+/* Makes groups until none is too big: those are cut in two and tried again. An event alone is too
+ * big beyond EVSEG_PART_MAX only, and no part of a source is. */
 static bool make_all(struct merge *m, struct groups *done)
 {
 	struct groups now = {0};
@@ -284,6 +295,7 @@ static bool make_all(struct merge *m, struct groups *done)
 	return true;
 }
 
+/* Rows of a group are in the order of time, also after it was cut: its ends are tmin and tmax. */
 static bool finish(struct merge *m, const struct groups *g, struct merge_segment **out)
 {
 	*out = arena_array(m->a, g->n + 1, sizeof(**out));

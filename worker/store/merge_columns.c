@@ -15,7 +15,8 @@ struct source {
 	const uint32_t *united; /* code of the source -> number in the united dictionary */
 };
 
-/* The united dictionary: values get numbers from 1. */
+/* The united dictionary: values get numbers from 1. They stay in the decoded columns of the
+ * sources, all of which are in scratch at the same time. */
 struct dictionary {
 	const struct value **values;
 	uint64_t *hashes;
@@ -69,7 +70,8 @@ bool merge_add_part(
 	return true;
 }
 
-/* Unless the group turns out too big. */
+/* Unless the group turns out too big. The limits are there to cut segments, and an event cannot
+ * be cut: alone it may have what a reader accepts. */
 static bool add_part(struct merge *m, struct merge_group *g, const struct evseg_part *like,
 	struct str raw, uint64_t decoded)
 {
@@ -160,6 +162,7 @@ static bool open_source(struct column_work *w, const struct merge_ref *ref)
 	if (!evseg_column(s, ref->part, m->scratch, &c))
 		return fail_reading(m);
 	codes = arena_array(m->scratch, s->n, sizeof(*codes));
+	/* [0] stays 0: what is missing */
 	united = arena_array(m->scratch, c.n_entries + 1, sizeof(*united));
 	if (!codes || !united)
 		return no_memory(m);
@@ -192,6 +195,7 @@ static bool put_column(struct column_work *w, struct merge_group *g, const struc
 	uint32_t n = 0, n_entries = 0;
 	uint64_t bytes = 0, cost;
 
+	/* instead of emptying `local` for each group, which are many */
 	w->stamp_now++;
 	for (uint32_t i = 0; i < g->n; i++) {
 		const struct source *s = &w->sources[rows[i].src];
@@ -225,7 +229,8 @@ static bool put_column(struct column_work *w, struct merge_group *g, const struc
 		cost + (uint64_t)n_entries * ENTRY_COST);
 }
 
-/* Keeps which rows have the same value. */
+/* Keeps which rows have the same value. Once: rows are the same when groups that were too big
+ * come again. */
 static bool note_owners(struct column_work *w, uint32_t **owners)
 {
 	struct merge *m = w->m;
@@ -282,6 +287,8 @@ struct spilled {
 	} * entries;
 };
 
+/* The entries of a row are listed in their order: of a key given twice the last one counts. An
+ * entry takes several bytes, so what is left bounds their number. */
 static bool read_spilled(struct merge *m, const struct merge_ref *ref, struct spilled *out)
 {
 	const struct evseg *s = &m->src[ref->src];

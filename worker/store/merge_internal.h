@@ -45,8 +45,8 @@ struct merge {
 	enum merge_end end;
 };
 
-/* Makes the parts of these groups; those that turn out too big are marked so and have
- * none. False with m->end set. */
+/* Makes the parts of these groups; those that turn out too big are marked so, and the parts that
+ * they have by then count for nothing. False with m->end set. */
 bool merge_columns(struct merge *m, struct merge_group *groups, uint32_t n);
 /* Packs a part and adds it to a group. False with m->end set. */
 bool merge_add_part(

@@ -88,6 +88,7 @@ static bool meetings_init(struct meetings *t, struct merge *m, const uint32_t *o
 	t->first = arena_array(m->scratch, (size_t)m->n_rows + 1, sizeof(*t->first));
 	t->apart = arena_zalloc(m->scratch, (size_t)m->n_rows + 1);
 	hash_random(t->key, sizeof(t->key));
+	/* an even factor would lose bits */
 	for (int i = 0; i < 3; i++)
 		t->key[i] |= 1;
 	return (t->slots && t->first && t->apart) || no_memory(m);
@@ -96,6 +97,7 @@ static bool meetings_init(struct meetings *t, struct merge *m, const uint32_t *o
 /* Marks the events that have the time and the owner of one that goes to another segment. */
 static bool find_ties(struct merge *m, const uint32_t *owners, struct marks *k)
 {
+	/* rows between asking memory for a slot and looking at it */
 	enum { AHEAD = 12 };
 	uint64_t hashes[AHEAD] = {0};
 	struct arena_mark mark = arena_mark(m->scratch);
@@ -119,6 +121,7 @@ static bool find_ties(struct merge *m, const uint32_t *owners, struct marks *k)
 		slot = find_slot(&t, row, hash);
 		if (*slot == 0)
 			*slot = hash >> 32 << 32 | (row + 1);
+		/* to compare with the first is enough: if none differs from it, none differ */
 		t.first[row] = (uint32_t)*slot - 1;
 		t.apart[t.first[row]] |= k->group[row] != k->group[t.first[row]];
 	}
@@ -152,6 +155,8 @@ static bool put_ties(struct merge *m, struct merge_group *g, const uint8_t *tied
 	return merge_add_part(m, g, &like, (struct str){raw.p, raw.n});
 }
 
+/* Rows of one segment tell their order by themselves: with one group nothing is looked for, but
+ * what the sources had is carried on. */
 bool merge_ties(struct merge *m, struct merge_group *groups, uint32_t n)
 {
 	struct marks k;

@@ -21,6 +21,7 @@ struct count {
 	const struct names_of *of;
 	struct names_sink *sink;
 	struct cell *cells; /* by kind and type */
+	/* those that are not 0: of all kinds and types a column has few */
 	uint32_t *touched, n_touched;
 };
 
@@ -94,6 +95,7 @@ static uint8_t type_of(const struct value *v, enum key_class class)
 	return value_text(v, class, scratch).n ? VALUE_STR : VALUE_NONE;
 }
 
+/* A custom key that is called like a promoted one is a plain one. */
 static bool count_column(struct count *c, const struct evseg_part *part, struct arena *a)
 {
 	enum key_class class = part->scope == SCOPE_AUTO ? value_key_class(part->key) : KEY_PLAIN;
@@ -173,6 +175,7 @@ struct packer {
 	struct str key;             /* of the entry before */
 };
 
+/* Kinds are told first (names_all()), so that keys find the number of theirs. */
 static bool pack_entry(struct names_sink *sink, const struct name_seen *seen)
 {
 	struct packer *p = list_item(sink, struct packer, sink);
@@ -208,7 +211,8 @@ static int by_key(const void *x, const void *y)
 	return str_cmp(a->key, b->key);
 }
 
-/* Columns in one order, whoever has read them. */
+/* Columns in one order, whoever has read them. Rows of segment_column come in any: pugd verify
+ * compares bytes. */
 static bool in_order(const struct evseg *seg, struct evseg *out, struct arena *a)
 {
 	struct evseg_part *parts = arena_array(a, (size_t)seg->n_parts + 1, sizeof(*parts));
@@ -269,6 +273,7 @@ static bool take_name(struct unpacker *u, struct name_seen *seen)
 		return true;
 	}
 	seen->kind_code = bytes_varint32(&u->b);
+	/* one that has not come yet has no name */
 	if (seen->kind_code > u->seen_kinds)
 		return false;
 	seen->kind = u->kinds[seen->kind_code];
@@ -308,6 +313,7 @@ bool names_read(struct str packed, struct names_sink *sink, struct arena *a)
 	u.n_kinds = bytes_varint32(&u.b);
 	if (u.b.bad || u.n_kinds > bytes_left(&u.b))
 		return false;
+	/* [0]: of keys whose events have no kind */
 	u.kinds = arena_array(a, (size_t)u.n_kinds + 1, sizeof(*u.kinds));
 	if (!u.kinds)
 		return false;

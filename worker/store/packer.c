@@ -83,6 +83,8 @@ static bool on_aliases(struct people_pack *p, const uint64_t *id, const uint64_t
 	return put(list_item(p, struct build, pack), true, id, of, n);
 }
 
+/* Reads and writes on one connection: a page is one row, and was read to its end when its
+ * callback writes. */
 static int read_tables(struct build *b)
 {
 	db_stream(&b->stream, b->db.impl, &b->a);
@@ -97,7 +99,8 @@ static int read_tables(struct build *b)
 	return -1;
 }
 
-/* Inside the transaction. 1, 0: not to be done, -1. */
+/* Inside the transaction. 1, 0: not to be done, -1. Its snapshot is that of its first statement,
+ * which comes after fence() has committed: all up to `upto` is in it. */
 static int replace(struct build *b)
 {
 	struct q_people_pack_begin_row row;

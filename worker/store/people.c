@@ -25,6 +25,7 @@ void people_use(struct people *p, const struct people_base *base)
 	p->n_numbers = base->n_numbers;
 }
 
+/* cap moves last: refused halfway, some arrays are larger than they need be, and no more. */
 static bool grow(struct people *p)
 {
 	uint32_t cap = p->cap ? p->cap * 2 : 64;
@@ -49,7 +50,8 @@ static bool grow(struct people *p)
 	return true;
 }
 
-/* A number that was just given out: a new id is its own person. */
+/* A number that was just given out: a new id is its own person. To be called in the order of
+ * numbers: n is the end of what is filled in. */
 static uint32_t known(struct people *p, uint32_t no)
 {
 	if (no == INTERN_FULL || no < p->n)
@@ -68,6 +70,8 @@ static uint32_t id_number(struct people *p, struct str id)
 	return known(p, intern_add(&p->ids, id));
 }
 
+/* Ranks make it indifferent which profile comes first: an id may be met as the external_id of
+ * another one before its own profile. */
 static bool claim(struct people *p, struct str id, uint32_t person, enum people_rank rank)
 {
 	uint32_t no = id_number(p, id);
@@ -81,6 +85,8 @@ static bool claim(struct people *p, struct str id, uint32_t person, enum people_
 	return true;
 }
 
+/* No two live profiles have one external_id (profiles_external_id_key), so nobody loses one to
+ * whoever came first. */
 bool people_profile(struct people *p, struct str id, struct str external_id)
 {
 	uint32_t who = id_number(p, id);
@@ -95,6 +101,7 @@ bool people_profile(struct people *p, struct str id, struct str external_id)
 	return true;
 }
 
+/* One step is enough: what an alias names is never itself an alias (002_events.sql). */
 bool people_alias(struct people *p, struct str alias, struct str profile)
 {
 	uint32_t who = intern_find(&p->ids, profile);
@@ -104,6 +111,7 @@ bool people_alias(struct people *p, struct str alias, struct str profile)
 	return claim(p, alias, who, RANK_ALIAS);
 }
 
+/* Not zeroed: dates are asked of live profiles, and every one of these is told one. */
 bool people_date(struct people *p, struct str profile, int64_t us)
 {
 	uint32_t who = id_number(p, profile);
@@ -123,6 +131,7 @@ bool people_date(struct people *p, struct str profile, int64_t us)
 	return true;
 }
 
+/* New arrays instead of grown ones: the rest of them must be VALUE_NONE, which is 0. */
 static bool room_for_trait(struct people *p, uint32_t person)
 {
 	uint32_t cap = p->cap_traits ? p->cap_traits : 64;
@@ -162,7 +171,8 @@ bool people_trait(struct people *p, struct str person, uint32_t path, const stru
 
 /* ---- asking ---- */
 
-/* Who is not in the base is of their own. */
+/* Who is not in the base is of their own. Noted here, as other threads may be asking the base. At
+ * most INTERN_BATCH. */
 static bool find_digests(struct people *p, const struct str *ids, uint32_t n, uint32_t *persons)
 {
 	const struct people_base *b = p->base;

@@ -26,6 +26,7 @@ struct people_base *people_base_new(size_t cap)
 	return b;
 }
 
+/* b lies in its own arena. */
 void people_base_free(struct people_base *b)
 {
 	struct arena a = b->a;
@@ -57,6 +58,7 @@ bool people_base_describe(struct people_base *b, const struct people_state *s)
 
 /* ---- facts ---- */
 
+/* cap moves last: refused halfway, some arrays are larger than they need be, and no more. */
 static bool grow_to(struct people_base *b, uint32_t cap)
 {
 	uint32_t *alias, *external;

@@ -9,6 +9,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list bases = {&bases, &bases}; /* the last one that was used first */
 static size_t bytes;
 
+/* Counted in and out with the same value: nobody changes a base that is in the cache. */
 static size_t size_of(const struct people_base *b)
 {
 	return b->a.held;

@@ -21,6 +21,8 @@ static struct people_load *load_of(struct people_pack *p)
 	return list_item(p, struct people_load, pack);
 }
 
+/* Of the hash over the numbers of changes, which is their XOR: nobody shall be able to choose
+ * changes that cancel out. One for the process, in which alone states are compared. */
 static int64_t seed;
 
 static void draw(void)
@@ -30,7 +32,8 @@ static void draw(void)
 
 /* ---- what the snapshot sees ---- */
 
-/* Blocks follow each other without gaps, from 1 on. */
+/* Blocks follow each other without gaps, from 1 on. total() and people_base_numbers() count on
+ * it. */
 static bool in_order(const struct people_state *s)
 {
 	int64_t next = 1;
@@ -50,6 +53,7 @@ static uint32_t total(const struct people_state *s)
 	return s->n_blocks ? (uint32_t)s->first[last] + (uint32_t)s->n[last] - 1 : 0;
 }
 
+/* `first` follows from n. The version tells of digests that an erasure zeroed where they were. */
 static bool same_blocks(const struct people_state *a, const struct people_state *b)
 {
 	size_t n = a->n_blocks;
@@ -66,7 +70,9 @@ static bool equal(const struct people_state *a, const struct people_state *b)
 	       a->hash == b->hash && same_blocks(a, b);
 }
 
-/* Whether what `now` sees can be made from what there is. */
+/* Whether what `now` sees can be made from what there is. Changes are none of it: the old ones
+ * are put back, and all since the copy read again. But numbers cannot be taken out: an older
+ * snapshot, which has fewer, is made from nothing. */
 static bool fits(const struct people_base *b, const struct people_state *now)
 {
 	const struct people_state *s = &b->state;
@@ -158,6 +164,7 @@ static int no_memory(struct db_stream *st)
 	return db_fail(&st->db.err, DB_MEMORY);
 }
 
+/* The base gets a description of its own: l->pack.state ends with the pack. */
 static int finish(struct people_load *l, struct db_stream *st)
 {
 	if (people_pack_changed(&l->pack) < 0)
@@ -167,6 +174,7 @@ static int finish(struct people_load *l, struct db_stream *st)
 	return 0;
 }
 
+/* Numbers first: as long as nobody else is in the base, they need no look-up. */
 static int make(struct people_load *l, struct db_stream *st)
 {
 	uint32_t numbers = l->numbers ? total(&l->pack.state) : 0;
@@ -213,6 +221,7 @@ static int load(struct people_load *l, struct db_stream *st, int32_t project)
 		return db_fail(&st->db.err, DB_BUG);
 	}
 	if (l->tables)
+		/* nothing that is kept equals that: the tables are read in any case */
 		l->pack.state.upto = PEOPLE_NO_COPY;
 	if (l->cache)
 		old = people_cache_get(s, l->cache);

@@ -61,7 +61,8 @@ static bool digest_all(
 	return at == in->text.n;
 }
 
-/* A page into the arrays; `key` goes to id. */
+/* A page into the arrays; `key` goes to id. It comes second: `last` is where the next page
+ * begins. */
 static enum stream_next take_page(
 	struct people_pack *p, const struct texts *key, const struct texts *value)
 {
@@ -190,6 +191,8 @@ static int give(struct people_pack *p)
 	return 0;
 }
 
+/* Given after the statement has ended, for whoever takes them may use the connection. A page that
+ * is not full is the last. */
 static int all_pages(struct people_pack *p, int (*ask)(struct people_pack *p))
 {
 	p->after = STR("");

@@ -56,6 +56,7 @@ static bool open_overflow(struct source *src)
 	return !src->overflow.bad;
 }
 
+/* All columns are open at once, and stay so: the encoder refers to their strings to the end. */
 static bool open_source(struct source *src, const struct evseg *s, struct arena *a)
 {
 	*src = (struct source){.s = s, .a = a};
@@ -139,6 +140,8 @@ static bool take_overflow(struct source *src, uint32_t row)
 	return true;
 }
 
+/* What was in the overflow part stays there: the project's catalogue had no place for it (D82),
+ * and a column would show it to filters. */
 static bool take_props(struct source *src, uint32_t row)
 {
 	uint32_t n;
@@ -163,6 +166,7 @@ static bool take_props(struct source *src, uint32_t row)
 	return src->spilled != NULL;
 }
 
+/* An event each instead of one for all: of a session the encoder notes where its bytes are. */
 static bool copy_event(struct source *src, uint32_t row, struct encoder *e)
 {
 	struct event *ev = arena_zalloc(src->a, sizeof(*ev));
@@ -186,6 +190,8 @@ static bool copy_event(struct source *src, uint32_t row, struct encoder *e)
 	return encoder_add(e, ev);
 }
 
+/* tmin and tmax are those of what is left, which pugd verify holds the row against. Refused
+ * positions go, too: the new blob has none. */
 bool prune_events(const struct evseg *s, const uint8_t *drop, struct arena *a, struct pruned *out)
 {
 	struct encoder *e = encoder_new(a);

@@ -28,6 +28,7 @@ struct columns {
 	struct str key[ROWS_MAX], data[ROWS_MAX];
 };
 
+/* Empties scratch, where the statement before had its arguments: no part may lie there. */
 static int flush(struct columns *c)
 {
 	struct q_segment_columns_put_args args = {.project = c->where->project,
@@ -74,7 +75,8 @@ static int add_all(struct columns *c, const int64_t *ids, const struct merge_seg
 	return flush(c);
 }
 
-/* As many numbers as segments. */
+/* As many numbers as segments. Under seal_lock(), as those who erase rely on: what is made after
+ * their look has a greater one. */
 static int take_ids(struct db *db, int64_t *ids, uint32_t n)
 {
 	struct q_segment_ids_row *rows;
@@ -94,6 +96,8 @@ static struct evseg segment_of(const struct merge_segment *v)
 	return (struct evseg){.n = v->n, .parts = v->parts, .n_parts = v->n_parts};
 }
 
+/* Copies, for seg may have been unpacked into scratch. Where nothing is added the row says that
+ * its kinds are not known, and the segment is read by all questions. */
 void put_kinds_add(struct put_kinds *k, int64_t id, const struct evseg *seg, struct arena *scratch)
 {
 	struct str *kinds;
@@ -221,6 +225,7 @@ static int put_rows(struct db *db, const struct put_where *where, const int64_t 
 	return db->err.kind == DB_OK ? db_fail(&db->err, DB_BUG) : -1;
 }
 
+/* Ids first: a column's checksum has that of its segment. */
 static int put_some(struct db *db, const struct put_where *where, struct columns *c, int64_t *ids,
 	const struct merge_segment *v, uint32_t n)
 {
@@ -229,7 +234,8 @@ static int put_some(struct db *db, const struct put_where *where, struct columns
 	return add_all(c, ids, v, n);
 }
 
-/* The same segments with their numbers, in `a`; where there is not memory enough, as they are. */
+/* The same segments with their numbers, in `a`; where there is not memory enough, as they are.
+ * numbers_lock() is the last one in the order of locks: the caller has seal_lock(), and rows. */
 static int number(struct db *db, const struct put_where *where, const struct merge_segment **v,
 	uint32_t n, struct arena *a)
 {

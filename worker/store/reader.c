@@ -39,6 +39,9 @@ void reader_free(struct reader *r)
 	arena_free(&r->scratch);
 }
 
+/* The connection is copied, too, but the second thread has no use for it: what the twin reads it
+ * reads on the first one, afterwards (reader_twin.c). The base in r->shared is the original's to
+ * release. */
 void reader_twin(struct reader *r, const struct reader *of, size_t scratch_cap)
 {
 	*r = *of;
@@ -78,6 +81,7 @@ static enum stream_next tomb_row(struct db_stream *st, const struct query *q, co
 	return STREAM_MORE;
 }
 
+/* In the scan's own snapshot: who is hidden there is hidden at both levels, or at none. */
 static int read_tombs(struct reader *r)
 {
 	struct q_scan_tombstones_row *rows;
@@ -148,6 +152,7 @@ static enum stream_next take_sealed(
 	return reader_give(r, &s);
 }
 
+/* Ids of inbox rows are drawn from pugd.inbox_order: the id is the place. */
 static enum stream_next inbox_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);
@@ -173,6 +178,8 @@ static enum stream_next all_columns(
 		&(struct hidden){row.place, row.floor_ms_null ? NULL : &row.floor_ms});
 }
 
+/* By falling tmax, so that what comes after "enough" is older still. To end there cancels the
+ * statement, which aborts the transaction (scan.c goes on from a savepoint). */
 static enum stream_next newest_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);
@@ -214,7 +221,8 @@ static enum stream_next names_row(struct db_stream *st, const struct query *q, c
 	return r->stream.db.arena->over ? reader_fail(r, READER_MEMORY) : reader_broken(r, "names");
 }
 
-/* Of segments that show all their events. */
+/* Of segments that show all their events. scan_segments_whole gives the others: both go by
+ * tombs.highest, in one snapshot, so that each segment comes exactly once. */
 static int scan_names(struct reader *r)
 {
 	struct q_scan_names_args args = {r->project, r->tombs.highest};
@@ -249,6 +257,8 @@ static int scan_sealed(struct reader *r, int64_t from_ms, int64_t to_ms)
 	return q_scan_segments_whole(&r->stream.db, &whole, &rows);
 }
 
+/* The inbox has events of any day; kernels rely on nothing coming for a day that is over once
+ * sealed segments have begun (settle() in scan.c), so it goes first. */
 int reader_scan(struct reader *r, int64_t from_ms, int64_t to_ms)
 {
 	struct q_scan_inbox_args args = {r->project, from_ms, to_ms};

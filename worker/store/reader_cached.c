@@ -197,6 +197,7 @@ static bool from_memory(struct reader *r, const struct cached_head *h, uint32_t 
 	r->cache->hits++;
 	if (place.size == 0)
 		return true;
+	/* whole words are copied */
 	copy = arena_alloc(&r->scratch, place.size + 8);
 	if (!copy || !colcache_read(r->cache, place, copy))
 		return false;
@@ -342,7 +343,8 @@ static enum stream_next column_row(struct db_stream *st, const struct query *q, 
 	return add_part(p, &row) ? STREAM_MORE : reader_broken(r, "segment");
 }
 
-/* One window. */
+/* One window. The segment that was lost is read whole in the next one, so that each gets
+ * further. */
 static int step(struct reader *r)
 {
 	struct reader_cached *p = r->cached;

@@ -10,6 +10,7 @@
 #include "worker/db/sqlstate.h"
 #include "worker/store/reader_internal.h"
 
+/* What v refers to is in r->scratch, which is not emptied while a segment is open. */
 struct reader_parts {
 	struct reader_wanted w;
 	bool open;                       /* there is a segment whose columns may go on */
@@ -29,6 +30,7 @@ bool reader_numbers(const struct reader *r)
 	return r->need->numbers && r->tombs.n == 0;
 }
 
+/* Sessions, ties and properties are not asked for: a segment may rightly be without. */
 bool reader_has_needed(const struct reader *r, const struct evseg *s)
 {
 	bool distinct = r->need->distinct || r->tombs.n > 0;
@@ -57,6 +59,8 @@ bool reader_wanted(const struct reader *r, struct reader_wanted *out, struct are
 	part[n++] = PART_KIND;
 	if (need->distinct || r->tombs.n > 0)
 		part[n++] = PART_DISTINCT;
+	/* both, for a segment may have no numbers yet: where it has, the statement leaves the
+	 * texts out */
 	if (need->distinct && reader_numbers(r))
 		part[n++] = PART_NUMBER;
 	if (need->session)
@@ -111,6 +115,7 @@ static enum stream_next close_segment(struct reader *r)
 		p->v, p->n, p->crc);
 }
 
+/* The lists have no more places, and v no more room, whatever the statement gives. */
 static bool add_part(struct reader_parts *p, const struct q_scan_segments_row *row)
 {
 	int no = row->no - 1;
@@ -126,7 +131,8 @@ static bool add_part(struct reader_parts *p, const struct q_scan_segments_row *r
 	return true;
 }
 
-/* Of the segment that the row belongs to, before anything of the row is copied. */
+/* Of the segment that the row belongs to, before anything of the row is copied. That would go to
+ * scratch, where the segment before still lies. */
 static int64_t id_of(const PGresult *res)
 {
 	uint64_t id = 0;
@@ -188,6 +194,7 @@ int reader_parts(struct reader *r, int64_t from_ms, int64_t to_ms)
 	r->parts = &p;
 	r->stream.row = part_row;
 	n = q_scan_segments(&r->stream.db, &args, &rows);
+	/* no row follows the last segment; after STREAM_ENOUGH none is open */
 	if (n >= 0 && p.open && close_segment(r) == STREAM_FAIL)
 		n = -1;
 	r->parts = NULL;

@@ -34,7 +34,8 @@ static enum stream_next alias_row(struct db_stream *st, const struct query *q, c
 	return STREAM_MORE;
 }
 
-/* Traits as text, number or truth; objects and null are no value (1.1). */
+/* Traits as text, number or truth; objects and null are no value (1.1). A number beyond a double
+ * stays text, which is not numeric (D70). */
 static struct value trait_value(struct str kind, struct str text)
 {
 	struct value v = {.type = VALUE_STR, .s = text};
@@ -87,7 +88,8 @@ static enum stream_next properties_row(
 
 /* ---- by digest ---- */
 
-/* One that is this query's alone lives as long as everything else of it. */
+/* One that is this query's alone lives as long as everything else of it. The base lies in its own
+ * arena, so that adopting this is all there is to do. */
 static bool keep(struct reader *r, struct people_load *l)
 {
 	if (l->shared)
@@ -118,6 +120,8 @@ static int people_by_digest(struct reader *r)
 	return -1;
 }
 
+/* Profiles before aliases: one of somebody who is not live then means nothing
+ * (people_alias()). */
 int reader_people(
 	struct reader *r, struct people *people, const struct str *paths, uint32_t n_paths)
 {

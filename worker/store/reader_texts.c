@@ -5,6 +5,8 @@
 #include "worker/db/codec.h"
 #include "worker/store/reader_internal.h"
 
+/* Nobody is hidden here: rows are asked for that the same snapshot has shown. A segment without
+ * the column has no row; who misses a name asks the question by text. */
 static enum stream_next texts_row(struct db_stream *st, const struct query *q, const PGresult *res)
 {
 	struct reader *r = reader_of(st);

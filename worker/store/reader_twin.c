@@ -84,6 +84,8 @@ static void run_twin(void *arg)
 	pthread_mutex_unlock(&t->lock);
 }
 
+/* Heads and room for parts are copied, for this thread writes its own meanwhile. The lists of
+ * what is read are not: the twin reads nothing before this thread has ended (end_twin()). */
 static void start_twin(struct reader *r, struct twin *t, struct reader *other, uint32_t from)
 {
 	struct cached_head *heads = t->p.heads;
@@ -101,7 +103,8 @@ static void start_twin(struct reader *r, struct twin *t, struct reader *other, u
 		t->state = TWIN_ENDED;
 }
 
-/* One that has not begun does nothing any more. */
+/* One that has not begun does nothing any more. It is waited for all the same: the queue has a
+ * pointer to it. */
 static void wait_for_twin(struct reader *r, struct twin *t)
 {
 	struct timespec until;

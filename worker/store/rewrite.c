@@ -21,6 +21,7 @@ struct taken {
 	uint32_t n_out;
 };
 
+/* A lost column must not be covered up: once written anew, nothing says that it was there. */
 static int take_columns(struct sealer *s, struct taken *t, uint32_t no, enum merge_end *end)
 {
 	struct q_segment_columns_take_row *rows;
@@ -61,6 +62,8 @@ static int take(
 
 	if (sealer_lock(s, t->project) < 0)
 		return -1;
+	/* SKIP LOCKED would let an erasure pass over what a merge has taken; after the wait it is
+	 * there, or gone */
 	for (int i = 0; s->leave_out && i < ids.n; i++) {
 		struct q_segment_wait_args one = {t->project, day, ids.v[i]};
 
@@ -88,6 +91,8 @@ static int take(
 	return n;
 }
 
+/* The greatest place stands for all: they lie on one side of every deletion. One that is alone is
+ * being erased from, which is no merge and costs no tier. */
 static int put(struct sealer *s, const struct taken *t)
 {
 	struct put_where where = {.project = t->project,
@@ -146,6 +151,7 @@ enum sealer_end sealer_rewrite(
 		(void)sealer_trouble(s);
 		if (s->db.err.kind != DB_MEMORY)
 			return SEALER_DB;
+		/* rows that came were too much for their arena */
 		s->why = MERGE_MEMORY;
 		*again = n / 2;
 		return SEALER_IDLE;
@@ -215,7 +221,8 @@ static enum sealer_end merge_some(struct sealer *s, const struct q_merge_list_ar
 	return SEALER_IDLE;
 }
 
-/* The arguments of merge_list for what is due, copied out of the arenas; or -1. */
+/* The arguments of merge_list for what is due, copied out of the arenas; or -1. Those are emptied
+ * before each merge; `a` lasts for all of them. */
 static int due(struct sealer *s, int32_t project, struct db_int4s days, struct q_merge_list_args *v,
 	int most, struct arena *a)
 {

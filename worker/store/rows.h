@@ -21,8 +21,8 @@ struct rows {
 
 /* False when the segment is malformed or the arena is full. */
 bool rows_open(struct rows *o, const struct evseg *seg, struct arena *a);
-/* The event at a position (masked ones too); it points into the segment and into
- * `o`, until the next one is read. False when the segment is malformed. */
+/* The event at a position (masked ones too), quickest in their order; it points into the segment
+ * and into `o`, until the next one is read. False when the segment is malformed. */
 bool rows_read(struct rows *o, uint32_t row, struct event *ev);
 
 #endif

@@ -9,6 +9,7 @@ static bool lists_agree(const struct sealed *row)
 	       row->key.n == n;
 }
 
+/* Lists and data are aggregates over the same rows, in one order; checksums would tell if not. */
 bool sealed_open(struct evseg *s, const struct sealed *row, struct arena *a)
 {
 	struct evseg_part *parts = arena_array(a, (size_t)row->part.n + 1, sizeof(*parts));

@@ -42,16 +42,20 @@ void sealer_empty(struct sealer *s)
 	arena_reset(&s->scratch);
 }
 
+/* Of our own clock, beside the statement_timeout: a server that stands still ends nothing. */
 void sealer_patient(struct sealer *s)
 {
 	s->db.deadline_ms = clock_mono_ms() + STATEMENT_MS;
 }
 
+/* READ COMMITTED: statements after seal_lock() see what was committed while it was waited for,
+ * and rows that others have taken are passed over instead of failing the transaction. */
 int sealer_begin(struct sealer *s)
 {
 	return db_blocking_begin(&s->db, "ISOLATION LEVEL READ COMMITTED", LOCK_MS, STATEMENT_MS);
 }
 
+/* A statement that is still under way takes no ROLLBACK: whoever has the connection closes it. */
 enum sealer_end sealer_trouble(struct sealer *s)
 {
 	struct db_error err = s->db.err;
@@ -137,6 +141,7 @@ int sealer_highs(struct sealer *s, int32_t project, struct arena *a, struct db_i
 	return 0;
 }
 
+/* The same as width_bucket() says in merge_due and merge_list. */
 int sealer_side(struct db_int8s highs, int64_t place)
 {
 	int n = 0;
@@ -156,7 +161,8 @@ int sealer_lock(struct sealer *s, int32_t project)
 
 /* ---- which rows ---- */
 
-/* Leaves those that lie on one side of every deletion; the number, or -1. */
+/* Leaves those that lie on one side of every deletion; the number, or -1. After they were listed:
+ * for rows that come later the fence is too early. */
 static int one_side(struct sealer *s, int32_t project, struct db_int8s *ids)
 {
 	struct db_int8s highs;
@@ -197,6 +203,8 @@ static int choose(struct sealer *s, int32_t project, int most, struct db_int8s *
 	return k > 0 ? one_side(s, project, ids) : 0;
 }
 
+/* Until this process ends, or SEALER_SKIP others were met: then it is tried, and logged,
+ * again. */
 static void leave_alone(struct sealer *s, int32_t project, int64_t id, enum merge_end why)
 {
 	log_err("an inbox row cannot be sealed and stays project=%d id=%lld why=%s", project,
@@ -218,6 +226,7 @@ struct work {
 	uint64_t events; /* as their rows say */
 };
 
+/* What a row says of its counts must fit: usage was counted by it when it was taken out (D42). */
 static enum merge_end open_rows(struct sealer *s, struct work *w)
 {
 	w->src = arena_array(&s->a, w->n + 1, sizeof(*w->src));
@@ -260,7 +269,8 @@ static void note_days(struct sealer *s, const struct work *w)
 }
 
 /* Inside a transaction, which it ends unless it says SEALER_DB. *again: with how many
- * rows to try again, 0: it is done. */
+ * rows to try again, 0: it is done. Halving closes in on what cannot be read: what is older than
+ * that is sealed on the way, until it is alone. */
 static enum sealer_end seal(
 	struct sealer *s, int32_t project, struct db_int8s ids, enum merge_end *end, int *again)
 {

@@ -40,7 +40,8 @@ struct sealer {
 	uint64_t n_rows, n_events, n_segments, n_merged; /* so far */
 };
 
-/* `memory` bounds what a transaction takes, the client library's buffer aside. */
+/* `memory` bounds what a transaction takes, aside from the client library's buffer and what put.c
+ * needs for names and numbers. */
 void sealer_init(struct sealer *s, uint64_t memory);
 void sealer_free(struct sealer *s);
 /* Gives the memory of the last transaction back. */

@@ -4,6 +4,8 @@
 
 enum { ID = 16 };
 
+/* The sum is of 64 bits, so that no step brings it back into range. Ascending and each once, for
+ * batch_tie() searches them. */
 static bool read_body(struct bytes *b, uint32_t n, uint32_t n_rows, uint32_t *rows, uint8_t *ids)
 {
 	uint64_t row = 0;
@@ -36,6 +38,7 @@ bool ties_read(const struct evseg *s, struct arena *a, struct ties *out)
 		return false;
 	b = bytes_of(raw);
 	n = bytes_varint32(&b);
+	/* without ties there is no part (put_ties()) */
 	if (b.bad || n == 0 || n > s->n || n > bytes_left(&b) / ID)
 		return false;
 	rows = arena_array(a, n, sizeof(*rows));

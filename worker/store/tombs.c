@@ -56,6 +56,7 @@ bool tombs_add(struct tombs *t, struct str id, int64_t high, uint32_t owner)
 	return true;
 }
 
+/* Ascending, so the first that is greater is the earliest: its erasure removes the event. */
 uint32_t tombs_find(const struct tombs *t, struct str id, int64_t place)
 {
 	uint32_t no = intern_find(&t->ids, id);
@@ -68,6 +69,8 @@ uint32_t tombs_find(const struct tombs *t, struct str id, int64_t place)
 	return TOMB_NONE;
 }
 
+/* A segment without the column hides nobody: who reads some columns only asks for it as soon as
+ * there are tombs (reader_wanted()), and gives up where it is missing. */
 bool tombs_owners(const struct tombs *t, const struct evseg *s, int64_t place, struct arena *a,
 	const uint32_t **owners)
 {

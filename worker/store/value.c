@@ -11,6 +11,7 @@
 
 _Static_assert((int)NUMBER_TEXT <= (int)VALUE_TEXT_MAX, "scratch must hold any number");
 
+/* In byte order: value_key_class() searches. */
 static const struct {
 	const char *key;
 	enum key_class class;
