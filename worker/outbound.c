@@ -65,13 +65,15 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 	if (purpose != CURLSOCKTYPE_IPCXN)
 		return CURL_SOCKET_BAD;
 	if (o->target == OUTBOUND_TENANT && !outbound_allowed(o->opt, &to->addr)) {
-		o->refused = true;
+		o->refused = !o->tried;
 		return CURL_SOCKET_BAD;
 	}
 	if (o->loopback_only && !is_loopback_address(&to->addr)) {
-		o->exposed = true;
+		o->exposed = !o->tried;
 		return CURL_SOCKET_BAD;
 	}
+	o->tried = true;
+	o->refused = o->exposed = false;
 	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
 
@@ -92,7 +94,7 @@ CURL *outbound_curl(struct outbound *o)
 	curl = curl_easy_init();
 	if (!curl)
 		return NULL;
-	o->refused = o->exposed = false;
+	o->tried = o->refused = o->exposed = false;
 	o->error[0] = '\0';
 	/* Time limits by SIGALRM are not for a process with threads; and the signal is
 	 * pace.c's. */
@@ -185,21 +187,38 @@ static int perform(
 	return 0;
 }
 
+/* False without memory: a request that lacks one of its headers must not go out. */
+static bool list_headers(const struct outbound_request *rq, struct curl_slist **out)
+{
+	*out = NULL;
+	for (size_t i = 0; i < sizeof(rq->headers) / sizeof(rq->headers[0]) && rq->headers[i];
+		i++) {
+		struct curl_slist *longer = curl_slist_append(*out, rq->headers[i]);
+
+		if (!longer)
+			return false;
+		*out = longer;
+	}
+	return true;
+}
+
 int outbound_http(struct outbound *o, const struct outbound_request *rq, struct arena *a,
 	struct outbound_answer *out)
 {
 	struct answer_sink sink = {.max = rq->answer_max};
+	bool ok = outbound_url_ok(rq->url);
 	struct curl_slist *headers = NULL;
-	CURL *curl = outbound_url_ok(rq->url) ? outbound_curl(o) : NULL;
-	int rc;
+	CURL *curl = ok ? outbound_curl(o) : NULL;
+	int rc = -1;
 
-	if (!curl) {
-		snprintf(o->error, sizeof(o->error), "the address is not an https:// URL");
+	if (!curl || !list_headers(rq, &headers)) {
+		snprintf(o->error, sizeof(o->error), "%s",
+			ok ? "out of memory" : "the address is not an https:// URL");
+		curl_slist_free_all(headers);
+		curl_easy_cleanup(curl);
 		return -1;
 	}
 	buf_init(&sink.body, a);
-	for (size_t i = 0; i < sizeof(rq->headers) / sizeof(rq->headers[0]) && rq->headers[i]; i++)
-		headers = curl_slist_append(headers, rq->headers[i]);
 	curl_easy_setopt(curl, CURLOPT_URL, rq->url);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "pugd/" PUGD_VERSION);

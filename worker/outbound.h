@@ -24,9 +24,11 @@ struct outbound {
 	const struct options *opt;
 	enum outbound_target target;
 	uint64_t timeout_ms;
-	bool loopback_only;         /* nothing protects the transfer: this machine only */
-	bool refused;               /* out: the address was not allowed */
-	bool exposed;               /* out: it was not loopback, and should have been */
+	bool loopback_only; /* nothing protects the transfer: this machine only */
+	/* out: the address was not allowed; it was not loopback, and should have been. Of a name
+	 * that has other addresses, too, neither: whatever went wrong is theirs. */
+	bool refused, exposed;
+	bool tried;                 /* one of its addresses may be reached */
 	char error[OUTBOUND_ERROR]; /* out: one line for people, no secrets */
 };
 

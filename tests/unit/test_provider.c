@@ -4,6 +4,7 @@
 
 #include "worker/mail/outbox.h"
 #include "worker/mail/provider.h"
+#include "worker/mail/send.h"
 
 static struct arena a;
 static struct options o;
@@ -146,6 +147,10 @@ Test(provider, what_a_server_said)
 	cr_expect_str_eq(r.error, "was refused by the server: [...] no");
 	mail_refused(&r, false, &p, STR(""));
 	cr_expect_str_eq(r.error, "was refused by the server");
+	/* a secret that looks like what covers it */
+	p = (struct provider){.username = "****", .secret = "***"};
+	mail_refused(&r, true, &p, STR("550 ******* ** x"));
+	cr_expect_str_eq(r.error, "was refused by the server: 550 ******* ** x");
 	char text[2000];
 
 	memset(text, 'a', sizeof(text));
@@ -153,6 +158,20 @@ Test(provider, what_a_server_said)
 		text[i] = ' ';
 	mail_refused(&r, false, &p, (struct str){text, sizeof(text)});
 	cr_expect_lt(strlen(r.error), 250);
+}
+
+/* A name may have several addresses: of what one that may be reached did, nothing is permanent. */
+Test(provider, out_of_reach)
+{
+	struct mail_result r;
+	struct send_job j = {.result = &r};
+
+	send_unreachable(&j, &(struct outbound){.refused = true});
+	cr_expect(r.permanent);
+	send_unreachable(&j, &(struct outbound){.exposed = true});
+	cr_expect(r.permanent);
+	send_unreachable(&j, &(struct outbound){.tried = true});
+	cr_expect_not(r.permanent);
 }
 
 Test(provider, delays_add_up_to_a_day)

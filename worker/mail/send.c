@@ -46,10 +46,12 @@ static const char refused[] = "was refused by the server";
 /* Every occurrence of `secret` becomes stars. Goes on behind it: a secret may be stars itself. */
 static void cover(char *text, size_t n, struct str secret)
 {
-	char *at;
+	char *at = text, *end = text + n;
 
-	while (secret.n >= 3 && (at = memmem(text, n, secret.p, secret.n)))
+	while (secret.n >= 3 && (at = memmem(at, (size_t)(end - at), secret.p, secret.n))) {
 		memset(at, '*', secret.n);
+		at += secret.n;
+	}
 }
 
 static void add_word(struct buf *out, struct str word)
