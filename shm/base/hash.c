@@ -87,11 +87,8 @@ static uint64_t fold(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-uint64_t hash_64(const void *p, size_t n)
+static uint64_t multiply(const uint64_t c[3], const void *p, size_t n)
 {
-	/* Odd, half of the bits set: fractional digits of pi and e. */
-	static const uint64_t c[3] = {
-		0x243f6a8885a308d3u, 0xb7e151628aed2a6bu, 0xa4093822299f31d1u};
 	const unsigned char *s = p;
 	uint64_t h = c[0] ^ n;
 	size_t i = 0;
@@ -105,6 +102,32 @@ uint64_t hash_64(const void *p, size_t n)
 	}
 	h = fold(load_tail(s + i, n - i) ^ c[2], h ^ c[1]) + rotate(h, 29);
 	return fold(h ^ c[0], c[2] ^ n);
+}
+
+uint64_t hash_64(const void *p, size_t n)
+{
+	/* Odd, half of the bits set: fractional digits of pi and e. */
+	static const uint64_t c[3] = {
+		0x243f6a8885a308d3u, 0xb7e151628aed2a6bu, 0xa4093822299f31d1u};
+
+	return multiply(c, p, n);
+}
+
+/* With known constants a block can be chosen whose one factor is 0, and then the other one may be
+ * anything. Nobody outside knows these; children of a fork have their parent's. */
+static uint64_t text_key[3];
+
+/* Before main(): a look at "is it there" would cost as much as hashing a short text. */
+__attribute__((constructor)) static void text_setup(void)
+{
+	hash_random(text_key, sizeof(text_key));
+	for (int i = 0; i < 3; i++)
+		text_key[i] |= 1;
+}
+
+uint64_t hash_text(const void *p, size_t n)
+{
+	return multiply(text_key, p, n);
 }
 
 /*

@@ -9,6 +9,8 @@ uint64_t hash_sip(const uint8_t key[16], const void *p, size_t n);
 /* Fast, unkeyed, 64 bits, the same everywhere: for fingerprints. Texts that collide are easy to
  * make, so it is not for tables that a client can fill. */
 uint64_t hash_64(const void *p, size_t n);
+/* As fast, under a random key of this process: for tables of texts from outside. */
+uint64_t hash_text(const void *p, size_t n);
 /* Of 16 bytes under a random key: fast, and nobody who does not know the key can choose some that
  * collide (NH: two have the same product for one key of 2^64). Ids that count up have products
  * that do, too, and would fill tables by steps: the rest, which loses nothing, scatters them. */

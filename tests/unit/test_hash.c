@@ -1,5 +1,6 @@
 /* shm/base/hash.c against published vectors, and the shape of identifiers. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,6 +58,24 @@ Test(hash, table_hash)
 		buckets[hash_64(&i, sizeof(i)) & 63]++;
 	for (size_t i = 0; i < 64; i++)
 		cr_expect(buckets[i] > 850 && buckets[i] < 1150, "%zu: %u", i, buckets[i]);
+}
+
+/* The second block's other half is the state after the first: what is between them does not
+ * count. Found by trying 327 beginnings. */
+Test(hash, a_client_cannot_fill_one_slot)
+{
+	char text[] = "user-00000000326????????3V-DUZ4b";
+	size_t n = sizeof(text) - 1, same = 0;
+	uint64_t plain = hash_64(text, n), keyed = hash_text(text, n);
+
+	cr_assert_eq(hash_text(text, n), keyed, "the same for the same text");
+	for (int i = 0; i < 10000; i++) {
+		snprintf(text + 16, 9, "%08d", i);
+		text[24] = '3';
+		cr_assert_eq(hash_64(text, n), plain, "%s: they do collide without a key", text);
+		same += hash_text(text, n) == keyed;
+	}
+	cr_expect_eq(same, 0);
 }
 
 Test(hash, crc32c)

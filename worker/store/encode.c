@@ -134,7 +134,7 @@ static bool key_is(const struct encoder *e, int32_t col, const struct prop *p)
  * overflow part: whoever has a public key chooses keys (D82). */
 static int32_t col_of(struct encoder *e, const struct prop *p, bool *full)
 {
-	uint64_t hash = hash_64(p->key.p, p->key.n) ^ p->scope;
+	uint64_t hash = hash_text(p->key.p, p->key.n) ^ p->scope;
 	uint32_t k;
 	int32_t col;
 

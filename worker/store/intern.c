@@ -61,7 +61,7 @@ static bool grow(struct intern *t)
 	t->mask = cap * 2 - 1;
 	t->cap = cap;
 	for (uint32_t no = 0; no < t->n; no++) {
-		uint64_t hash = hash_64(strings[no].p, strings[no].n);
+		uint64_t hash = hash_text(strings[no].p, strings[no].n);
 		uint32_t k = (uint32_t)hash & t->mask;
 
 		while (slots[k].p)
@@ -91,14 +91,14 @@ static uint32_t add(struct intern *t, struct str s, uint64_t hash)
 
 uint32_t intern_add(struct intern *t, struct str s)
 {
-	return add(t, s, hash_64(s.p, s.n));
+	return add(t, s, hash_text(s.p, s.n));
 }
 
 /* Each round asks for what the next one reads. */
 static void fetch(const struct intern *t, const struct str *s, uint32_t n, uint64_t *hashes)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		hashes[i] = hash_64(s[i].p, s[i].n);
+		hashes[i] = hash_text(s[i].p, s[i].n);
 		if (t->slots)
 			__builtin_prefetch(&t->slots[(uint32_t)hashes[i] & t->mask]);
 	}
@@ -133,6 +133,6 @@ uint32_t intern_find(const struct intern *t, struct str s)
 
 	if (t->n == 0)
 		return INTERN_FULL;
-	slot = probe(t, s, hash_64(s.p, s.n));
+	slot = probe(t, s, hash_text(s.p, s.n));
 	return slot->p ? slot->no : INTERN_FULL;
 }

@@ -202,8 +202,8 @@ uint64_t value_hash(const struct value *v)
 	uint64_t seed = (uint64_t)v->type * 0x9e3779b97f4a7c15u;
 
 	if (v->type == VALUE_STR || v->type == VALUE_UUID)
-		return hash_64(v->s.p, v->s.n) ^ seed;
-	return hash_64(&v->i, sizeof(v->i)) ^ seed;
+		return hash_text(v->s.p, v->s.n) ^ seed;
+	return hash_text(&v->i, sizeof(v->i)) ^ seed;
 }
 
 bool value_eq(const struct value *a, const struct value *b)
