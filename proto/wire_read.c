@@ -30,11 +30,13 @@ enum {
 	MEMO_BYTES = 128 /* longer entries are seldom equal */
 };
 
-/* An entry that was read lately. */
+/* An entry that was read lately. `bytes` lie in the input; with `f` set `entry` is NULL only
+ * after a failure, which ends everything. */
 struct memo {
 	const struct pb_field *f;
 	struct str bytes;
 	ProtobufCMessage *entry;
+	unsigned depth; /* where it was read */
 };
 
 struct reader {
@@ -122,7 +124,8 @@ static size_t room_of(size_t n)
 	return room;
 }
 
-/* Where the next `more` elements of a list go; NULL beyond the arena's cap. */
+/* Where the next `more` elements of a list go; NULL beyond the arena's cap. Good until this list
+ * grows again: children that are read into it meanwhile grow lists of their own. */
 static char *list_end(
 	struct reader *r, ProtobufCMessage *msg, const struct pb_field *f, size_t more)
 {
@@ -200,6 +203,8 @@ static bool packed_count(const struct pb_field *f, struct str bytes, size_t *n)
 	return true;
 }
 
+/* Packed or one by one is up to the sender, and a list may come both ways, in several pieces:
+ * elements join those that are there. */
 static bool read_packed(
 	struct reader *r, ProtobufCMessage *msg, const struct pb_field *f, struct str bytes)
 {
@@ -334,9 +339,10 @@ static ProtobufCMessage *share_entry(
 	if (!r->memo || bytes.n == 0 || bytes.n > MEMO_BYTES)
 		return read_entry(r, f, bytes, depth);
 	at = &r->memo[memo_slot(r, bytes)];
-	if (at->f == f && str_eq(at->bytes, bytes))
+	/* what was read further up may be too deep here */
+	if (at->f == f && depth <= at->depth && str_eq(at->bytes, bytes))
 		return at->entry;
-	*at = (struct memo){f, bytes, read_entry(r, f, bytes, depth)};
+	*at = (struct memo){f, bytes, read_entry(r, f, bytes, depth), depth};
 	return at->entry;
 }
 
@@ -415,6 +421,7 @@ static bool read_field(struct reader *r, const struct pb_msg *m, ProtobufCMessag
 		fr->f++;
 	if (!fr->f || fr->f->number != it.number)
 		fr->f = pb_field_find(m, it.number);
+	/* unknown: its framing was checked, its content is not kept */
 	if (!fr->f)
 		return true;
 	r->frame = fr;
@@ -479,7 +486,7 @@ static bool complete_maps(ProtobufCMessage *msg, const struct pb_msg *m, struct 
 	return true;
 }
 
-/* NULL with r->err. */
+/* NULL with r->err. Levels are messages; an entry of a map is one. */
 static ProtobufCMessage *read_message(
 	struct reader *r, const struct pb_msg *m, struct str bytes, unsigned depth)
 {

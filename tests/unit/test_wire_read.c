@@ -247,6 +247,65 @@ Test(wire_read, depth_is_bounded)
 	refused("google.protobuf.ListValue", bytes, n, NULL, "nested");
 }
 
+static struct str wrapped(char tag, struct str inner)
+{
+	struct buf b;
+
+	buf_init(&b, &arena);
+	buf_c(&b, tag);
+	for (size_t v = inner.n;; v >>= 7) {
+		buf_c(&b, (char)(v >= 0x80 ? (v | 0x80) : v));
+		if (v < 0x80)
+			break;
+	}
+	buf_str(&b, inner);
+	return (struct str){b.p, b.n};
+}
+
+/* An entry of a Struct's map: its key, and as value lists in lists, one in another. */
+static struct str entry(struct str key, struct str value, unsigned lists)
+{
+	struct str k = wrapped(0x0a, key), v;
+	struct buf b;
+
+	for (unsigned i = 0; i < lists; i++)
+		value = wrapped(0x32, wrapped(0x0a, value));
+	v = wrapped(0x12, value);
+	buf_init(&b, &arena);
+	buf_str(&b, k);
+	buf_str(&b, v);
+	return wrapped(0x0a, (struct str){b.p, b.n});
+}
+
+/* An entry that was read near the top is no deeper than allowed; the same one further down is. */
+Test(wire_read, a_shared_entry_is_not_too_deep)
+{
+	static char bytes[4000], filler[1100];
+	size_t n = 0;
+
+	arena_init(&arena, 1 << 20);
+	memset(filler, 'x', sizeof(filler));
+	for (unsigned lists = 10; lists <= 30; lists += 20) {
+		struct str e = entry(STR("e"), wrapped(0x1a, STR("v")), 25);
+		struct str fill =
+			entry((struct str){filler, sizeof(filler)}, wrapped(0x1a, STR("")), 0);
+		struct str deep = entry(STR("f"), wrapped(0x2a, e), lists);
+
+		n = 0;
+		for (size_t i = 0; i < 3; i++) {
+			struct str part = i == 0 ? e : i == 1 ? fill : deep;
+
+			memcpy(bytes + n, part.p, part.n);
+			n += part.n;
+		}
+		arena_free(&arena);
+		if (lists == 10)
+			taken("google.protobuf.Struct", bytes, n);
+		else
+			refused("google.protobuf.Struct", bytes, n, NULL, "nested");
+	}
+}
+
 /* 4 MB of a unit with 16 MB to spend. Returns what pb_unpack() does. */
 static int flood(const char *type, const char *unit, size_t unit_n, struct wire_error *err)
 {
