@@ -4,12 +4,17 @@
  */
 #include "master/backoff.h"
 
+void backoff_lived(struct backoff *b, uint64_t lived_ms)
+{
+	if (lived_ms >= BACKOFF_HEALTHY_MS)
+		b->deaths = 0;
+}
+
 uint64_t backoff_next(struct backoff *b, uint64_t lived_ms, uint32_t random)
 {
 	uint64_t ms = BACKOFF_FIRST_MS;
 
-	if (lived_ms >= BACKOFF_HEALTHY_MS)
-		b->deaths = 0;
+	backoff_lived(b, lived_ms);
 	if (b->deaths++ == 0)
 		return 0;
 	for (unsigned i = 2; i < b->deaths && ms < BACKOFF_MAX_MS; i++)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,8 +155,7 @@ static void warn_fixed(const struct master *m)
 {
 	struct options *was = malloc(sizeof(*was));
 
-	if (was && pread(m->current->options_fd, was, sizeof(*was), 0) == (ssize_t)sizeof(*was) &&
-		lseek(m->current->options_fd, 0, SEEK_END) == (off_t)sizeof(*was))
+	if (was && config_read_memfd(m->current->options_fd, was))
 		config_warn_fixed(was, &m->opt);
 	if (was)
 		explicit_bzero(was, sizeof(*was));
@@ -188,6 +188,7 @@ static int boot_resume(struct master *m)
 	if (m->args.origin_fd >= 0)
 		close(m->args.origin_fd);
 	close(m->args.resume_fd);
+	reload_options(m);
 	salt_open(m, true);
 	admin_resume(m);
 	log_info("image resumed generation=%u", m->current->number);
@@ -207,6 +208,9 @@ int boot_run(struct args *args, int argc, char **argv)
 	int code = 1;
 
 	log_setup("master", LOG_LEVEL_INFO);
+	/* Whoever started us may ignore it, which an exec keeps: children would then be reaped by
+	 * nobody, and there would be no exit to see. */
+	signal(SIGCHLD, SIG_DFL);
 	if (argc < 1 || !m || !prepare(m, args, argv[0])) {
 		log_err("cannot start error=%s", strerror(errno));
 	} else if (args->resume_fd >= 0) {

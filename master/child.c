@@ -37,7 +37,6 @@ static const char *const state_names[] = {
 	[CHILD_STOPPING] = "stopping",
 	[CHILD_ABORTING] = "aborting",
 	[CHILD_WAITING] = "waiting",
-	[CHILD_HOPELESS] = "hopeless",
 	[CHILD_DONE] = "done",
 };
 
@@ -52,7 +51,6 @@ static const enum slot_state slot_states[] = {
 	[CHILD_STOPPING] = SLOT_DRAINING,
 	[CHILD_ABORTING] = SLOT_DEAD,
 	[CHILD_WAITING] = SLOT_FREE,
-	[CHILD_HOPELESS] = SLOT_FREE,
 	[CHILD_DONE] = SLOT_FREE,
 };
 
@@ -220,7 +218,10 @@ bool child_adopt(struct master *m, struct child *c, int control_fd)
 		close(control_fd);
 	if (fd < 0)
 		return false;
-	return watch_add(m, &c->exit, fd, EPOLLIN, on_exit_event);
+	if (watch_add(m, &c->exit, fd, EPOLLIN, on_exit_event))
+		return true;
+	close(fd);
+	return false;
 }
 
 /* Not counted in failed_starts: the machine may be short for a moment, which says nothing about
@@ -327,7 +328,6 @@ static void deadline_passed(struct master *m, struct child *c)
 		break;
 	case CHILD_NONE:
 	case CHILD_READY:
-	case CHILD_HOPELESS:
 	case CHILD_DONE:
 		break;
 	}
@@ -339,6 +339,8 @@ uint64_t child_tick(struct master *m, struct child *c, uint64_t now_ms)
 		log_err("%s hangs, aborting slot=%d pid=%d generation=%u", child_role(c),
 			c->slot_no, (int)c->pid, c->gen->number);
 		c->hung = true;
+		/* its exit will find the time since now, not since it was READY */
+		backoff_lived(&c->backoff, now_ms - c->since_ms);
 		kill(c->pid, SIGABRT);
 		child_enter(c, CHILD_ABORTING, "hang");
 		c->deadline_ms = c->since_ms + KILL_AFTER_MS;

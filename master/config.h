@@ -59,5 +59,8 @@ void config_credentials(struct options *o, struct config_report *r);
 void config_warn_fixed(const struct options *running, const struct options *wanted);
 /* A sealed memfd with the options, as children map it; -errno. */
 int config_memfd(const struct options *o);
+/* Reads them back. False, and *o is as it was, when they are of another shape: a release with
+ * other options made them. */
+bool config_read_memfd(int fd, struct options *o);
 
 #endif

@@ -114,21 +114,21 @@ static bool is_network(const char *text)
 }
 
 static void check_networks(
-	const char *value, const char *key, const char *name, struct config_report *r)
+	const char *value, const char *key, bool peers, const char *name, struct config_report *r)
 {
 	struct str list = str_of(value);
 	char entry[128];
 
 	while (next_entry(&list, entry, sizeof(entry)))
-		if (!is_network(entry))
+		if (!is_network(entry) && !(peers && strcmp(entry, "unix") == 0))
 			config_problem(
 				r, "%s: %s: '%s' is not an address or network", name, key, entry);
 }
 
 static void check_lists(const struct options *o, const char *name, struct config_report *r)
 {
-	check_networks(o->trusted_proxies, "trusted_proxies", name, r);
-	check_networks(o->mail_networks, "mail_networks", name, r);
+	check_networks(o->trusted_proxies, "trusted_proxies", true, name, r);
+	check_networks(o->mail_networks, "mail_networks", false, name, r);
 }
 
 static void check_origins(const struct options *o, const char *name, struct config_report *r)
@@ -217,6 +217,7 @@ static void read_secret(const char *key, const char *path, uint8_t out[OPTIONS_S
 static void read_text(const char *key, const char *path, char *out, size_t size, bool secret,
 	struct config_report *r)
 {
+	unsigned before = r->count;
 	struct stat st;
 	ssize_t n = -1;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -234,6 +235,9 @@ static void read_text(const char *key, const char *path, char *out, size_t size,
 	else
 		for (; secret && n > 0 && (out[n - 1] == '\n' || out[n - 1] == '\r'); n--)
 			out[n - 1] = '\0';
+	/* commands go on without it (main.c): nothing without a NUL must be left there */
+	if (r->count > before)
+		explicit_bzero(out, size);
 	if (fd >= 0)
 		close(fd);
 }
@@ -318,4 +322,18 @@ int config_memfd(const struct options *o)
 	error = errno;
 	close(fd);
 	return -error;
+}
+
+bool config_read_memfd(int fd, struct options *o)
+{
+	struct options *page = malloc(sizeof(*page));
+	bool ok = page && lseek(fd, 0, SEEK_END) == (off_t)sizeof(*page) &&
+		  pread(fd, page, sizeof(*page), 0) == (ssize_t)sizeof(*page);
+
+	if (ok)
+		memcpy(o, page, sizeof(*o));
+	if (page)
+		explicit_bzero(page, sizeof(*page));
+	free(page);
+	return ok;
 }

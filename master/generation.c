@@ -246,14 +246,6 @@ static void charge_budget(struct master *m, uint64_t now_ms)
 	m->over_budget = over;
 }
 
-static bool everybody_hopeless(const struct generation *g)
-{
-	for (int i = 1; i < g->seats; i++)
-		if (g->child[i].state != CHILD_HOPELESS)
-			return false;
-	return true;
-}
-
 static void seat_again(struct child *c, uint64_t lived_ms, enum child_end end)
 {
 	uint32_t random;
@@ -283,18 +275,14 @@ static void fill_seat(struct master *m, struct child *c, enum child_end end)
 
 	if (end != END_LEFT)
 		charge_budget(m, now_ms);
-	if (end == END_HOPELESS) {
-		child_enter(c, CHILD_HOPELESS, "exit 78");
-		if (g == m->next)
-			generation_failed(m, g, "a child cannot run with this configuration");
-		else if (everybody_hopeless(g))
-			boot_failed(m, g, "no worker can run");
-		return;
-	}
 	if (!was_ready)
 		c->failed_starts++;
 	seat_again(c, was_ready ? now_ms - c->since_ms : 0, end);
-	if (g == m->next && c->failed_starts >= START_TRIES)
+	/* In a generation that serves it is a death like any other: with this configuration others
+	 * came up, so what is missing (a file that is just being replaced) may come back. */
+	if (g == m->next && end == END_HOPELESS)
+		generation_failed(m, g, "a child cannot run with this configuration");
+	else if (g == m->next && c->failed_starts >= START_TRIES)
 		generation_failed(m, g, "a child died three times before it was ready");
 	else if (now_ms >= c->deadline_ms)
 		child_start(m, c);

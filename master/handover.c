@@ -316,6 +316,10 @@ static bool read_generation(struct master *m, const char *rest)
 
 static bool read_child_state(const char *name, enum child_state *out)
 {
+	/* Until 0.7.5 one that had left with 78 stayed away; its seat is filled by the next reload.
+	 */
+	if (strcmp(name, "hopeless") == 0)
+		return *out = CHILD_WAITING, true;
 	for (int s = CHILD_NONE; s <= CHILD_DONE; s++)
 		if (strcmp(name, child_state_name((enum child_state)s)) == 0)
 			return *out = (enum child_state)s, true;

@@ -47,7 +47,6 @@ enum child_state {
 	CHILD_STOPPING, /* deadline: SIGKILL */
 	CHILD_ABORTING, /* hung; SIGABRT sent; deadline: SIGKILL */
 	CHILD_WAITING,  /* dead; deadline: respawn */
-	CHILD_HOPELESS, /* exited 78: not respawned */
 	CHILD_DONE,     /* left while its generation drains */
 };
 

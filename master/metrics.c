@@ -88,7 +88,7 @@ static void write_workers(const struct master *m, struct buf *b)
 		for (int i = 0; m->gens[g].state != GEN_NONE && i < m->gens[g].seats; i++)
 			count[m->gens[g].child[i].state]++;
 	head(b, "processes", "gauge", "Workers and keepers by state");
-	for (int s = CHILD_STARTING; s <= CHILD_HOPELESS; s++)
+	for (int s = CHILD_STARTING; s <= CHILD_WAITING; s++)
 		buf_printf(b, "pugd_processes{state=\"%s\"} %u\n",
 			child_state_name((enum child_state)s), count[s]);
 }

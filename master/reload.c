@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "master/config.h"
 #include "master/generation.h"
 #include "master/handover.h"
 #include "master/spawn.h"
@@ -48,9 +49,17 @@ int reload_argv(const struct master *m, const char *command, const char **argv, 
 	return n;
 }
 
+void reload_options(struct master *m)
+{
+	if (m->current && config_read_memfd(m->current->options_fd, &m->opt))
+		log_setup("master", (int)m->opt.log_level);
+}
+
+/* why may be last_error itself, which snprintf() must not print onto itself. */
 void reload_rejected(struct master *m, const char *why)
 {
 	m->rejected++;
+	reload_options(m);
 	if (why != m->last_error)
 		snprintf(m->last_error, sizeof(m->last_error), "%s", why);
 	log_err("reload rejected generation=%u why=%s", m->current ? m->current->number : 0,
@@ -61,14 +70,14 @@ void reload_rejected(struct master *m, const char *why)
 /* Everything the check printed, as log lines. Returns the first one. */
 static const char *log_output(struct reload *r)
 {
-	char *save = NULL, *last = NULL;
+	char *save = NULL, *first = NULL;
 
 	r->text[r->text_n] = '\0';
 	for (char *l = strtok_r(r->text, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
 		log_err("check: %s", l);
-		last = last ? last : l;
+		first = first ? first : l;
 	}
-	return last ? last : "it said nothing";
+	return first ? first : "it said nothing";
 }
 
 /* The layout that the checked binary printed; ours when it printed none. It is of another
@@ -102,11 +111,24 @@ static void take_over(struct master *m)
 	reload_pending(m);
 }
 
+/* Of much output the middle goes: the first complaint is wanted, and the layout, which is said
+ * last. */
+static void make_room(struct reload *r)
+{
+	enum { HEAD = sizeof(r->text) / 2, GONE = sizeof(r->text) / 4 };
+
+	memmove(r->text + HEAD, r->text + HEAD + GONE, r->text_n - HEAD - GONE);
+	r->text_n -= GONE;
+}
+
+/* The last byte stays free for the NUL of who reads the text. */
 static void check_output(struct reload *r)
 {
 	ssize_t n;
 
-	while (r->output.fd >= 0 && r->text_n < sizeof(r->text) - 1) {
+	while (r->output.fd >= 0) {
+		if (r->text_n == sizeof(r->text) - 1)
+			make_room(r);
 		n = read(r->output.fd, r->text + r->text_n, sizeof(r->text) - 1 - r->text_n);
 		if (n <= 0)
 			return;
@@ -119,8 +141,7 @@ static void on_output(struct master *m, struct watch *w, uint32_t events)
 	struct reload *r = &m->reload;
 
 	check_output(r);
-	/* More than we keep, or the end: its exit says the rest. */
-	if ((events & (EPOLLHUP | EPOLLERR)) || r->text_n == sizeof(r->text) - 1)
+	if (events & (EPOLLHUP | EPOLLERR))
 		watch_drop(m, w);
 }
 
@@ -179,6 +200,8 @@ static bool start_check(struct master *m)
 		close(pipe_fd[0]);
 	if (pidfd >= 0 && watch_add(m, &r->exit, pidfd, EPOLLIN, on_checked))
 		return true;
+	if (pidfd >= 0)
+		close(pidfd);
 	kill(r->pid, SIGKILL);
 	waitpid(r->pid, NULL, 0);
 	watch_drop(m, &r->output);

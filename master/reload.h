@@ -8,6 +8,9 @@
 void reload_begin(struct master *m);
 /* Runs the remembered one, if any, now that nothing is under way. */
 void reload_pending(struct master *m);
+/* m->opt is what the current generation runs with: of an image that took over, or whose next
+ * generation came to nothing. Of another release's options it stays as it is. */
+void reload_options(struct master *m);
 /* Counts, logs and announces a reload that changed nothing. */
 void reload_rejected(struct master *m, const char *why);
 /* Returns when to look again. */

@@ -188,6 +188,30 @@ def test_backoff():
         m.get()
 
 
+def test_who_cannot_run_now_is_tried_again():
+    with Master(BIN["pugd"]) as m:
+        m.set_words("refuse")  # a file is missing, say, that was there when they came up
+        for w in m.workers():
+            os.kill(w["pid"], signal.SIGKILL)
+        m.wait("several tries", lambda: len(m.grep("worker died .*exit=78")) >= 4)
+        expect(not m.workers() and m.process.poll() is None, "nobody serves, but the master lives")
+        m.set_words("")
+        m.wait("two workers", lambda: len(m.workers()) == 2)
+        m.get()
+
+
+def test_started_with_sigchld_ignored():
+    ignores = ("import os, signal, sys\n"
+               "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+               "os.execv(sys.argv[1], sys.argv[1:])")
+    with Master(BIN["pugd"], launcher=[sys.executable, "-c", ignores]) as m:
+        victim = m.workers()[0]["pid"]
+        os.kill(victim, signal.SIGKILL)
+        m.wait_log(f"worker died .*pid={victim} ")
+        m.wait("two workers", lambda: len(m.workers()) == 2)
+        m.reload()
+
+
 def test_keeper_and_clean_exit_are_respawned():
     with Master(BIN["pugd"]) as m:
         keeper = m.workers("keeper")[0]["pid"]
@@ -332,6 +356,43 @@ def test_roll_back():
             m.get()
         m.set_words("")
         expect(m.reload()["generation"] == 5, "numbers are not used twice")
+
+
+def limits(s):
+    return {x["name"]: (x["rate"], x["burst"]) for x in s["limits"]}
+
+
+def test_rejected_limits_are_not_shown():
+    with Master(BIN["pugd"], options={"limit_key_rate": "123"}) as m:
+        wanted = limits(m.status())
+        expect(wanted["key"][0] == 123, wanted)
+        m.settings["limit_key_rate"] = "456"
+        m.write_config()
+        m.set_words("die")
+        expect(limits(m.reload("rejected")) == wanted, "of a generation that did not come up")
+        m.install(BIN["pugd-future"])
+        expect(limits(m.reload("rejected")) == wanted, "of an image that was called back")
+        m.install(BIN["pugd"])
+        m.set_words("")
+        expect(limits(m.reload())["key"][0] == 456, "and those that serve are")
+
+
+def test_much_said_by_the_check():
+    with Master(BIN["pugd"]) as m:
+        ours = m.status()["layout"]
+        with open(m.path("chatty"), "w", encoding="ascii") as f:
+            f.write(f'#!/bin/sh\n[ "$1" = check ] && head -c 100000 /dev/zero | tr "\\0" x\n'
+                    f'exec {BIN["pugd-other"]} "$@"\n')
+        os.chmod(m.path("chatty"), 0o755)
+        os.rename(m.path("chatty"), m.binary)
+        m.set_words("die")
+        m.reload("rejected")
+        m.wait("old image", lambda: m.status()["layout"] == ours)
+        m.set_words("")
+        m.install(BIN["pugd"])
+        before = len(m.grep("new shared segment"))
+        m.reload()
+        expect(len(m.grep("new shared segment")) == before + 1, "its layout was seen, and the key cache retired")
 
 
 def test_hup_is_remembered_once():

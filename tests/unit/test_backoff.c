@@ -30,6 +30,17 @@ Test(backoff, cap_holds_with_jitter)
 	cr_assert_leq(backoff_next(&b, 0, 400), BACKOFF_MAX_MS);
 }
 
+/* One that hangs is killed a while later: what counts is when it ceased to serve. */
+Test(backoff, so_does_one_before_a_hang)
+{
+	struct backoff b = {.deaths = 5};
+
+	backoff_lived(&b, BACKOFF_HEALTHY_MS - 1);
+	cr_assert_eq(b.deaths, 5);
+	backoff_lived(&b, BACKOFF_HEALTHY_MS);
+	cr_assert_eq(backoff_next(&b, 1000, 0), 0);
+}
+
 Test(backoff, a_healthy_minute_forgives)
 {
 	struct backoff b = {.deaths = 5};

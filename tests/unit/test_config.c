@@ -172,7 +172,8 @@ Test(config, cross_checks)
 		{"max_body = 64M", 2},
 		{"worker_memory = 16M", 1},
 		{"database_url = \"\"", 1},
-		{"trusted_proxies = 10.0.0.0/8, ::1 2001:db8::/32", 0},
+		{"trusted_proxies = 10.0.0.0/8, ::1 2001:db8::/32 unix", 0},
+		{"mail_networks = unix", 1},
 		{"trusted_proxies = 10.0.0.0/33 x 1.2.3 ::/129 1.2.3.4/", 5},
 		{"cors_origins = https://a https://*.b,http://c:1", 0},
 		{"cors_origins = https://*.*.b, a.example", 2},
@@ -235,6 +236,29 @@ Test(config, credentials)
 	cr_expect_eq(credential_problems(31, 0600), 1);
 	cr_expect_eq(credential_problems(48, 0604), 1);
 	cr_expect_eq(credential_problems(0, 0600), 1);
+}
+
+/* Operator commands go on without it (main.c), and what they read ends with a NUL. */
+Test(config, a_text_that_is_too_long_is_none)
+{
+	static char data[sizeof(opt.auth_config) + 10];
+	char path[] = "/tmp/pugd-test-text-XXXXXX";
+	struct config_report r;
+	int fd = mkstemp(path);
+
+	memset(data, 'x', sizeof(data));
+	cr_assert(fd >= 0 && write(fd, data, sizeof(data)) == (ssize_t)sizeof(data));
+	config_report_init(&r);
+	config_defaults(&opt);
+	snprintf(opt.auth_config_file, sizeof(opt.auth_config_file), "%s", path);
+	snprintf(opt.mail_secret_file, sizeof(opt.mail_secret_file), "%s", path);
+	config_credentials(&opt, &r);
+	unlink(path);
+	close(fd);
+	config_report_free(&r);
+	cr_expect_geq(r.count, 2);
+	cr_expect_eq(opt.auth_config[0], '\0');
+	cr_expect_eq(opt.mail_secret[0], '\0');
 }
 
 Test(config, page_is_sealed)
