@@ -113,13 +113,21 @@ bool dev_plain_folder(const struct dev *d)
 
 static bool user_cluster(struct dev *d)
 {
+	struct stat st;
+
 	if (!join(d->cluster, sizeof(d->cluster), d->data, "/postgres"))
 		return false;
 	if (dev_plain_folder(d))
 		return join(d->sockets, sizeof(d->sockets), d->data, "");
 	snprintf(d->sockets, sizeof(d->sockets), "/tmp/pugd-dev-%u-%016llx", getuid(),
 		(unsigned long long)hash_64(d->data, strlen(d->data)));
-	return make_dir(d->sockets, 0700);
+	if (!make_dir(d->sockets, 0700))
+		return false;
+	/* anybody may have made it before: whoever owns it owns the socket inside */
+	if (lstat(d->sockets, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == getuid() &&
+		(st.st_mode & 077) == 0)
+		return true;
+	return dev_fail("%s must be a folder that only you can use", d->sockets);
 }
 
 static bool init_cluster(struct dev *d)
