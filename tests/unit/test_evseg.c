@@ -165,10 +165,11 @@ Test(evseg, too_many_keys_share_the_overflow)
 {
 	enum { N = 30, KEYS = 250 };
 	struct event *events = arena_array(&a, N, sizeof(*events));
-	struct prop found[KEYS];
+	struct evseg_overflow o;
+	struct prop found = {0};
 	struct str raw;
 	struct evseg s;
-	int overflown = 0;
+	int overflown = 0, n;
 
 	for (uint32_t i = 0; i < N; i++) {
 		struct prop *props = arena_array(&a, KEYS, sizeof(*props));
@@ -181,14 +182,18 @@ Test(evseg, too_many_keys_share_the_overflow)
 	}
 	cr_assert(evseg_open(&s, encode(events, N), &a));
 	cr_assert(evseg_unpack(evseg_find(&s, PART_OVERFLOW, 0, STR("")), &a, &raw));
+	cr_assert(evseg_overflow_open(&o, raw));
 	for (uint32_t i = 0; i < N; i++) {
-		int n = evseg_overflow(&s, raw, i, found, KEYS);
-
-		cr_assert(n >= 0);
-		overflown += n;
+		while ((n = evseg_overflow_next(&s, &o, i, &found)) > 0)
+			overflown++;
+		cr_assert_eq(n, 0);
 	}
 	cr_assert_eq(overflown, N * KEYS - EVSEG_KEYS_MAX);
-	cr_assert_eq(found[KEYS - 1].value.i, KEYS - 1);
+	cr_assert_eq(found.value.i, KEYS - 1);
+	cr_assert(evseg_overflow_open(&o, raw));
+	cr_assert_eq(evseg_overflow_next(&s, &o, 3, &found), 0, "row 3 has columns");
+	cr_assert_eq(evseg_overflow_next(&s, &o, N - 1, &found), 1);
+	cr_assert(str_eq(found.key, arena_printf(&a, "k%u", (N - 1) * KEYS)));
 }
 
 Test(evseg, every_flipped_bit_is_noticed)

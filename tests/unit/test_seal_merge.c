@@ -403,7 +403,7 @@ Test(seal_merge, overflow_is_kept)
 	struct event *events = arena_array(&a, N, sizeof(*events));
 	struct merge_segment *out;
 	struct evseg src, s;
-	struct prop found[KEYS];
+	struct evseg_overflow o, old;
 	struct str raw, before;
 	const uint8_t *ids, *ids_before;
 	uint32_t n, total = 0;
@@ -428,17 +428,18 @@ Test(seal_merge, overflow_is_kept)
 	cr_assert(evseg_unpack(evseg_find(&s, PART_OVERFLOW, 0, STR("")), &a, &raw));
 	cr_assert(evseg_unpack(evseg_find(&src, PART_OVERFLOW, 0, STR("")), &a, &before));
 	cr_assert(evseg_ids(&s, &a, &ids) && evseg_ids(&src, &a, &ids_before));
+	cr_assert(evseg_overflow_open(&o, raw));
 	for (uint32_t i = 0; i < N; i++) {
 		const struct event *ev = find(events, N, ids + i * 16);
-		struct prop was[KEYS];
-		int got = evseg_overflow(&s, raw, i, found, KEYS);
-		int want = evseg_overflow(&src, before, (uint32_t)(ev - events), was, KEYS);
+		uint32_t row = (uint32_t)(ev - events);
+		struct prop now, was;
 
-		cr_assert_eq(got, want);
-		for (int k = 0; k < got; k++)
-			cr_assert(str_eq(found[k].key, was[k].key) &&
-				  value_eq(&found[k].value, &was[k].value));
-		total += (uint32_t)got;
+		cr_assert(evseg_overflow_open(&old, before));
+		for (; evseg_overflow_next(&s, &o, i, &now) > 0; total++) {
+			cr_assert_eq(evseg_overflow_next(&src, &old, row, &was), 1);
+			cr_assert(str_eq(now.key, was.key) && value_eq(&now.value, &was.value));
+		}
+		cr_assert_eq(evseg_overflow_next(&src, &old, row, &was), 0);
 	}
 	cr_assert_eq(total, N * KEYS - EVSEG_KEYS_MAX);
 }

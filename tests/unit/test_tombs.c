@@ -124,6 +124,7 @@ static void same(const struct evseg *s, uint32_t row, const struct event *ev)
 	const struct value *session = column_at(s, PART_SESSION, NULL, row);
 	const struct evseg_part *part = evseg_find(s, PART_OVERFLOW, SCOPE_AUTO, STR(""));
 	struct prop found[KEYS * 4];
+	struct evseg_overflow o;
 	const int64_t *times;
 	const uint8_t *ids;
 	struct str raw;
@@ -140,7 +141,9 @@ static void same(const struct evseg *s, uint32_t row, const struct event *ev)
 	cr_assert_eq(column_at(s, PART_COOKIELESS, NULL, row) != NULL, ev->cookieless);
 	if (part) {
 		cr_assert(evseg_unpack(part, &a, &raw));
-		n = evseg_overflow(s, raw, row, found, KEYS * 4);
+		cr_assert(evseg_overflow_open(&o, raw));
+		while (n < KEYS * 4 && evseg_overflow_next(s, &o, row, &found[n]) > 0)
+			n++;
 	}
 	for (uint32_t k = 0; k < ev->n_props; k++) {
 		const struct value *v = column_at(s, PART_PROP, &ev->props[k], row);

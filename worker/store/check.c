@@ -50,8 +50,10 @@ static const char *check_ties(const struct evseg *s, struct arena *a)
 static const char *check_part(const struct evseg *s, const struct evseg_part *p, struct arena *a)
 {
 	uint32_t greatest;
+	struct evseg_overflow o;
 	const uint32_t *numbers;
 	struct column c;
+	struct prop last;
 	struct str raw;
 
 	switch (p->kind) {
@@ -59,7 +61,9 @@ static const char *check_part(const struct evseg *s, const struct evseg_part *p,
 	case PART_TIME:
 		return NULL; /* read already */
 	case PART_OVERFLOW:
-		if (!evseg_unpack(p, a, &raw) || evseg_overflow(s, raw, 0, NULL, 0) < 0)
+		/* behind all rows: so it looks at all entries */
+		if (!evseg_unpack(p, a, &raw) || !evseg_overflow_open(&o, raw) ||
+			evseg_overflow_next(s, &o, s->n, &last) < 0)
 			return unreadable(a, "the overflow part cannot be read");
 		return NULL;
 	case PART_KIND:

@@ -290,23 +290,43 @@ bool evseg_ids(const struct evseg *s, struct arena *a, const uint8_t **ids)
 	return true;
 }
 
-int evseg_overflow(const struct evseg *s, struct str raw, uint32_t row, struct prop *out, int max)
+bool evseg_overflow_open(struct evseg_overflow *o, struct str raw)
 {
-	struct bytes b = bytes_of(raw);
-	uint32_t n = bytes_varint32(&b);
-	int found = 0;
+	*o = (struct evseg_overflow){.b = bytes_of(raw)};
+	o->left = bytes_varint32(&o->b);
+	return !o->b.bad;
+}
 
-	for (uint32_t i = 0; i < n; i++) {
-		struct prop p;
-		uint32_t at = bytes_varint32(&b);
+/* encode.c writes them in the order of their rows. Their number was not held against the bytes:
+ * too great a one ends here. */
+static bool fetch(const struct evseg *s, struct evseg_overflow *o)
+{
+	uint32_t row = bytes_varint32(&o->b);
+	struct prop *p = &o->prop;
 
-		p.scope = (enum prop_scope)bytes_u8(&b);
-		p.key = bytes_take(&b, bytes_varint32(&b));
-		if (b.bad || p.scope > SCOPE_CUSTOM || at >= s->n ||
-			!column_take_value(&b, &p.value))
+	p->scope = (enum prop_scope)bytes_u8(&o->b);
+	p->key = bytes_take(&o->b, bytes_varint32(&o->b));
+	if (o->b.bad || p->scope > SCOPE_CUSTOM || row >= s->n || row < o->row ||
+		!column_take_value(&o->b, &p->value))
+		return false;
+	o->row = row;
+	o->left--;
+	return o->pending = true;
+}
+
+int evseg_overflow_next(
+	const struct evseg *s, struct evseg_overflow *o, uint32_t row, struct prop *out)
+{
+	while (o->pending || o->left > 0) {
+		if (!o->pending && !fetch(s, o))
 			return -1;
-		if (at == row && found < max)
-			out[found++] = p;
+		if (o->row > row)
+			return 0;
+		o->pending = false;
+		if (o->row == row) {
+			*out = o->prop;
+			return 1;
+		}
 	}
-	return b.bad ? -1 : found;
+	return 0;
 }

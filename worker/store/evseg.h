@@ -18,6 +18,7 @@
 #ifndef STORE_EVSEG_H
 #define STORE_EVSEG_H
 
+#include "worker/store/bytes.h"
 #include "worker/store/column.h"
 #include "worker/store/event.h"
 
@@ -96,7 +97,20 @@ bool evseg_kinds(const struct evseg *s, struct arena *a, struct str **kinds, uin
 bool evseg_times(const struct evseg *s, struct arena *a, const int64_t **times);
 /* s->n ids of 16 bytes. */
 bool evseg_ids(const struct evseg *s, struct arena *a, const uint8_t **ids);
-/* The overflow entries of one row, appended to out[0..max); returns how many, -1 when malformed. */
-int evseg_overflow(const struct evseg *s, struct str raw, uint32_t row, struct prop *out, int max);
+/* Goes through the entries of an overflow part, which are in the order of their rows. */
+struct evseg_overflow {
+	struct bytes b;
+	uint32_t left; /* entries not read yet */
+	bool pending;  /* the one that was read last is of a row that was not asked for */
+	uint32_t row;
+	struct prop prop;
+};
+
+/* False when malformed. */
+bool evseg_overflow_open(struct evseg_overflow *o, struct str raw);
+/* The next entry of a row, which may not lie before the one asked for last: 1, 0 when there is none
+ * (left), -1 when malformed. */
+int evseg_overflow_next(
+	const struct evseg *s, struct evseg_overflow *o, uint32_t row, struct prop *out);
 
 #endif

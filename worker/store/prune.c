@@ -21,11 +21,7 @@ struct source {
 	struct walk kind, distinct, session, cookieless;
 	struct walk *props;
 	uint32_t n_props;
-	struct bytes overflow;
-	uint32_t overflow_left; /* entries not read yet, the pending one included */
-	bool pending;
-	uint32_t pending_row;
-	struct prop pending_prop;
+	struct evseg_overflow overflow;
 	struct prop *found; /* of the row being read */
 	uint32_t n_found, cap_found;
 	uint8_t *spilled; /* of these, 1: it had no column, and gets none; NULL: none */
@@ -49,11 +45,7 @@ static bool open_overflow(struct source *src)
 
 	if (!part)
 		return true;
-	if (!evseg_unpack(part, src->a, &raw))
-		return false;
-	src->overflow = bytes_of(raw);
-	src->overflow_left = bytes_varint32(&src->overflow);
-	return !src->overflow.bad;
+	return evseg_unpack(part, src->a, &raw) && evseg_overflow_open(&src->overflow, raw);
 }
 
 /* All columns are open at once, and stay so: the encoder refers to their strings to the end. */
@@ -106,38 +98,15 @@ static bool add(struct source *src, const struct prop *p)
 	return true;
 }
 
-/* Reads the next overflow entry, whose row may not lie before the last one's. */
-static bool fetch(struct source *src)
-{
-	struct bytes *b = &src->overflow;
-	uint32_t row = bytes_varint32(b);
-	struct prop *p = &src->pending_prop;
-
-	p->scope = (enum prop_scope)bytes_u8(b);
-	p->key = bytes_take(b, bytes_varint32(b));
-	if (b->bad || p->scope > SCOPE_CUSTOM || row >= src->s->n || row < src->pending_row ||
-		!column_take_value(b, &p->value))
-		return false;
-	src->pending_row = row;
-	src->pending = true;
-	return true;
-}
-
 static bool take_overflow(struct source *src, uint32_t row)
 {
-	while (src->pending || src->overflow_left > 0) {
-		if (!src->pending) {
-			src->overflow_left--;
-			if (!fetch(src))
-				return false;
-		}
-		if (src->pending_row > row)
-			return true;
-		if (src->pending_row == row && !add(src, &src->pending_prop))
+	struct prop p;
+	int more;
+
+	while ((more = evseg_overflow_next(src->s, &src->overflow, row, &p)) > 0)
+		if (!add(src, &p))
 			return false;
-		src->pending = false;
-	}
-	return true;
+	return more == 0;
 }
 
 /* What was in the overflow part stays there: the project's catalogue had no place for it (D82),

@@ -22,7 +22,8 @@ bool rows_open(struct rows *o, const struct evseg *seg, struct arena *a)
 		!open_column(o, PART_SESSION, &o->session, a) ||
 		!open_column(o, PART_COOKIELESS, &o->cookieless, a))
 		return false;
-	if (extra && !evseg_unpack(extra, a, &o->overflow))
+	if (extra && (!evseg_unpack(extra, a, &o->overflow) ||
+			     !evseg_overflow_open(&o->extra, o->overflow)))
 		return false;
 	for (uint32_t i = 0; i < seg->n_parts; i++)
 		if (seg->parts[i].kind == PART_PROP &&
@@ -31,10 +32,30 @@ bool rows_open(struct rows *o, const struct evseg *seg, struct arena *a)
 	return true;
 }
 
+/* Entries of a row that have no column, behind the n that have one; how many, -1 when malformed.
+ * Rows that are asked for in order go through all entries once. */
+static int add_overflow(struct rows *o, uint32_t row, uint32_t n)
+{
+	struct prop p;
+	int found = 0, more = 0;
+
+	if (!o->overflow.p)
+		return 0;
+	if (row < o->next && !evseg_overflow_open(&o->extra, o->overflow))
+		return -1;
+	o->next = row + 1;
+	while ((more = evseg_overflow_next(o->seg, &o->extra, row, &p)) > 0)
+		if (n + (uint32_t)found < ROWS_PROPS_MAX)
+			o->found[n + (uint32_t)found++] = p;
+	return more < 0 ? -1 : found;
+}
+
+/* o->props has a place for every part, so that both go by one number. */
 static bool read_props(struct rows *o, uint32_t row, struct event *ev)
 {
 	struct prop *props = o->found;
 	uint32_t n = 0;
+	int more;
 
 	for (uint32_t i = 0; i < o->seg->n_parts && n < ROWS_PROPS_MAX; i++) {
 		const struct evseg_part *part = &o->seg->parts[i];
@@ -46,14 +67,10 @@ static bool read_props(struct rows *o, uint32_t row, struct event *ev)
 		if (v)
 			props[n++] = (struct prop){part->key, part->scope, *v};
 	}
-	if (o->overflow.p) {
-		int more = evseg_overflow(
-			o->seg, o->overflow, row, props + n, (int)(ROWS_PROPS_MAX - n));
-
-		if (more < 0)
-			return false;
-		n += (uint32_t)more;
-	}
+	more = add_overflow(o, row, n);
+	if (more < 0)
+		return false;
+	n += (uint32_t)more;
 	ev->props = props;
 	ev->n_props = n;
 	return true;

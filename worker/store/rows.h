@@ -16,6 +16,8 @@ struct rows {
 	const uint8_t *ids;
 	struct column kind, distinct, session, cookieless, *props;
 	struct str overflow;
+	struct evseg_overflow extra; /* behind row `next` - 1 */
+	uint32_t next;
 	struct prop *found; /* of the event being read */
 };
 
