@@ -2,6 +2,7 @@
 #include "tests/unit/insight_kit.h"
 #include "worker/insights/schema.h"
 #include "worker/insights/values.h"
+#include "worker/insights/watch.h"
 
 /* The kernel gives memory of the segment back, so it keeps its names elsewhere. */
 static struct arena query_a;
@@ -239,5 +240,31 @@ Test(schema, values_are_bounded)
 	memset(big, 'x', VALUES_TEXT_MAX + 1);
 	cr_assert(values_add(&v, str_of(big), 100000000));
 	cr_expect_str_eq(top(&v, 1), "often");
+	values_free(&v);
+}
+
+static bool is_over(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+/* A million of them take a while to rank (D40). */
+Test(schema, values_that_nobody_waits_for)
+{
+	const struct str *texts;
+	struct values v;
+	char text[32];
+	uint32_t n;
+
+	values_init(&v, 64 << 20, &kit_a);
+	for (unsigned i = 0; i < 100000; i++) {
+		snprintf(text, sizeof(text), "v%06u", (i * 7919U) % 200000U);
+		cr_assert(values_add(&v, str_of(text), 1));
+	}
+	cr_expect(values_top(&v, 5, &texts, &n));
+	watch_begin(is_over, NULL);
+	cr_expect_not(values_top(&v, 5, &texts, &n));
+	watch_end();
 	values_free(&v);
 }

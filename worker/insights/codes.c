@@ -19,7 +19,6 @@ uint32_t codes_find(struct codes *c, uint32_t code)
 	const struct value *v = code ? &c->column->entries[code - 1] : &missing;
 	char scratch[VALUE_TEXT_MAX];
 
-	c->no[code] =
-		intern_add(c->to, v->type == VALUE_UUID ? v->s : value_text(v, c->class, scratch));
+	c->no[code] = intern_add(c->to, value_text(v, c->class, scratch));
 	return c->no[code];
 }

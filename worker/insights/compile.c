@@ -58,7 +58,10 @@ static int make_filter(
 		high = f->n_values == 2 ? f->values[1] : STR("");
 	}
 	*why = "value: a numeric filter needs numbers";
-	return number_parse(low, &f->low) && number_parse(high, &f->high) ? 0 : -1;
+	if (!number_parse(low, &f->low) || !number_parse(high, &f->high))
+		return -1;
+	*why = too_big;
+	return 0;
 }
 
 int compile_group(struct plan *p, struct plan_group *g, Common__V1__PropertyFilter **in, size_t n,

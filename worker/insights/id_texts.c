@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "worker/insights/id_texts.h"
+#include "worker/store/evseg.h"
 
 enum {
 	RING_SHARE = 8,    /* texts may take such a part of the ring */
@@ -84,7 +85,8 @@ const struct str *id_texts_block(const struct id_texts *t, uint32_t block, struc
 	struct str *out;
 	char *body;
 
-	if (!t->cache || !colcache_find(t->cache, key_of(t, block), &place))
+	if (!t->cache || !colcache_find(t->cache, key_of(t, block), &place) ||
+		place.size > EVSEG_PART_MAX)
 		return NULL;
 	/* colcache_read() writes whole words */
 	body = arena_alloc(a, place.size + sizeof(uint64_t));

@@ -186,6 +186,10 @@ static bool begin(struct scan *s, struct db *db)
 {
 	char why[256];
 
+	/* What this thread keeps is of home_url. A question that was sent to the primary may be
+	 * asked again, and by another thread: it must not fall back behind. */
+	if (s->url != s->home_url)
+		db_kept_end();
 	for (int attempt = 0; attempt < 2; attempt++) {
 		uint64_t now = clock_mono_ms();
 		uint64_t left = s->deadline_ms > now ? s->deadline_ms - now : 1;

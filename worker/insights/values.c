@@ -1,16 +1,18 @@
 /* See values.h. */
-#include <stdlib.h>
 #include "worker/insights/values.h"
+#include "worker/insights/watch.h"
 
 struct ranked {
 	struct str text;
 	uint64_t n;
 };
 
-static int by_rank(const void *x, const void *y)
+/* Texts differ, so the order is total, and it does not matter whether a sort is stable. */
+static int by_rank(const void *x, const void *y, void *arg)
 {
 	const struct ranked *a = x, *b = y;
 
+	(void)arg;
 	if (a->n != b->n)
 		return a->n > b->n ? -1 : 1;
 	return str_cmp(a->text, b->text);
@@ -73,8 +75,7 @@ static struct ranked *rank(const struct values *v)
 		return NULL;
 	for (uint32_t i = 0; i < v->texts.n; i++)
 		all[i] = (struct ranked){v->texts.strings[i], v->counts[i]};
-	qsort(all, v->texts.n, sizeof(*all), by_rank);
-	return all;
+	return watch_sort(v->a, all, v->texts.n, sizeof(*all), by_rank, NULL) ? all : NULL;
 }
 
 /* Keeps the more frequent half, by number and by bytes: so that this is seldom done. The old
