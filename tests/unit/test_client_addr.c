@@ -44,14 +44,24 @@ Test(client_addr, forwarded)
 	}
 }
 
-static uint64_t hash_of(const char *peer)
+static struct call call_from(const char *peer)
 {
 	struct http_request rq = {.peer = str_of(peer)};
 	struct call c = {.w = &worker, .rq = &rq};
 
 	cr_assert(client_addr_parse(rq.peer, rq.peer_addr));
 	client_addr(&c);
-	return c.address_hash;
+	return c;
+}
+
+static uint64_t hash_of(const char *peer)
+{
+	return call_from(peer).address_hash;
+}
+
+static uint64_t network_of(const char *peer)
+{
+	return call_from(peer).network_hash;
 }
 
 Test(client_addr, counts_as_32_and_64)
@@ -60,6 +70,16 @@ Test(client_addr, counts_as_32_and_64)
 	cr_assert_neq(hash_of("192.0.2.1"), hash_of("192.0.2.2"));
 	cr_assert_eq(hash_of("2001:db8::1"), hash_of("2001:db8::ffff:1"));
 	cr_assert_neq(hash_of("2001:db8::1"), hash_of("2001:db8:0:1::1"));
+}
+
+/* D92: whoever killed a worker may have the whole network. */
+Test(client_addr, is_blamed_as_24_and_64)
+{
+	opt.trusted_proxies[0] = '\0';
+	cr_assert_eq(network_of("192.0.2.1"), network_of("192.0.2.254"));
+	cr_assert_neq(network_of("192.0.2.1"), network_of("192.0.3.1"));
+	cr_assert_eq(network_of("2001:db8::1"), network_of("2001:db8::ffff:1"));
+	cr_assert_neq(network_of("2001:db8::1"), network_of("2001:db8:0:1::1"));
 }
 
 Test(client_addr, a_unix_peer_is_trusted_by_name)

@@ -102,6 +102,7 @@ struct call {
 	uint64_t body_hash;    /* of the body as sent, for the breadcrumb; 0 before decode */
 	uint64_t head_hash;    /* of the head, in its place before decode */
 	uint64_t address_hash; /* of the client's /32 or /64 */
+	uint64_t network_hash; /* of its /24 or /64 */
 	int64_t timeout_ms;    /* Connect-Timeout-Ms, -1 when the client sent none */
 	bool streaming;        /* a streaming content type: errors go into an envelope */
 	bool gzip_stream;      /* messages of the stream may be compressed */

@@ -138,6 +138,12 @@ static uint64_t address_hash(const uint8_t addr[16])
 	return hash_64(addr, is_v4(addr) ? 16 : 8) | 1;
 }
 
+/* /24 and /64 (D92): whoever kills workers must not begin anew with the next address. */
+static uint64_t network_hash(const uint8_t addr[16])
+{
+	return hash_64(addr, is_v4(addr) ? 15 : 8) | 1;
+}
+
 void client_addr(struct call *c)
 {
 	const struct http_request *rq = c->rq;
@@ -150,4 +156,5 @@ void client_addr(struct call *c)
 				walk(c, rq->headers[i].value))
 				break;
 	c->address_hash = address_hash(c->client_addr);
+	c->network_hash = network_hash(c->client_addr);
 }

@@ -15,7 +15,7 @@ static uint32_t method_number(const struct call *c)
  * the same step of a retry asks for. */
 static uint64_t principal(const struct call *c)
 {
-	return c->who.hash ? c->who.hash : c->address_hash;
+	return c->who.hash ? c->who.hash : c->network_hash;
 }
 
 static uint64_t body(const struct call *c)

@@ -2,6 +2,7 @@
  * released order: auth.md 1.2). All violations are reported at once. */
 #include "proto/validate.h"
 #include "worker/call/call.h"
+#include "worker/call/error.h"
 
 int call_violations(struct call *c, const struct pb_check *check)
 {
@@ -10,6 +11,8 @@ int call_violations(struct call *c, const struct pb_check *check)
 	if (check->memory)
 		return call_fail(
 			c, CODE_RESOURCE_EXHAUSTED, NULL, "the call needs too much memory");
+	/* the memory that is kept for errors: the call may have used up the rest */
+	error_release(c);
 	buf_init(&text, c->arena);
 	buf_init(&bad, c->arena);
 	pb_check_text(check, &text);
