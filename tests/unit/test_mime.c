@@ -142,6 +142,11 @@ Test(mime, names_are_cleaned)
 	cr_expect(str_eq(render_name(STR(" a\r\nb\tc\x7f\xc2\x85\xe2\x80\xae \xc3\xbc "), &a),
 		STR("ab c \xc3\xbc")));
 	cr_expect(str_eq(render_name(STR("a\xff\xc3"), &a), STR("a")));
+	cr_expect(str_eq(render_name(STR("a\xd8\x9c"
+					 "b\xd8\x9d"),
+				 &a),
+			  STR("ab\xd8\x9d")),
+		"the Arabic letter mark goes");
 	cr_expect_eq(render_name(STR(""), &a).n, 0);
 	for (int i = 0; i < 61; i++)
 		p = stpcpy(p, "\xc3\xbc");

@@ -23,8 +23,8 @@ static bool is_unseen(const char *p, size_t n)
 
 	if (n == 1)
 		return u[0] < ' ' || u[0] == 0x7f;
-	if (n == 2)
-		return u[0] == 0xc2 && u[1] < 0xa0;
+	if (n == 2) /* U+061C is the Arabic letter mark */
+		return (u[0] == 0xc2 && u[1] < 0xa0) || (u[0] == 0xd8 && u[1] == 0x9c);
 	if (n == 3 && u[0] == 0xe2 && u[1] == 0x80)
 		return u[2] == 0x8e || u[2] == 0x8f || (u[2] >= 0xa8 && u[2] <= 0xae);
 	return n == 3 && u[0] == 0xe2 && u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9;
