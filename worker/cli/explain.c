@@ -329,7 +329,8 @@ static bool read_all(const char *path, struct buf *out, size_t most)
 	if (fd >= 0 && !input)
 		close(fd);
 	if (got > 0)
-		fprintf(stderr, "pugd explain: the query is larger than max_body\n");
+		fprintf(stderr, "pugd explain: %s\n",
+			out->n > most ? "the query is larger than max_body" : "out of memory");
 	return got == 0;
 }
 

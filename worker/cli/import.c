@@ -88,8 +88,9 @@ static bool repair(struct import *im, const struct group *g)
 
 	if (im->db.err.kind == DB_SERIALIZE)
 		return true;
-	return strcmp(im->db.err.sqlstate, "23514") == 0 && group_days(g, &args.days) &&
-	       q_events_days(&im->db, &args, &row) >= 0;
+	/* "no partition of relation found for row": not a constraint of ours */
+	return strcmp(im->db.err.sqlstate, "23514") == 0 && im->db.err.constraint[0] == '\0' &&
+	       group_days(g, &args.days) && q_events_days(&im->db, &args, &row) >= 0;
 }
 
 static int store_events(struct import *im)

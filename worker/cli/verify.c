@@ -117,6 +117,16 @@ static enum stream_next no_memory(struct verify *v)
 	return STREAM_FAIL;
 }
 
+/* One that is not as the statement says is the database's failure. */
+static bool take_row(struct verify *v, const struct query *q, const PGresult *res, void *row)
+{
+	enum db_kind kind = codec_row(q, res, 0, row, &v->scratch);
+
+	v->memory |= kind == DB_MEMORY;
+	v->stream.db.err.kind = kind;
+	return kind == DB_OK;
+}
+
 /* ---- level 0 ---- */
 
 static const char *check_blob(
@@ -145,8 +155,8 @@ static enum stream_next inbox_row(struct db_stream *st, const struct query *q, c
 	struct evseg s;
 
 	arena_reset(&v->scratch);
-	if (codec_row(q, res, 0, &row, &v->scratch) != DB_OK)
-		return no_memory(v);
+	if (!take_row(v, q, res, &row))
+		return STREAM_FAIL;
 	wrong = check_blob(v, &s, &row);
 	progress_add(&v->progress, (uint64_t)row.n);
 	if (wrong) {
@@ -181,8 +191,8 @@ static enum stream_next numbers_row(
 	const char *wrong;
 
 	arena_reset(&v->scratch);
-	if (codec_row(q, res, 0, &row, &v->scratch) != DB_OK)
-		return no_memory(v);
+	if (!take_row(v, q, res, &row))
+		return STREAM_FAIL;
 	wrong = check_block(v, &row);
 	for (int i = 0; !wrong && i < row.n; i++) {
 		uint64_t d;
@@ -244,8 +254,8 @@ static enum stream_next segment_row(
 	struct evseg s;
 
 	arena_reset(&v->scratch);
-	if (codec_row(q, res, 0, &row, &v->scratch) != DB_OK)
-		return no_memory(v);
+	if (!take_row(v, q, res, &row))
+		return STREAM_FAIL;
 	wrong = check_row(v, &s, &row);
 	progress_add(&v->progress, (uint64_t)row.n);
 	if (wrong) {
@@ -296,8 +306,8 @@ static enum stream_next seen_row(struct db_stream *st, const struct query *q, co
 	struct q_verify_seen_row row;
 
 	arena_reset(&v->scratch);
-	if (codec_row(q, res, 0, &row, &v->scratch) != DB_OK)
-		return no_memory(v);
+	if (!take_row(v, q, res, &row))
+		return STREAM_FAIL;
 	pass_until(v, row.event_id);
 	return STREAM_MORE;
 }
@@ -444,7 +454,9 @@ static int report(struct verify *v, PGconn *conn, int done)
 	if (v->memory)
 		fprintf(stderr, "pugd: not enough memory\n");
 	else if (done < 0)
-		fprintf(stderr, "pugd: the database failed: %s\n", PQerrorMessage(conn));
+		fprintf(stderr, "pugd: the database failed: %s\n",
+			v->stream.db.err.kind == DB_BUG ? "it does not answer as expected"
+							: PQerrorMessage(conn));
 	if (done < 0 || v->memory)
 		return 1;
 	if (v->wrong > SHOWN_MAX)

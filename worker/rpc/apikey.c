@@ -13,6 +13,7 @@ void apikey_make(struct apikey *k, enum apikey_kind kind)
 	hash_random(bytes, sizeof(bytes));
 	memcpy(k->text, kind == APIKEY_PUBLIC ? "pub_" : "prv_", 4);
 	str_hex(bytes, sizeof(bytes), k->text + 4);
+	explicit_bzero(bytes, sizeof(bytes));
 	hash_sha256(k->text, 44, k->digest);
 	snprintf(k->hint, sizeof(k->hint), "%.4s...%.4s", k->text, k->text + 40);
 }

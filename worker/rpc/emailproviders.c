@@ -235,9 +235,9 @@ int rpc_orgemailproviders_send_test(struct call *c,
 	const Orgemailproviders__V1__SendTestRequest *in,
 	Orgemailproviders__V1__SendTestResponse *out)
 {
-	uint64_t left = call_time_left(c);
 	struct test_job j = {.opt = c->w->opt, .recipient = str_of(c->who.email)};
 	enum provider_end end;
+	uint64_t left;
 
 	if (!has_key(c))
 		return no_key(c, "EMAIL_TEST_SEND_UNAVAILABLE");
@@ -246,6 +246,7 @@ int rpc_orgemailproviders_send_test(struct call *c,
 			"recipient: test mails go to your own address only");
 	if (find_provider(c, in->org_id, &j.provider, &end) < 0)
 		return -1;
+	left = call_time_left(c);
 	j.deadline_ms = clock_mono_ms() + (left > 2 * REPLY_MS ? left - REPLY_MS : left);
 	if (end != PROVIDER_OK)
 		mail_failed(&j.result, true, provider_end_text(end));

@@ -24,6 +24,7 @@ bool link_fill(const struct options *opt, struct arena *a, enum link_kind kind, 
 
 	hash_random(bytes, n);
 	str_hex(bytes, n, out->text);
+	explicit_bzero(bytes, sizeof(bytes));
 	link_hash(out->text, out->hash);
 	hash_xid(out->mail_id);
 	out->sealed = seal_make(opt, KEY_MAIL, str_of(out->mail_id), str_of(out->text), a);

@@ -25,6 +25,7 @@ void session_first(struct refresh *r)
 	uint8_t bytes[REFRESH_TEXT / 2];
 	hash_random(bytes, sizeof(bytes));
 	str_hex(bytes, sizeof(bytes), r->text);
+	explicit_bzero(bytes, sizeof(bytes));
 	digest(r);
 }
 

@@ -91,7 +91,7 @@ def atoms_of(items):
 
 
 def bucket(atom):
-    """As in agent.c."""
+    """As in agent_match.c."""
     a, b, c = atom[:3].encode()
     return (((a | b << 8 | c << 16) * 2654435761) & 0xffffffff) >> (32 - BUCKET_BITS)
 
