@@ -199,6 +199,10 @@ static void become_ready(bool degraded)
 
 	self.ready = true;
 	loop_timer_stop(w->loop, &self.warm_up);
+	/* looking for the database may have taken threads, and Landlock binds only those that start
+	 * after it */
+	if (!offload_renew(w->offload))
+		log_warn("threads stay outside of the sandbox");
 	/* before the doors are open: no byte of a client is read outside of it */
 	sandbox_enter(w->opt);
 	if (degraded)

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -47,6 +48,7 @@ struct thread_pool {
 	struct offload *o;
 	enum offload_pool which;
 	int want, started, idle;
+	unsigned era; /* threads of an earlier one leave */
 	int queued, queue_max;
 	struct job *head, **tail;
 	pthread_cond_t more;
@@ -59,6 +61,8 @@ struct offload {
 	bool quit;
 	struct crumb *crumbs; /* slot->crumbs, or NULL */
 	pthread_mutex_t lock; /* guards quit and all of the pools */
+	pthread_t *left;      /* of earlier eras, to be joined */
+	int n_left;
 	struct thread_pool pools[OFFLOAD_POOLS];
 };
 
@@ -160,6 +164,7 @@ static struct job *job_take(struct thread_pool *p)
 struct thread_start {
 	struct thread_pool *pool;
 	int index;
+	unsigned era;
 };
 
 static void *pool_thread(void *arg)
@@ -176,12 +181,12 @@ static void *pool_thread(void *arg)
 		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), OFFLOAD_NICE);
 	pthread_mutex_lock(&o->lock);
 	for (;;) {
-		while (!p->head && !o->quit) {
+		while (!p->head && !o->quit && p->era == start.era) {
 			p->idle++;
 			pthread_cond_wait(&p->more, &o->lock);
-			p->idle--;
+			p->idle -= p->era == start.era;
 		}
-		if (!p->head)
+		if (!p->head || p->era != start.era)
 			break;
 		struct job *j = job_take(p);
 
@@ -203,7 +208,7 @@ static int pool_start_thread(struct thread_pool *p)
 
 	if (!start)
 		return -ENOMEM;
-	*start = (struct thread_start){p, p->first_crumb + p->started};
+	*start = (struct thread_start){p, p->first_crumb + p->started, p->era};
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, OFFLOAD_STACK);
 	/* Inherited by the thread: no moment in which it could take a signal. */
@@ -282,6 +287,36 @@ int offload_run(struct offload *o, enum offload_pool pool, uint64_t deadline_ms,
 	return j.late ? -ETIME : 0;
 }
 
+/* With the lock held. Jobs that wait are taken by new threads, or by nobody: so one is started. */
+static void pool_renew(struct thread_pool *p)
+{
+	memcpy(p->o->left + p->o->n_left, p->threads, (size_t)p->started * sizeof(*p->threads));
+	p->o->n_left += p->started;
+	p->started = p->idle = 0;
+	p->era++;
+	pthread_cond_broadcast(&p->more);
+	if (p->queued > 0)
+		pool_has_hands(p);
+}
+
+bool offload_renew(struct offload *o)
+{
+	pthread_t *more;
+	int n = 0;
+
+	pthread_mutex_lock(&o->lock);
+	for (int i = 0; i < OFFLOAD_POOLS; i++)
+		n += o->pools[i].started;
+	more = n ? realloc(o->left, (size_t)(o->n_left + n) * sizeof(*more)) : NULL;
+	if (more) {
+		o->left = more;
+		for (int i = 0; i < OFFLOAD_POOLS; i++)
+			pool_renew(&o->pools[i]);
+	}
+	pthread_mutex_unlock(&o->lock);
+	return n == 0 || more;
+}
+
 void offload_free(struct offload *o)
 {
 	int i, k;
@@ -296,9 +331,14 @@ void offload_free(struct offload *o)
 	for (i = 0; i < OFFLOAD_POOLS; i++) {
 		for (k = 0; k < o->pools[i].started; k++)
 			pthread_join(o->pools[i].threads[k], NULL);
+	}
+	for (k = 0; k < o->n_left; k++)
+		pthread_join(o->left[k], NULL);
+	for (i = 0; i < OFFLOAD_POOLS; i++) {
 		pthread_cond_destroy(&o->pools[i].more);
 		free(o->pools[i].threads);
 	}
+	free(o->left);
 	pthread_mutex_destroy(&o->lock);
 	free(o);
 }

@@ -41,6 +41,10 @@ bool offload_give(struct offload *o, enum offload_pool pool, void (*fn)(void *ar
 /* Which of slot->crumbs the running thread writes: 1..16 on an offload thread,
  * 0 on the loop's. The crumb of the call that asked is copied there around fn. */
 int offload_crumb_index(void);
+/* Threads that have started end with the job they are at, and others take their place: what a
+ * process lays upon itself then (worker/sandbox.h) counts for each of these. False without
+ * memory. */
+bool offload_renew(struct offload *o);
 /* Waits for the threads. */
 void offload_free(struct offload *o);
 

@@ -165,6 +165,34 @@ Test(offload, what_nobody_waits_for_is_not_run)
 	teardown();
 }
 
+/* Who is at a job ends with it; what waits is another's, and so is what comes. */
+Test(offload, others_take_the_place_of_threads)
+{
+	_Atomic int gate = 0;
+	struct job_test idle = {0}, busy = {.gate = &gate}, waits = {0}, comes = {0};
+
+	setup(1, 1, 4);
+	start(&idle);
+	loop_run(l, NULL, NULL);
+	start(&busy);
+	usleep(100000); /* the thread takes it off the queue */
+	cr_assert(pthread_equal(idle.thread, busy.thread));
+	start(&waits);
+	cr_assert_not(waits.ran);
+	cr_assert(offload_renew(o));
+	for (int i = 0; i < 2000 && !waits.ran; i++)
+		usleep(1000);
+	cr_assert(waits.ran && !gate, "while the other one is still busy");
+	gate = 1;
+	loop_run(l, NULL, NULL);
+	cr_assert(offload_renew(o), "idle ones leave as well");
+	start(&comes);
+	loop_run(l, NULL, NULL);
+	cr_assert(busy.rc == 0 && waits.rc == 0 && comes.rc == 0);
+	cr_assert_not(pthread_equal(busy.thread, waits.thread));
+	teardown();
+}
+
 Test(offload, crumb_of_the_call_goes_along)
 {
 	static struct crumb crumbs[CRUMBS_PER_SLOT];

@@ -309,22 +309,26 @@ static void pack(
 	bytes_put_varint(dir, raw.n);
 }
 
-/* Times lie between 2000 and tomorrow (D23), so that their differences do not overflow. */
+/* Times lie between 2000 and tomorrow (D23), but for a damaged blob that is encoded anew. */
 static void put_times(const struct encoder *e, struct buf *out)
 {
 	int64_t lo = e->times[0], hi = e->times[0];
+	uint64_t span;
 
 	for (uint32_t i = 1; i < e->n; i++) {
 		lo = e->times[i] < lo ? e->times[i] : lo;
 		hi = e->times[i] > hi ? e->times[i] : hi;
 	}
+	span = (uint64_t)hi - (uint64_t)lo;
 	bytes_put_u64(out, (uint64_t)lo);
-	buf_c(out, hi - lo <= UINT32_MAX ? 4 : 8);
+	buf_c(out, span <= UINT32_MAX ? 4 : 8);
 	for (uint32_t i = 0; i < e->n; i++) {
-		if (hi - lo <= UINT32_MAX)
-			bytes_put_u32(out, (uint32_t)(e->times[i] - lo));
+		uint64_t delta = (uint64_t)e->times[i] - (uint64_t)lo;
+
+		if (span <= UINT32_MAX)
+			bytes_put_u32(out, (uint32_t)delta);
 		else
-			bytes_put_u64(out, (uint64_t)(e->times[i] - lo));
+			bytes_put_u64(out, delta);
 	}
 }
 
