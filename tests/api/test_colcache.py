@@ -281,4 +281,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", default=os.environ.get("PUGD_SEED", "20261129"))
     ARGS, rest = parser.parse_known_args()
     cases = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and callable(f)]
-    sys.exit(pug.main(cases, rest))
+    sys.exit(pug.main(cases, rest, expects=pug.KILLS))

@@ -379,7 +379,7 @@ def main():
     with pug.Pug(variant, options=["workers=2"]) as p:
         P = test_events.P = test_accounts.P = p
         return pug.main([(n, f) for n, f in list(globals().items()) if n.startswith("test_")
-                         and callable(f)])
+                         and callable(f)], expects=pug.KILLS)
 
 
 if __name__ == "__main__":

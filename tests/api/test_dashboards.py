@@ -308,4 +308,4 @@ if __name__ == "__main__":
     variant = "asan" if "asan" in sys.argv else "test"
     with pug.Pug(variant, options=["workers=2"]) as P:
         test_accounts.P = P
-        sys.exit(pug.main(tests))
+        sys.exit(pug.main(tests, expects=("stored tile cannot be decoded ",)))

@@ -592,7 +592,7 @@ if __name__ == "__main__":
             with pug.Pug(variant, options=["workers=2", "google_client_id=" + CLIENT,
                                            "google_issuer=" + GOOGLE.url,
                                            "auth_config_file=" + CONFIG]) as P:
-                code = pug.main(tests)
+                code = pug.main(tests, expects=("auth_config_file: ",))
     finally:
         node.stdin.close()
         node.wait(10)

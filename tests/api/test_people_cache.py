@@ -237,4 +237,4 @@ if __name__ == "__main__":
         P.variant = variant
         test_sealed.P = test_erase.P = people.test_accounts.P = P
         test_erase.use(P)
-        sys.exit(pug.main(tests))
+        sys.exit(pug.main(tests, expects=pug.KILLS))

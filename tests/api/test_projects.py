@@ -404,4 +404,4 @@ if __name__ == "__main__":
     variant = "asan" if "asan" in sys.argv else "test"
     with pug.Pug(variant, options=["workers=4"]) as P:
         test_accounts.P = P
-        sys.exit(pug.main(tests))
+        sys.exit(pug.main(tests, expects=pug.KILLS))

@@ -174,4 +174,4 @@ def test_a_bad_credential_changes_nothing(variant):
 
 if __name__ == "__main__":
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_")]
-    sys.exit(pug.main(tests))
+    sys.exit(pug.main(tests, expects=("credential_file: ",)))

@@ -597,4 +597,4 @@ if __name__ == "__main__":
     variant = "asan" if "asan" in rest else "test"
     with pug.Pug(variant, options=LAZY) as P:
         test_model.P, test_model.ARGS, test_model.check = P, ARGS, check
-        sys.exit(pug.main(tests, rest))
+        sys.exit(pug.main(tests, rest, expects=(*pug.KILLS, "stored bytes are broken ")))

@@ -190,4 +190,4 @@ def test_main_job_after_killed_workers(_):
 if __name__ == "__main__":
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_")]
     with pug.Pug("asan" if "asan" in sys.argv else "test", options=["workers=2"]) as P:
-        sys.exit(pug.main(tests))
+        sys.exit(pug.main(tests, expects=pug.KILLS))

@@ -417,7 +417,8 @@ def main():
              ("test_standstill", test_standstill)]
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_") and f not in dict(alone).values()]
     with pug.Pug(variant="asan" if "asan" in sys.argv else "test") as p:
-        return pug.main([(n, lambda _, f=f: f(p)) for n, f in tests] + alone)
+        return pug.main([(n, lambda _, f=f: f(p)) for n, f in tests] + alone,
+                        expects=("query=events_store sqlstate=P0001 ",))
 
 
 if __name__ == "__main__":

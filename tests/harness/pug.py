@@ -27,6 +27,9 @@ SECRET_NAMES = {"password", "token", "refreshToken", "key", "apiKey", "credentia
 SECRET_HEADERS = ("x-api-key", "authorization")
 BANNER = re.compile(r"pugd serves at .*?Stop: \^C", re.S)
 WORD = re.compile(r"[\w@.+-]{8,}")
+ERROR = re.compile(r"^\S+Z (?:emerg|alert|crit|error) .*$", re.M)
+KILLS = ("worker died ", "crash budget exceeded ")  # what a server says of a suite that kills its processes
+EXPECTED = []  # patterns of what this suite provokes (main()); no other error may be in a server's log
 
 
 def secrets_in(value, found):
@@ -120,11 +123,13 @@ class Pug:
     def __exit__(self, *_):
         texts = self.pages()
         self.stop()
-        finding = self.finding()
+        finding, errors = self.finding(), self.errors()
         told = self.told([*texts, BANNER.sub("", self.log())])
         self.clean()
         if finding:
             raise AssertionError("the sanitizers found something:\n" + finding)
+        if errors:
+            raise AssertionError("errors in the log that nobody provoked:\n" + "\n".join(errors[:5]))
         if told:
             raise AssertionError(f"secrets in the log or on the admin pages: {told[:5]}")
 
@@ -147,6 +152,10 @@ class Pug:
         at = min((i for i in (text.find("ERROR: AddressSanitizer"), text.find("runtime error:"),
                               text.find("ERROR: LeakSanitizer"), text.find("WARNING: ThreadSanitizer")) if i >= 0), default=-1)
         return text[at:at + 4000] if at >= 0 else ""
+
+    def errors(self):
+        """Lines of its log that tell of an error which this suite does not provoke: a death, say."""
+        return [line for line in ERROR.findall(self.log()) if not any(re.search(e, line) for e in EXPECTED)]
 
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
@@ -290,8 +299,9 @@ class Steady:
             t.join(60)
 
 
-def main(tests, argv=None):
-    """Runs functions named test_*(variant) and prints what run.py wants."""
+def main(tests, argv=None, expects=()):
+    """Runs functions named test_*(variant) and prints what run.py wants. Errors in a server's log that match one
+    of `expects` are meant to be there."""
     import argparse
     import traceback
     parser = argparse.ArgumentParser()
@@ -299,6 +309,7 @@ def main(tests, argv=None):
     parser.add_argument("--only", default="")
     args = parser.parse_args(argv)
     passed = failed = 0
+    EXPECTED.extend(expects)
     for name, fn in tests:
         if args.only and args.only not in name:
             continue

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The search for secrets that every suite ends with finds them: or it could not fail."""
+"""What every suite ends with, the search for secrets and for errors, finds them: or it could not fail."""
+import os
+import signal
 import sys
 import tempfile
 
@@ -19,5 +21,24 @@ def test_told(_):
         assert p.told(["path=/x status=200", "prv_" + "a2" * 20]) == []
 
 
+def test_errors(variant):
+    quiet = "2026-01-01T00:00:00.000Z warn w=1 g=1: error in a text\n"
+    with tempfile.TemporaryDirectory(prefix="pugt-") as folder:
+        p = pug.Pug(data=folder)
+        with open(p.log_path, "w", encoding="ascii") as f:
+            f.write("ERROR:  of PostgreSQL\n" + quiet + quiet.replace(" warn ", " error ") + quiet)
+        assert p.errors() == [quiet.replace(" warn ", " error ").strip()], p.errors()
+    died = None
+    try:
+        with pug.Pug(variant, options=["workers=1"]) as p:
+            worker = [w["pid"] for w in p.admin()["workers"] if w["role"] == "worker"][0]
+            os.kill(worker, signal.SIGKILL)
+            while not p.errors():
+                pass
+    except AssertionError as error:
+        died = str(error)
+    assert died and "nobody provoked" in died and f"pid={worker} " in died, died
+
+
 if __name__ == "__main__":
-    sys.exit(pug.main([("test_told", test_told)]))
+    sys.exit(pug.main([("test_told", test_told), ("test_errors", test_errors)]))

@@ -417,4 +417,4 @@ if __name__ == "__main__":
     variant = "asan" if "asan" in sys.argv else "test"
     with pug.Pug(variant, options=["workers=2", "seal_events=60", "seal_commits=12", "seal_age=1s"]) as P:
         test_storm.P = P
-        sys.exit(pug.main([("test_storm_of_everything", test_storm_of_everything)]))
+        sys.exit(pug.main([("test_storm_of_everything", test_storm_of_everything)], expects=pug.KILLS))
