@@ -137,12 +137,14 @@ static void log_death(const struct child *c, const siginfo_t *si, struct slot *s
 }
 
 /* Repairs come before the slot is free: what a process held bears its slot's number
- * (shm/README.md). Who did not leave by itself may have written anywhere: flights and columns from
+ * (shm/README.md). Who crashed or was killed may have written anywhere: flights and columns from
  * before are not believed then. m->deaths is counted first; charge_budget() relies on it. */
 void obituary_write(struct master *m, struct child *c, const siginfo_t *si, enum child_end end)
 {
 	struct segment *seg = c->gen->seg;
 	struct slot *s = seg ? segment_slot(seg, c->slot_no) : NULL;
+	/* with 78 it left in order, before any call, and may do so again and again */
+	bool wild = end != END_LEFT && end != END_HOPELESS;
 	int repaired;
 
 	if (end == END_LEFT)
@@ -160,9 +162,8 @@ void obituary_write(struct master *m, struct child *c, const siginfo_t *si, enum
 			report_crumbs(seg, s);
 	}
 	turns_repair(seg, c->slot_no);
-	flights_repair(seg, c->slot_no, end != END_LEFT);
-	repaired = keycache_repair(seg, c->slot_no) +
-		   colcache_repair(seg, c->slot_no, end != END_LEFT);
+	flights_repair(seg, c->slot_no, wild);
+	repaired = keycache_repair(seg, c->slot_no) + colcache_repair(seg, c->slot_no, wild);
 	if (repaired > 0)
 		counter_add(seg, c->slot_no, CTR_repaired, (uint64_t)repaired);
 	atomic_store(&s->pid, 0);

@@ -199,12 +199,12 @@ static void become_ready(bool degraded)
 
 	self.ready = true;
 	loop_timer_stop(w->loop, &self.warm_up);
-	/* looking for the database may have taken threads, and Landlock binds only those that start
-	 * after it */
-	if (!offload_renew(w->offload))
-		log_warn("threads stay outside of the sandbox");
 	/* before the doors are open: no byte of a client is read outside of it */
 	sandbox_enter(w->opt);
+	/* Looking for the database may have taken threads, and Landlock binds only those that start
+	 * after it: none of them may get another job. */
+	if (!offload_renew(w->offload))
+		log_warn("threads stay outside of the sandbox");
 	if (degraded)
 		log_warn("starting without the database");
 	if (!w->draining) {

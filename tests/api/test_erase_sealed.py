@@ -173,4 +173,4 @@ if __name__ == "__main__":
     with pug.Pug(variant, options=["workers=2"]) as first:
         first.variant = variant
         use(first)
-        sys.exit(pug.main(tests, expects=(*pug.KILLS, "erasure failed .* is damaged")))
+        sys.exit(pug.main(tests, expects=(*pug.ABORTS, "erasure failed .* is damaged")))

@@ -297,4 +297,4 @@ if __name__ == "__main__":
                  options=[f"workers={WORKERS}", "insight_parallel=64", "insight_threads=2",
                           f"insight_timeout={BUDGET}"]) as P:
         begin(P)
-        sys.exit(pug.main(tests, sys.argv[1:], expects=pug.KILLS))
+        sys.exit(pug.main(tests, sys.argv[1:], expects=pug.ABORTS))

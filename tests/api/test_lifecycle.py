@@ -163,4 +163,4 @@ def test_stop_is_bounded(variant):
 
 if __name__ == "__main__":
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_")]
-    sys.exit(pug.main(tests, expects=(*pug.KILLS, "worker hangs")))
+    sys.exit(pug.main(tests, expects=(*pug.KILLS, "worker hangs", " name=SIGSEGV ", " hung=1 ")))

@@ -269,4 +269,4 @@ if __name__ == "__main__":
         os.chmod(folder, 0o755)
         with pug.Pug(variant, options=["workers=2", "outbound_ca_file=" + CA]) as P:
             P.variant = variant
-            sys.exit(pug.main(tests, expects=pug.KILLS))
+            sys.exit(pug.main(tests, expects=pug.ABORTS))

@@ -134,4 +134,4 @@ if __name__ == "__main__":
     options = ["workers=2", "limit_scale=1", "limit_signin_burst=3", "limit_signin_per_minute=1",
                "limit_link_per_hour=0"]
     with pug.Pug("asan" if "asan" in sys.argv else "test", options=options) as P:
-        sys.exit(pug.main(tests, expects=pug.KILLS))
+        sys.exit(pug.main(tests, expects=pug.ABORTS))

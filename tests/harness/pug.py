@@ -28,7 +28,9 @@ SECRET_HEADERS = ("x-api-key", "authorization")
 BANNER = re.compile(r"pugd serves at .*?Stop: \^C", re.S)
 WORD = re.compile(r"[\w@.+-]{8,}")
 ERROR = re.compile(r"^\S+Z (?:emerg|alert|crit|error) .*$", re.M)
-KILLS = ("worker died ", "crash budget exceeded ")  # what a server says of a suite that kills its processes
+# what a server says of a suite that kills its processes; any other death is a crash
+KILLS = (r"worker died .* signal=9 name=SIGKILL(?! hung)", "crash budget exceeded ")
+ABORTS = (*KILLS, r"worker died .* signal=6 name=SIGABRT(?! hung)")  # of one that aborts at points of its code
 EXPECTED = []  # patterns of what this suite provokes (main()); no other error may be in a server's log
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 
 import pug
 
@@ -29,15 +30,20 @@ def test_errors(variant):
             f.write("ERROR:  of PostgreSQL\n" + quiet + quiet.replace(" warn ", " error ") + quiet)
         assert p.errors() == [quiet.replace(" warn ", " error ").strip()], p.errors()
     died = None
+    pug.EXPECTED.extend(pug.KILLS)  # what is killed is no crash
     try:
-        with pug.Pug(variant, options=["workers=1"]) as p:
-            worker = [w["pid"] for w in p.admin()["workers"] if w["role"] == "worker"][0]
-            os.kill(worker, signal.SIGKILL)
-            while not p.errors():
-                pass
+        with pug.Pug(variant, options=["workers=2"]) as p:
+            first, second = [w["pid"] for w in p.admin()["workers"] if w["role"] == "worker"]
+            os.kill(first, signal.SIGKILL)
+            os.kill(second, signal.SIGSEGV)
+            end = time.monotonic() + 30
+            while f"pid={second} " not in "".join(p.errors()) and time.monotonic() < end:
+                time.sleep(0.02)
     except AssertionError as error:
         died = str(error)
-    assert died and "nobody provoked" in died and f"pid={worker} " in died, died
+    finally:
+        pug.EXPECTED.clear()
+    assert died and "nobody provoked" in died and f"pid={second} " in died and f"pid={first} " not in died, died
 
 
 if __name__ == "__main__":

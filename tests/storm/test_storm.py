@@ -262,7 +262,7 @@ if __name__ == "__main__":
             P.workers, P.variant = 2, variant
             # The reload test last: it swaps the binary.
             tests.sort(key=lambda t: t[0] == "test_reloads_fail_no_call")
-            code = pug.main(tests, expects=(*pug.KILLS, "pugd.conf:[0-9]+: workers: 'many' "))
+            code = pug.main(tests, expects=(*pug.ABORTS, "pugd.conf:[0-9]+: workers: 'many' "))
             if code:
                 print(P.log()[-6000:])
     finally:

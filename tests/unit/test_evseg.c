@@ -165,6 +165,7 @@ Test(evseg, too_many_keys_share_the_overflow)
 {
 	enum { N = 30, KEYS = 250 };
 	struct event *events = arena_array(&a, N, sizeof(*events));
+	const struct evseg_spilled *of;
 	struct evseg_overflow o;
 	struct prop found = {0};
 	struct str raw;
@@ -190,6 +191,18 @@ Test(evseg, too_many_keys_share_the_overflow)
 	}
 	cr_assert_eq(overflown, N * KEYS - EVSEG_KEYS_MAX);
 	cr_assert_eq(found.value.i, KEYS - 1);
+	/* and in any other order, by an index */
+	cr_assert(evseg_overflow_index(&s, raw, &a, &of));
+	for (uint32_t i = N; i-- > 0;) {
+		evseg_overflow_at(&o, raw, &of[i]);
+		for (uint32_t k = KEYS - of[i].n; k < KEYS; k++) {
+			cr_assert_eq(evseg_overflow_next(&s, &o, i, &found), 1);
+			cr_assert(str_eq(found.key, arena_printf(&a, "k%u", i * KEYS + k)));
+			overflown--;
+		}
+		cr_assert_eq(evseg_overflow_next(&s, &o, i, &found), 0);
+	}
+	cr_assert_eq(overflown, 0);
 	cr_assert(evseg_overflow_open(&o, raw));
 	cr_assert_eq(evseg_overflow_next(&s, &o, 3, &found), 0, "row 3 has columns");
 	cr_assert_eq(evseg_overflow_next(&s, &o, N - 1, &found), 1);

@@ -24,7 +24,8 @@ int enricher_start(struct worker *w)
 	e->geo = geo_new(w->opt, error);
 	if (!e->geo)
 		log_err("configuration refused: %s", error);
-	/* another worker would find the same settings: the master need not start one */
+	/* of a new generation: another worker would find the same settings, so it comes to nothing
+	 */
 	return e->geo ? 0 : EXIT_HOPELESS;
 }
 

@@ -330,3 +330,30 @@ int evseg_overflow_next(
 	}
 	return 0;
 }
+
+bool evseg_overflow_index(
+	const struct evseg *s, struct str raw, struct arena *a, const struct evseg_spilled **of)
+{
+	struct evseg_spilled *out = arena_array(a, (size_t)s->n + 1, sizeof(*out));
+	struct evseg_overflow o;
+
+	if (!out || !evseg_overflow_open(&o, raw))
+		return false;
+	while (o.left > 0) {
+		uint32_t at = (uint32_t)(o.b.p - (const uint8_t *)raw.p);
+
+		if (!fetch(s, &o))
+			return false;
+		if (out[o.row].n++ == 0)
+			out[o.row].at = at;
+	}
+	*of = out;
+	return true;
+}
+
+void evseg_overflow_at(struct evseg_overflow *o, struct str raw, const struct evseg_spilled *at)
+{
+	struct str rest = {raw.p + at->at, raw.n - at->at};
+
+	*o = (struct evseg_overflow){.b = bytes_of(rest), .left = at->n};
+}

@@ -106,8 +106,18 @@ struct evseg_overflow {
 	struct prop prop;
 };
 
+/* Where the entries of a row are in the part, and how many. */
+struct evseg_spilled {
+	uint32_t at, n;
+};
+
 /* False when malformed. */
 bool evseg_overflow_open(struct evseg_overflow *o, struct str raw);
+/* Of all rows, for whoever reads them in any order. False when malformed or the arena is full. */
+bool evseg_overflow_index(
+	const struct evseg *s, struct str raw, struct arena *a, const struct evseg_spilled **of);
+/* Behind this only evseg_overflow_next() of that row makes sense. */
+void evseg_overflow_at(struct evseg_overflow *o, struct str raw, const struct evseg_spilled *at);
 /* The next entry of a row, which may not lie before the one asked for last: 1, 0 when there is none
  * (left), -1 when malformed. */
 int evseg_overflow_next(

@@ -23,7 +23,7 @@ bool rows_open(struct rows *o, const struct evseg *seg, struct arena *a)
 		!open_column(o, PART_COOKIELESS, &o->cookieless, a))
 		return false;
 	if (extra && (!evseg_unpack(extra, a, &o->overflow) ||
-			     !evseg_overflow_open(&o->extra, o->overflow)))
+			     !evseg_overflow_index(seg, o->overflow, a, &o->spilled)))
 		return false;
 	for (uint32_t i = 0; i < seg->n_parts; i++)
 		if (seg->parts[i].kind == PART_PROP &&
@@ -32,19 +32,17 @@ bool rows_open(struct rows *o, const struct evseg *seg, struct arena *a)
 	return true;
 }
 
-/* Entries of a row that have no column, behind the n that have one; how many, -1 when malformed.
- * Rows that are asked for in order go through all entries once. */
+/* Entries of a row that have no column, behind the n that have one; how many, -1 when malformed. */
 static int add_overflow(struct rows *o, uint32_t row, uint32_t n)
 {
+	struct evseg_overflow entries;
 	struct prop p;
 	int found = 0, more = 0;
 
-	if (!o->overflow.p)
+	if (!o->spilled)
 		return 0;
-	if (row < o->next && !evseg_overflow_open(&o->extra, o->overflow))
-		return -1;
-	o->next = row + 1;
-	while ((more = evseg_overflow_next(o->seg, &o->extra, row, &p)) > 0)
+	evseg_overflow_at(&entries, o->overflow, &o->spilled[row]);
+	while ((more = evseg_overflow_next(o->seg, &entries, row, &p)) > 0)
 		if (n + (uint32_t)found < ROWS_PROPS_MAX)
 			o->found[n + (uint32_t)found++] = p;
 	return more < 0 ? -1 : found;

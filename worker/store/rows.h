@@ -16,14 +16,13 @@ struct rows {
 	const uint8_t *ids;
 	struct column kind, distinct, session, cookieless, *props;
 	struct str overflow;
-	struct evseg_overflow extra; /* behind row `next` - 1 */
-	uint32_t next;
-	struct prop *found; /* of the event being read */
+	const struct evseg_spilled *spilled; /* by row; NULL: no overflow */
+	struct prop *found;                  /* of the event being read */
 };
 
 /* False when the segment is malformed or the arena is full. */
 bool rows_open(struct rows *o, const struct evseg *seg, struct arena *a);
-/* The event at a position (masked ones too), quickest in their order; it points into the segment
+/* The event at a position (masked ones too); it points into the segment
  * and into `o`, until the next one is read. False when the segment is malformed. */
 bool rows_read(struct rows *o, uint32_t row, struct event *ev);
 
