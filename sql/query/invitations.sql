@@ -1,6 +1,8 @@
 -- Invitations and their links. Token and mail are written beside their cause
 -- (worker/rpc/link.h). Whoever locks both locks the invitation before its tokens, as
 -- redeeming a link does: no deadlock.
+-- Who carries the mail is decided here, for good (by_org): the organisation's own server sees the
+-- link, so it gets only those of addresses without an account.
 -- outcome: 1 done, 2 the caller is no admin any more, 3 no such invitation, 4 not
 -- pending, 5 sent too often, 6 a member already, 7 invited already.
 
@@ -22,8 +24,11 @@ WITH verdict AS (
   ON CONFLICT (org_id, lower(email)) WHERE status = 1 DO NOTHING
   RETURNING id, org_id, email, expires_at
 ), token AS (
-  INSERT INTO pugd.action_tokens (hash, purpose, email, invitation_id, expires_at)
-  SELECT $7, 2, email, id, expires_at FROM invitation
+  INSERT INTO pugd.action_tokens (hash, purpose, email, invitation_id, expires_at, by_org)
+  SELECT $7, 2, email, id, expires_at,
+    EXISTS (SELECT 1 FROM pugd.org_email_providers p WHERE p.org_id = invitation.org_id)
+    AND NOT EXISTS (SELECT 1 FROM pugd.customers c WHERE lower(c.email) = lower(invitation.email))
+  FROM invitation
 ), mail AS (
   INSERT INTO pugd.mail_outbox (id, kind, org_id, token_hash, recipient, secret)
   SELECT $8, 2, org_id, $7, email, $9 FROM invitation
@@ -74,8 +79,11 @@ WITH verdict AS (
   WHERE id = $1 AND org_id = $2 AND outcome = 1
   RETURNING id, org_id, email, expires_at
 ), token AS (
-  INSERT INTO pugd.action_tokens (hash, purpose, email, invitation_id, expires_at)
-  SELECT $6, 2, email, id, expires_at FROM renewed
+  INSERT INTO pugd.action_tokens (hash, purpose, email, invitation_id, expires_at, by_org)
+  SELECT $6, 2, email, id, expires_at,
+    EXISTS (SELECT 1 FROM pugd.org_email_providers p WHERE p.org_id = renewed.org_id)
+    AND NOT EXISTS (SELECT 1 FROM pugd.customers c WHERE lower(c.email) = lower(renewed.email))
+  FROM renewed
 ), mail AS (
   INSERT INTO pugd.mail_outbox (id, kind, org_id, token_hash, recipient, secret)
   SELECT $7, 2, org_id, $6, email, $8 FROM renewed

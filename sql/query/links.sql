@@ -36,12 +36,12 @@ FOR UPDATE;
 
 -- name: link_take :one
 -- params: hash bytea
--- columns: email text, invitation_id text?
+-- columns: email text, invitation_id text?, by_org bool
 -- The link, consumed. Of several at once the first to lock the row has it; the others
 -- wait and then find it consumed. By primary key.
 UPDATE pugd.action_tokens SET consumed_at = now()
 WHERE hash = $1 AND consumed_at IS NULL AND expires_at > now() AND purpose IN (1, 2)
-RETURNING email, invitation_id;
+RETURNING email, invitation_id, by_org;
 
 -- name: link_accept :exec
 -- params: invitation_id text, customer_id text

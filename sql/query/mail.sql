@@ -35,7 +35,8 @@ FOR UPDATE SKIP LOCKED;
 -- name: mail_facts :one
 -- params: token_hash bytea, org_id text?
 -- columns: good bool, lifetime_us int8, org_name text?, inviter text?, provider_kind int4?, from_address text?, reply_to text?, provider_secret bytea?
--- Whether the link still leads somewhere, what its mail says, and who carries it. By
+-- Whether the link still leads somewhere, what its mail says, and who carries it: the
+-- organisation's server only what was made for it (by_org, invitations.sql). By
 -- primary keys; one row, whatever is gone.
 SELECT
   t.hash IS NOT NULL AND t.consumed_at IS NULL AND t.expires_at > clock_timestamp()
@@ -48,7 +49,7 @@ LEFT JOIN pugd.action_tokens t ON t.hash = $1
 LEFT JOIN pugd.org_invitations i ON i.id = t.invitation_id
 LEFT JOIN pugd.orgs o ON o.id = i.org_id
 LEFT JOIN pugd.customers c ON c.id = i.inviter_id
-LEFT JOIN pugd.org_email_providers p ON p.org_id = $2;
+LEFT JOIN pugd.org_email_providers p ON p.org_id = $2 AND t.by_org;
 
 -- name: mail_ended :exec
 -- params: id text, state int4, error text

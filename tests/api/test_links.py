@@ -461,7 +461,15 @@ def test_limit_per_mailbox(_):
             assert 500 <= int(headers["retry-after"]) <= 1000, headers
             assert '"mailbox";q=3' in headers["ratelimit-policy"], headers
         # Signing in with a password is another matter.
-        strict.ok(AUTH + "SignIn", {"email": known, "password": strict.info["password"]})
+        token = strict.ok(AUTH + "SignIn", {"email": known, "password": strict.info["password"]})["token"]
+        # Invitations and test mails fill the same mailbox, whoever they are from.
+        org = strict.info["org_id"]
+        codes = [strict.call(ORGS + "InviteMember", {"orgId": org, "email": "some@example.com"}, token=token)[0]
+                 for _ in range(4)]
+        assert codes == [200, 409, 409, 429], codes
+        status, answer, _ = strict.call("/orgemailproviders.v1.OrgEmailProvidersService/SendTest",
+                                        {"orgId": org, "recipient": known}, token=token)
+        assert status == 429 and reason(answer) == "RESOURCE_EXHAUSTED", answer
 
 
 def test_without_mail_nothing_is_promised(_):

@@ -121,6 +121,43 @@ def test_smtp_forms(_):
             wait_for("the record", lambda: state(email)[0] == "2")
 
 
+def me(pair):
+    return P.ok("/customers.v1.CustomersService/GetMe", token=pair["token"])
+
+
+def test_what_an_orgs_server_carries_opens_no_account(_):
+    """Whoever runs that server reads the links: they make accounts, like SignUp, and open none that there are."""
+    victim, _, _ = person()
+    with mailbox.SmtpServer() as server:
+        _, token, org = person()
+        use_smtp(token, org, server.port)
+        # with an account the operator's server carries it, and the link is as good as any
+        P.ok(ORGS + "InviteMember", {"orgId": org, "email": victim}, token=token)
+        message = wait_for("the operator's mail", lambda: folder_mails(victim))[0]
+        assert not server.mails and me(P.ok(AUTH + "CompleteMagicLink", {"token": link_in(message)}))["email"] == victim
+        # without one it makes one, which nobody has verified
+        email = invite(token, org)
+        pair = P.ok(AUTH + "CompleteMagicLink", {"token": link_in(wait_for("mail", lambda: server.mails)[0].message)})
+        assert me(pair)["email"] == email and me(pair)["emailVerified"] is False
+        assert [o["id"] for o in P.ok(ORGS + "List", token=pair["token"])["orgs"]] == [org]
+        # and when there is one by then, it opens it to nobody, not even later or without that server
+        email = invite(token, org)
+        link = link_in(wait_for("mail", lambda: server.mails[1:])[0].message)
+        own = P.ok(AUTH + "SignUp", {"email": email, "password": "the owner's"})
+        for _ in range(2):
+            status, answer, _ = P.call(AUTH + "SignInWithMagicLink", {"token": link})
+            assert status == 400 and answer["code"] == "failed_precondition" and "sent again" in answer["message"], answer
+            P.ok(PROVIDERS + "Delete", {"orgId": org}, token=token)
+        assert me(own)["emailVerified"] is False and P.ok(AUTH + "SignIn", {"email": email, "password": "the owner's"})
+        use_smtp(token, org, server.port)
+        invitation = [i for i in P.ok(ORGS + "ListInvitations", {"orgId": org}, token=token)["invitations"]
+                      if i["email"] == email][0]["id"]
+        P.ok(ORGS + "ResendInvite", {"orgId": org, "invitationId": invitation}, token=token)
+        message = wait_for("the operator's mail", lambda: folder_mails(email))[0]
+        assert me(P.ok(AUTH + "SignInWithMagicLink", {"token": link_in(message)}))["emailVerified"] is True
+        assert len(server.mails) == 2
+
+
 def test_transient_and_permanent(_):
     with mailbox.SmtpServer(replies=["451 later please", "250 OK"]) as server:
         _, token, org = person()

@@ -11,6 +11,7 @@
 #include "shm/base/hash.h"
 #include "shm/options.h"
 #include "worker/call/call.h"
+#include "worker/call/limit.h"
 #include "worker/mail/provider.h"
 #include "worker/mail/render.h"
 #include "worker/offload.h"
@@ -244,6 +245,9 @@ int rpc_orgemailproviders_send_test(struct call *c,
 	if (!str_case_eq(str_of(in->recipient), str_of(c->who.email)))
 		return call_fail(c, CODE_PERMISSION_DENIED, "EMAIL_TEST_RECIPIENT_MISMATCH",
 			"recipient: test mails go to your own address only");
+	/* which nobody may have verified */
+	if (limit_link(c, j.recipient) != 0)
+		return -1;
 	if (find_provider(c, in->org_id, &j.provider, &end) < 0)
 		return -1;
 	left = call_time_left(c);

@@ -9,6 +9,7 @@
 #include "rpc.h"
 #include "shm/base/hash.h"
 #include "worker/call/call.h"
+#include "worker/call/limit.h"
 #include "worker/rpc/link.h"
 #include "worker/worker.h"
 
@@ -95,7 +96,8 @@ int rpc_orgs_invite_member(struct call *c, const Orgs__V1__InviteMemberRequest *
 	struct link link;
 	char id[21];
 
-	if (link_make(c, LINK_INVITATION, &link) < 0)
+	/* whoever invites chooses the mailbox, and may revoke and invite again */
+	if (limit_link(c, str_of(in->email)) != 0 || link_make(c, LINK_INVITATION, &link) < 0)
 		return -1;
 	hash_xid(id);
 	struct q_invitation_create_args args = {

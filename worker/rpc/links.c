@@ -63,10 +63,20 @@ static int take(struct call *c, struct db *tx, const char *token, struct q_link_
 	return 0;
 }
 
+/* The invitation is sent again by the operator's server, as that address has an account now. */
+static int seen_by_org(struct call *c)
+{
+	return call_fail(c, CODE_FAILED_PRECONDITION, "INVITATION_NOT_TRUSTED",
+		"token: this address has an account by now; ask for the invitation to be sent again");
+}
+
+/* A link that the organisation's own mail server has carried says who was invited, and not who
+ * redeems it: it makes an account that nobody has verified, as SignUp does, and opens none. */
 static int redeem_in(
 	struct call *c, struct db *tx, const char *token, const char *timezone, struct pair *out)
 {
 	struct q_link_take_row row;
+	bool made;
 	char id[21];
 	if (take(c, tx, token, &row) != 0)
 		return -1;
@@ -76,14 +86,16 @@ static int redeem_in(
 		.picture_url = STR(""),
 		.timezone = timezone,
 		.with_org = !invited};
-	if (account_find_or_create(c, tx, &account, id, NULL) != 0)
+	if (account_find_or_create(c, tx, &account, id, &made) != 0)
 		return -1;
+	if (row.by_org && !made)
+		return seen_by_org(c);
 	struct q_link_accept_args accept = {
 		.invitation_id = row.invitation_id, .customer_id = str_of(id)};
 	if (invited && q_link_accept(tx, &accept) < 0)
 		return call_fail_db(c, tx);
 	/* Before the session: the first time it ends all that there are (D84). */
-	if (account_verified(c, tx, id) != 0)
+	if (!row.by_org && account_verified(c, tx, id) != 0)
 		return -1;
 	return session_open_in(c, tx, id, &out->token, &out->refresh_token);
 }
