@@ -29,9 +29,10 @@ WITH verdict AS (
     EXISTS (SELECT 1 FROM pugd.org_email_providers p WHERE p.org_id = invitation.org_id)
     AND NOT EXISTS (SELECT 1 FROM pugd.customers c WHERE lower(c.email) = lower(invitation.email))
   FROM invitation
+  RETURNING by_org
 ), mail AS (
-  INSERT INTO pugd.mail_outbox (id, kind, org_id, token_hash, recipient, secret)
-  SELECT $8, 2, org_id, $7, email, $9 FROM invitation
+  INSERT INTO pugd.mail_outbox (id, kind, org_id, token_hash, recipient, secret, by_org)
+  SELECT $8, 2, org_id, $7, email, $9, by_org FROM invitation, token
 )
 SELECT CASE WHEN v.outcome = 1 AND i.id IS NULL THEN 7 ELSE v.outcome END,
   coalesce(to_char(i.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '')
@@ -84,9 +85,10 @@ WITH verdict AS (
     EXISTS (SELECT 1 FROM pugd.org_email_providers p WHERE p.org_id = renewed.org_id)
     AND NOT EXISTS (SELECT 1 FROM pugd.customers c WHERE lower(c.email) = lower(renewed.email))
   FROM renewed
+  RETURNING by_org
 ), mail AS (
-  INSERT INTO pugd.mail_outbox (id, kind, org_id, token_hash, recipient, secret)
-  SELECT $7, 2, org_id, $6, email, $8 FROM renewed
+  INSERT INTO pugd.mail_outbox (id, kind, org_id, token_hash, recipient, secret, by_org)
+  SELECT $7, 2, org_id, $6, email, $8, by_org FROM renewed, token
 )
 SELECT v.outcome,
   coalesce(to_char(r.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '')

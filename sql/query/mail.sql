@@ -2,8 +2,8 @@
 
 -- name: mail_due :one
 -- columns: links bool, others bool
--- Whether a sender is worth waking, four times a second: two probes of
--- mail_outbox_due_idx, empty most of the time. One row.
+-- Whether a sender is worth waking, four times a second: a probe of
+-- mail_outbox_links_idx and one of mail_outbox_due_idx, empty most of the time. One row.
 SELECT
   EXISTS (SELECT 1 FROM pugd.mail_outbox WHERE state = 1 AND next_at <= now() AND kind = 1),
   EXISTS (SELECT 1 FROM pugd.mail_outbox WHERE state = 1 AND next_at <= now() AND kind <> 1);
@@ -19,15 +19,27 @@ WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout');
 
 -- name: mail_claim :one
 -- lane: tx
--- params: links_only bool, busy_orgs text[], accepted text[]
+-- params: busy_orgs text[], accepted text[]
 -- columns: id text, kind int4, org_id text?, token_hash bytea, recipient text, secret bytea?, attempts int4
--- The longest due mail that nobody is sending: a row is claimed by its lock, which a
--- crash gives back at once. `accepted` are sent and only wait to be recorded. By
--- mail_outbox_due_idx; at most one row.
+-- The longest due mail that nobody is sending, what an organisation's server carries after all
+-- others: a row is claimed by its lock, which a crash gives back at once. `accepted` are sent and
+-- only wait to be recorded. By mail_outbox_claim_idx; at most one row.
 SELECT id, kind::int4, org_id, token_hash, recipient, secret, attempts
 FROM pugd.mail_outbox
-WHERE state = 1 AND next_at <= now() AND (kind = 1 OR NOT $1)
-  AND (org_id IS NULL OR org_id <> ALL ($2)) AND id <> ALL ($3)
+WHERE state = 1 AND next_at <= now()
+  AND (org_id IS NULL OR org_id <> ALL ($1)) AND id <> ALL ($2)
+ORDER BY by_org, next_at
+LIMIT 1
+FOR UPDATE SKIP LOCKED;
+
+-- name: mail_claim_link :one
+-- lane: tx
+-- params: accepted text[]
+-- columns: id text, kind int4, org_id text?, token_hash bytea, recipient text, secret bytea?, attempts int4
+-- The same of sign-in links only. By mail_outbox_links_idx, whatever else waits.
+SELECT id, kind::int4, org_id, token_hash, recipient, secret, attempts
+FROM pugd.mail_outbox
+WHERE state = 1 AND next_at <= now() AND kind = 1 AND id <> ALL ($1)
 ORDER BY next_at
 LIMIT 1
 FOR UPDATE SKIP LOCKED;

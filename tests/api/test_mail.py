@@ -298,6 +298,23 @@ def test_private_targets_are_refused(_):
         assert server.connections == 0
 
 
+def test_tenants_servers_come_last(_):
+    """Organisations are free, and their servers may let every attempt wait for its whole time."""
+    with mailbox.SmtpServer(silent=True) as server, \
+            pug.Pug(P.variant, options=["workers=1", "outbound_ca_file=" + CA, "mail_timeout=2s", "outbound_threads=2"]) as p:
+        token = p.sign_in()
+        for i in range(5):
+            org = p.ok(ORGS + "Create", {"displayName": f"slow {i}"}, token=token)["org"]["id"]
+            p.ok(PROVIDERS + "Upsert", {"orgId": org, "fromAddress": "a@shop.example",
+                                        "smtp": {"host": "localhost", "port": server.port}}, token=token)
+            p.ok(ORGS + "InviteMember", {"orgId": org, "email": f"slow-{i}@example.com"}, token=token)
+        start = time.monotonic()
+        p.ok(ORGS + "InviteMember", {"orgId": p.info["org_id"], "email": "quick@example.com"}, token=token)
+        while not p.psql("SELECT 1 FROM pugd.mail_outbox WHERE recipient = 'quick@example.com' AND state = 2"):
+            assert time.monotonic() - start < 6, p.psql("SELECT recipient, state, attempts FROM pugd.mail_outbox")
+            time.sleep(0.05)
+
+
 if __name__ == "__main__":
     tests = [(n, f) for n, f in list(globals().items()) if n.startswith("test_")]
     variant = "asan" if "asan" in sys.argv else "test"

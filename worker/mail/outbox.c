@@ -80,8 +80,8 @@ static bool begin(struct outbox_sender *s, struct db *db, struct arena *a)
 static int claim(struct outbox_sender *s, struct db *db, struct q_mail_claim_row *row)
 {
 	struct str busy[OUTBOX_SENDERS], accepted[OUTBOX_SENDERS];
-	struct q_mail_claim_args args = {
-		.links_only = s->links_only, .busy_orgs = {busy, 0}, .accepted = {accepted, 0}};
+	struct q_mail_claim_args args = {.busy_orgs = {busy, 0}, .accepted = {accepted, 0}};
+	struct q_mail_claim_link_row link;
 	int n;
 
 	for (int i = 0; i < s->outbox->n; i++) {
@@ -94,6 +94,13 @@ static int claim(struct outbox_sender *s, struct db *db, struct q_mail_claim_row
 			accepted[args.accepted.n++] = str_of(other->accepted);
 	}
 	patient(db);
+	if (s->links_only) {
+		n = q_mail_claim_link(db, &(struct q_mail_claim_link_args){args.accepted}, &link);
+		if (n == 1)
+			*row = (struct q_mail_claim_row){link.id, link.kind, link.org_id,
+				link.token_hash, link.recipient, link.secret, link.attempts};
+		return n;
+	}
 	n = q_mail_claim(db, &args, row);
 	if (n == 1 && row->org_id.p)
 		snprintf(s->org, sizeof(s->org), "%.*s", STR_ARG(row->org_id));
