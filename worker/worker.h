@@ -49,6 +49,7 @@ struct worker {
 	int32_t erased;            /* of the keeper: project that jobs/erase.c was at last */
 	int32_t expired;           /* of the keeper: project that jobs/retention.c was at last */
 	unsigned test_mails;       /* being sent (rpc/emailproviders.c) */
+	bool usage_asked;          /* by a call (rpc/usage.c) */
 	const struct pb_methods *methods;
 	int ctl_fd;                     /* to the master; EOF means the master died */
 	struct key_flight *key_flights; /* API keys being looked up (worker/call/apikey.c) */

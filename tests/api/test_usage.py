@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Usage (D42): events stored, per month and per UTC day and project, exactly."""
+import concurrent.futures
 import datetime
 import sys
 import uuid
@@ -186,6 +187,21 @@ def test_many_rows(_):
     _, daily = shop.usage(datetime.datetime(1999, 1, 1), datetime.datetime(2050, 1, 1))
     assert len(daily) == 10000 and daily == sorted(daily, key=lambda d: d[0])
     assert daily[0][0] == "2000-01-01T00:00:00Z" and daily[-1][2] == 4999, daily[-1]
+
+
+def test_many_at_once(_):
+    """They wait for each other and leave the connections that Identify needs."""
+    shop = Shop()
+    shop.send(0, events(3))
+    want, got = shop.usage(), []
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        asked = [pool.submit(shop.usage) for _ in range(64)]
+        for i in range(20):
+            status, answer, _ = P.call("/profiles.v1.ProfilesSDKService/Identify", {"externalId": f"u{i}"},
+                                       key=P.info["public_key"])
+            got.append((status, answer))
+        assert all(a.result() == want for a in asked)
+    assert all(status == 200 for status, _ in got), got
 
 
 if __name__ == "__main__":
