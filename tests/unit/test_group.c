@@ -149,6 +149,34 @@ Test(group, expired_events_are_told_apart)
 	cr_assert_not(group_settle(&g, &row, 1));
 }
 
+/* Nobody is told that an event was accepted which is nowhere, not even who sent it second. */
+Test(group, a_repeat_is_as_expired_as_the_event_that_stays)
+{
+	static const int days[] = {1, 2};
+	struct ingest_batch *first = batch(7, "ab", days), *second = batch(7, "ab", days);
+	struct ingest_batch *v[] = {first, second};
+	int32_t old[] = {0}, known[] = {1};
+	struct q_events_claim_row row = {
+		.batch = 1, .live = true, .refused_null = true, .expired = {old, 1}};
+	struct group g;
+
+	cr_assert(group_make(&g, v, 2, &a));
+	cr_assert(group_settle(&g, &row, 1));
+	cr_assert_eq(first->created, 1);
+	cr_assert_eq(first->expired, 1);
+	cr_assert_eq(second->created, 0);
+	cr_assert_eq(second->expired, 1);
+
+	/* known before it is encoded, and so is its repeat: nothing is left of the share */
+	v[1] = batch(7, "a", days);
+	v[0] = batch(7, "a", days);
+	cr_assert(group_sort(&g, v, 2, &a));
+	cr_assert(group_drop(&g, (int32_t[]){1}, 1, &(struct db_int4s){known, 1}));
+	cr_assert(group_encode(&g));
+	cr_assert(group_settle(&g, NULL, 0));
+	cr_assert_eq(v[0]->created + v[0]->expired + v[1]->created + v[1]->expired, 0);
+}
+
 Test(group, rows_that_make_no_sense)
 {
 	struct ingest_batch *v[] = {batch(7, "ab", (const int[]){1, 1})};

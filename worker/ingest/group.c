@@ -160,19 +160,24 @@ static struct claim *make_claims(const struct group *g)
 	return sort_claims(v, spare, g->n_events);
 }
 
-/* Marks repeats and leaves them out of the claims: of equal keys the first that arrived stays. */
+/* Marks repeats and leaves them out of the claims: of equal keys the first that arrived stays, and
+ * is noted for the others. */
 static bool drop_repeats(struct group *g)
 {
 	struct claim *v = g->claims;
 
 	g->pos_of = arena_array(g->a, g->n_events + 1, sizeof(*g->pos_of));
-	if (!g->pos_of)
+	g->first_of = arena_array(g->a, g->n_events + 1, sizeof(*g->first_of));
+	if (!g->pos_of || !g->first_of)
 		return false;
-	for (uint32_t i = 0; i < g->n_events; i++)
-		if (g->n_claims > 0 && same_key(&v[g->n_claims - 1], &v[i]))
+	for (uint32_t i = 0; i < g->n_events; i++) {
+		if (g->n_claims > 0 && same_key(&v[g->n_claims - 1], &v[i])) {
 			g->pos_of[v[i].order] = GROUP_DUPLICATE;
-		else
+			g->first_of[v[i].order] = v[g->n_claims - 1].order;
+		} else {
 			v[g->n_claims++] = v[i];
+		}
+	}
 	return true;
 }
 
@@ -364,15 +369,19 @@ static uint8_t *fate_map(struct group *g, const struct q_events_claim_row *row)
 	return map;
 }
 
+/* A repeat creates nothing, but is as expired as the event that stays: neither is accepted. */
 static void settle_batch(
 	const struct group *g, struct ingest_batch *b, const uint8_t *map, uint32_t order)
 {
 	b->created = b->expired = 0;
 	for (uint32_t k = 0; k < b->n; k++, order++) {
-		if (left_out(g, order))
+		bool repeat = g->pos_of[order] == GROUP_DUPLICATE;
+		uint32_t stays = repeat ? g->first_of[order] : order;
+
+		if (left_out(g, stays))
 			continue;
-		b->created += map[g->pos_of[order]] == STORED;
-		b->expired += map[g->pos_of[order]] == EXPIRED;
+		b->created += !repeat && map[g->pos_of[stays]] == STORED;
+		b->expired += map[g->pos_of[stays]] == EXPIRED;
 	}
 }
 

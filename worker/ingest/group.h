@@ -22,6 +22,7 @@ struct group {
 	bool *dead;                    /* per batch, out: its project was deleted */
 	uint32_t n_batches, n_events;
 	uint32_t *pos_of;   /* per event in that order: position in its blob, or GROUP_... */
+	uint32_t *first_of; /* per repeat: the event that stays; not set for others */
 	uint32_t *share_of; /* per batch: number of its project's share, from 0 */
 	uint32_t *row_of;   /* per share: number of its blob, or GROUP_NO_ROW */
 	uint32_t n_shares, n_rows;
@@ -45,7 +46,7 @@ bool group_drop(struct group *g, const int32_t *numbers, int n, const struct db_
 bool group_encode(struct group *g);
 /* group_sort() and group_encode(). */
 bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n, struct arena *a);
-/* Sets `created` of the batches and `dead` from the rows. False when the rows make
+/* Sets `created` and `expired` of the batches and `dead` from the rows. False when the rows make
  * no sense or the arena is full. */
 bool group_settle(struct group *g, const struct q_events_claim_row *rows, int n);
 /* The same when all that was left is stored. */
