@@ -2,7 +2,8 @@
  * Threads for what must block, in pools, so that none waits for another:
  * OFFLOAD_FAST hashes passwords; OFFLOAD_SCAN computes insights, and its threads own a
  * database connection each (worker/db/blocking.h); both are niced. OFFLOAD_OUT talks to
- * other servers (worker/outbound.h), in the keeper those of mail. OFFLOAD_TWIN does half of
+ * other servers (worker/outbound.h), in the keeper those of mail, and looks up the names of
+ * databases (worker/db/dbconn.c). OFFLOAD_TWIN does half of
  * a scan's work where nobody else has any; OFFLOAD_FREE gives large memory back, for which nobody
  * waits.
  */

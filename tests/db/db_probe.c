@@ -12,10 +12,13 @@
  *   forget                              DEALLOCATE ALL on a fast connection
  *   state                               "state up=N"
  *   wait MS                             nothing is read for so long
- * Exits at end of input when all are done.
+ * Exits at end of input when all are done. The name server of "silent.invalid" says nothing for
+ * SILENCE_S, and that of "slow.invalid", which is 127.0.0.1, for SLOW_MS.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +34,10 @@
 #include "worker/db/pool.h"
 #include "worker/db/run.h"
 #include "worker/loop.h"
+#include "worker/offload.h"
 #include "worker/worker.h"
+
+enum { SILENCE_S = 3, SLOW_MS = 300 };
 
 struct one {
 	int32_t v;
@@ -256,6 +262,25 @@ static void read_lines(struct loop_io *io, uint32_t events)
 	finish_if_idle();
 }
 
+/* Goes before libc's. */
+int getaddrinfo(
+	const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+	if (name && strcmp(name, "silent.invalid") == 0) {
+		sleep(SILENCE_S);
+		return EAI_AGAIN;
+	}
+	if (name && strcmp(name, "slow.invalid") == 0) {
+		usleep(SLOW_MS * 1000);
+		name = "127.0.0.1";
+	}
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	must(real);
+	return real(name, service, hints, list);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 2)
@@ -279,12 +304,19 @@ int main(int argc, char **argv)
 	coro_setup(2000);
 	probe.w = (struct worker){.opt = &probe.opt, .loop = loop_new()};
 	must(probe.w.loop);
+	probe.w.offload = offload_new(
+		probe.w.loop, (int[OFFLOAD_POOLS]){1, 1, 4, 1, 1}, (int[]){4, 4, 8, 4, 4});
+	must(probe.w.offload);
 	probe.w.db = db_pool_new(&probe.w);
 	must(probe.w.db);
 	probe.in = (struct loop_io){.fd = 0, .ready = read_lines};
 	probe.pause.fire = resume_reading;
 	must(loop_add(probe.w.loop, &probe.in, EPOLLIN) == 0);
 	loop_run(probe.w.loop, NULL, NULL);
+	/* look-ups of names, of which a thread has the lane's hosts */
+	while (coro_count() > 0)
+		loop_once(probe.w.loop, 100);
+	offload_free(probe.w.offload);
 	db_pool_free(probe.w.db);
 	loop_free(probe.w.loop);
 	coro_teardown();

@@ -229,9 +229,27 @@ def test_host_names(_):
         port = free.getsockname()[1]
     with pg.Postgres({"listen_addresses": "127.0.0.1", "port": port}) as server:
         # libpq would block on names, so they are looked up before; a dead one is skipped
-        for hosts in ("localhost", "127.0.0.1", f"nosuch.invalid,localhost,{server.dir}"):
+        for hosts in ("localhost", "127.0.0.1", "slow.invalid",
+                      f"nosuch.invalid,localhost,{server.dir}"):
             with Probe(f"postgresql://pugd@/postgres?host={hosts}&port={port}") as p:
                 assert p.ask("5 read 0").get("OK") == 5, hosts
+                # every connection of every lane comes up, not the first ones alone
+                assert p.ask("4 tx a")["BUG"] == 4, hosts
+                with pg.connect(server.url()) as db:
+                    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pugd'"
+                    end = time.monotonic() + 10
+                    while int(db.one(ours)) < 5:
+                        assert time.monotonic() < end, (hosts, db.one(ours))
+                        time.sleep(0.05)
+
+
+def test_a_silent_name_server_holds_nobody_up(_):
+    with Probe("postgresql://pugd@silent.invalid/postgres") as p:
+        start = time.monotonic()
+        assert p.ask("state")["up"] == 0
+        assert time.monotonic() - start < 1
+        assert p.ask("5 read 0")["DOWN"] == 5
+        assert time.monotonic() - start < 2.5, "calls wait for the name server"
 
 
 def test_names_that_cannot_be_found_are_not_left_to_libpq(_):

@@ -157,34 +157,59 @@ static void dbconn_connect(struct dbconn *conn)
 
 /* ---- names ---- */
 
+static void dbconn_retry(struct dbconn *conn);
+
 static void resolve_thread(void *arg)
 {
 	hosts_resolve(arg);
 }
 
-/* Coroutine: looks the lane's hosts up on a thread, then connects. */
+static bool nameless(const struct lane *lane)
+{
+	return lane->hosts && !hosts_addresses(lane->hosts);
+}
+
+static void wake_nameless(struct lane *lane)
+{
+	for (int i = 1; i < lane->n; i++)
+		if (lane->conns[i].state == CONN_DOWN && !lane->conns[i].timer.index)
+			dbconn_retry(&lane->conns[i]);
+}
+
+/* Coroutine: looks the lane's hosts up on a thread, then connects. A name server that is silent
+ * holds the thread for long, so it is none of those that hash passwords; and callers must not
+ * wait for it as if nothing was wrong (lane_hopeless()). */
 static void resolve_then_connect(void *arg)
 {
 	struct dbconn *conn = arg;
-	struct worker *w = conn->lane->pool->w;
+	struct lane *lane = conn->lane;
+	struct db_pool *pool = lane->pool;
 
-	if (offload_run(w->offload, OFFLOAD_FAST, 0, resolve_thread, conn->lane->hosts) < 0)
-		log_warn("no thread free to resolve database hosts lane=%s", conn->lane->label);
+	if (!lane->down_ms)
+		lane->down_ms = loop_now_ms(pool->loop);
+	if (offload_run(pool->w->offload, OFFLOAD_OUT, 0, resolve_thread, lane->hosts) < 0)
+		log_warn("no thread free to resolve database hosts lane=%s", lane->label);
 	else
-		hosts_adopt(conn->lane->hosts);
-	if (conn->state == CONN_DOWN && !conn->lane->pool->closing)
+		hosts_adopt(lane->hosts);
+	if (!nameless(lane))
+		wake_nameless(lane);
+	if (conn->state == CONN_DOWN && !pool->closing)
 		dbconn_connect(conn);
 }
 
 static void dbconn_try(struct dbconn *conn)
 {
 	struct lane *lane = conn->lane;
+	bool first = conn == &lane->conns[0];
 	/* Addresses change on failover; ask again now and then. A lane's first
 	 * connection does it for all: threads must not race over lane->hosts. */
-	bool stale = lane->hosts && conn == &lane->conns[0] && lane->up == 0 &&
-		     (!hosts_addresses(lane->hosts) || conn->fails % 8 == 7);
+	bool stale =
+		lane->hosts && first && lane->up == 0 && (nameless(lane) || conn->fails % 8 == 7);
 
-	if (stale && lane->pool->w->offload && coro_start(resolve_then_connect, conn))
+	if (stale && coro_start(resolve_then_connect, conn))
+		return;
+	/* the first one, which starts before all others, wakes them when it has an address */
+	if (nameless(lane) && !first)
 		return;
 	dbconn_connect(conn);
 }

@@ -264,8 +264,6 @@ static void lane_init(
 	lane->hosts = hosts_new(lane->url);
 	lane->later.run = lane_later;
 	list_init(&lane->waiting);
-	hosts_resolve(lane->hosts);
-	hosts_adopt(lane->hosts);
 	for (int i = 0; i < lane->n; i++) {
 		dbconn_init(&lane->conns[i], lane);
 		if (i < at_start)

@@ -10,8 +10,8 @@
 struct db_pool;
 struct worker;
 
-/* Starts connecting with the settings of w->opt; w->loop must be there. Resolves
- * host names once, so it may block: call it before serving. NULL without memory. */
+/* Starts connecting with the settings of w->opt; w->loop and w->offload must be there. Never
+ * blocks: host names are looked up on threads. NULL without memory. */
 struct db_pool *db_pool_new(struct worker *w);
 /* Control data can be reached now: a connection of the fast lane is up. */
 bool db_pool_up(const struct db_pool *pool);
