@@ -40,12 +40,14 @@ SELECT id FROM pugd.customers WHERE lower(email) = lower($1) FOR UPDATE;
 -- lane: tx
 -- params: customer_id text
 -- The person has shown that the address is theirs. The first time, whatever was set up
--- before goes: anybody could have registered the address and wait (D84).
+-- before goes: anybody could have registered the address and wait (D84). Access tokens go as
+-- well, those of sessions that are revoked already included: an invitation that is accepted in
+-- this transaction is for none of them.
 WITH before AS (
   SELECT id, email_verified_at IS NULL AS first FROM pugd.customers WHERE id = $1 FOR UPDATE
 ), sessions AS (
-  UPDATE pugd.sessions s SET revoked_at = now() FROM before
-  WHERE s.customer_id = before.id AND before.first AND s.revoked_at IS NULL
+  UPDATE pugd.sessions s SET revoked_at = coalesce(s.revoked_at, now()), voided = true
+  FROM before WHERE s.customer_id = before.id AND before.first
 )
 UPDATE pugd.customers c
 SET email_verified_at = now(),

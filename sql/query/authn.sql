@@ -13,18 +13,21 @@ WHERE k.digest = $1 AND p.deleted_at IS NULL;
 
 -- name: authn_customer :one
 -- lane: fast
--- params: customer_id text
+-- params: customer_id text, session_id text
 -- columns: email text, demo bool
--- A token outlives an erased account, hence the read. By primary key, one row.
-SELECT email, demo FROM pugd.customers WHERE id = $1;
+-- A token outlives an erased account, hence the read, and its session, but not one that is
+-- voided (D84). By primary keys, one row. session_id '' is a token that names no session.
+SELECT email, demo FROM pugd.customers WHERE id = $1
+  AND NOT EXISTS (SELECT FROM pugd.sessions s WHERE s.id = $2 AND s.voided);
 
 -- name: authn_customer_project :one
 -- lane: fast
--- params: customer_id text, project_id text
+-- params: customer_id text, project_id text, session_id text
 -- columns: email text, demo bool, project int4, org_id text, role int4
 -- The person and what x-project-id means to them, in one round trip. By primary
 -- and unique keys, one row per known person; project 0 when the project is
--- unknown or foreign, which nobody outside may tell apart (D52).
+-- unknown or foreign, which nobody outside may tell apart (D52). The session is as
+-- in authn_customer.
 SELECT c.email, c.demo, coalesce(m.num, 0), coalesce(m.org_id, ''), coalesce(m.role, 0)
 FROM pugd.customers c
 LEFT JOIN (
@@ -32,7 +35,8 @@ LEFT JOIN (
   FROM pugd.projects p JOIN pugd.org_members om ON om.org_id = p.org_id
   WHERE p.id = $2 AND p.deleted_at IS NULL
 ) m ON m.customer_id = c.id
-WHERE c.id = $1;
+WHERE c.id = $1
+  AND NOT EXISTS (SELECT FROM pugd.sessions s WHERE s.id = $3 AND s.voided);
 
 -- name: authz_org_role :one
 -- lane: fast

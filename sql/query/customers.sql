@@ -44,10 +44,9 @@ SELECT id FROM pugd.customers WHERE id = $1 FOR UPDATE;
 -- name: customer_set_password :exec
 -- params: customer_id text, session_id text, password_hash text
 -- After customer_lock, so that the sessions of sign-ins that came first are seen. All
--- other sessions end. A session that was revoked sets no password: whoever registered
--- somebody's address holds an access token for minutes after its owner signed in, and
--- must not get the account back with it (D84). session_id '' is a token that names no
--- session: it may, and spares none. 0 rows: the session is over.
+-- other sessions end. A session that was revoked sets no password, though its access
+-- token is good for minutes more. session_id '' is a token that names no session: it may,
+-- and spares none. 0 rows: the session is over.
 WITH caller AS (
   SELECT c.id FROM pugd.customers c
   WHERE c.id = $1 AND ($2 = '' OR EXISTS (

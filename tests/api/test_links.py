@@ -372,9 +372,9 @@ def test_preregistered_address_is_safe(_):
     assert claims(victim["token"])["sub"] == claims(attacker["token"])["sub"]
     for pair in (attacker, second):
         fails(401, "INVALID_TOKEN", AUTH + "RefreshToken", {"refreshToken": pair["refreshToken"]})
-        # The access token is good for some minutes more, but not to take the account back.
-        fails(401, "UNAUTHENTICATED", CUSTOMERS + "SetPassword", {"password": "attacker's own"},
-              token=pair["token"])
+        for path, body in ((CUSTOMERS + "SetPassword", {"password": "attacker's own"}),
+                           (CUSTOMERS + "GetMe", {}), (ORGS + "List", {})):
+            fails(401, "UNAUTHENTICATED", path, body, token=pair["token"])
     fails(401, "INVALID_CREDENTIALS", AUTH + "SignIn",
           {"email": email, "password": "attacker's own"})
     P.ok(AUTH + "RefreshToken", {"refreshToken": victim["refreshToken"]})
@@ -397,6 +397,33 @@ def test_preregistered_address_is_safe_from_an_invitation_on(_):
     fails(401, "INVALID_TOKEN", AUTH + "RefreshToken", {"refreshToken": attacker["refreshToken"]})
     fails(401, "INVALID_CREDENTIALS", AUTH + "SignIn",
           {"email": email, "password": "attacker's own"})
+
+
+def test_no_access_token_from_before_gets_into_the_org_that_invites(_):
+    org, admin = new_org()
+    [project] = P.ok(PROJECTS + "List", {"orgId": org}, token=admin["token"])["projects"]
+    for by_invitation in (True, False):
+        email = address()
+        attacker = sign_up(email, "attacker's own")
+        gone = P.ok(AUTH + "SignIn", {"email": email, "password": "attacker's own"})
+        P.ok(AUTH + "SignOut", {"refreshToken": gone["refreshToken"]})
+        for pair in (attacker, gone):  # signing out ends no access token
+            P.ok(CUSTOMERS + "GetMe", token=pair["token"])
+        _, invitation = invite(org, email, 2)
+        # by a link of their own first, the invitation only joins an account that is theirs
+        victim = redeem(invitation if by_invitation else link(email))
+        if not by_invitation:
+            victim = redeem(invitation)
+        for pair in (attacker, gone):
+            fails(401, "UNAUTHENTICATED", ORGS + "List", token=pair["token"])
+            fails(401, "UNAUTHENTICATED", PROJECTS + "Get", token=pair["token"],
+                  project=project["id"])
+        P.ok(PROJECTS + "Get", token=victim["token"], project=project["id"])
+        P.ok(AUTH + "SignOut", {"refreshToken": victim["refreshToken"]})
+        P.ok(PROJECTS + "Get", token=victim["token"], project=project["id"])
+        # later links leave what is there
+        redeem(link(email))
+        P.ok(PROJECTS + "Get", token=victim["token"], project=project["id"])
 
 
 def test_sign_in_while_the_owner_comes(_):

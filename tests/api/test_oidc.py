@@ -170,6 +170,7 @@ def test_link_takes_over_an_unverified_account(_):
     assert customer(owner) == customer(squatter)
     fails(401, "INVALID_CREDENTIALS", AUTH + "SignIn", body)
     fails(401, "INVALID_TOKEN", AUTH + "RefreshToken", {"refreshToken": squatter["refreshToken"]})
+    fails(401, "UNAUTHENTICATED", ORGS + "List", {}, token=squatter["token"])
     assert P.psql(f"SELECT display_name FROM pugd.customers WHERE id = '{customer(owner)}'") == []
     assert len(P.ok(ORGS + "List", token=owner["token"])["orgs"]) == 1, "no second org"
     again = google(KEY.token(claims(GOOGLE, who)))

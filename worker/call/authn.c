@@ -130,12 +130,14 @@ static int with_key(struct call *c, struct str key)
 
 static int unknown_customer(struct call *c)
 {
-	return call_fail(c, CODE_UNAUTHENTICATED, NULL, "the account of this token does not exist");
+	return call_fail(c, CODE_UNAUTHENTICATED, NULL,
+		"the account or the session of this token does not exist");
 }
 
 static int load_customer(struct call *c)
 {
-	struct q_authn_customer_args args = {.customer_id = str_of(c->who.customer_id)};
+	struct q_authn_customer_args args = {
+		.customer_id = str_of(c->who.customer_id), .session_id = str_of(c->who.session_id)};
 	struct q_authn_customer_row row;
 	int n = q_authn_customer(&c->db, &args, &row);
 
@@ -151,8 +153,9 @@ static int load_customer(struct call *c)
 static int load_customer_project(struct call *c, struct str project)
 {
 	struct principal *who = &c->who;
-	struct q_authn_customer_project_args args = {
-		.customer_id = str_of(who->customer_id), .project_id = project};
+	struct q_authn_customer_project_args args = {.customer_id = str_of(who->customer_id),
+		.project_id = project,
+		.session_id = str_of(who->session_id)};
 	struct q_authn_customer_project_row row;
 	int n = q_authn_customer_project(&c->db, &args, &row);
 

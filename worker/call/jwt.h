@@ -14,7 +14,8 @@ enum { JWT_MAX = 4096 };
 enum jwt_verdict { JWT_GOOD, JWT_EXPIRED, JWT_BAD };
 
 /* Whose token it is: xids. The session (claim sid) is what SetPassword spares and
- * checks; other methods do not ask whether it still lives (auth.md 2.3). */
+ * checks; other methods do not ask whether it still lives (auth.md 2.3), only whether it was
+ * voided (D84). */
 struct jwt_subject {
 	char customer_id[21];
 	char session_id[21]; /* "" in a token of a pugd that had no such claim */

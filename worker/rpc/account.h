@@ -18,7 +18,8 @@ struct account_new {
 int account_find_or_create(
 	struct call *c, struct db *tx, const struct account_new *a, char id[21], bool *made);
 /* Notes that the person owns the address; the first time, password and sessions of
- * before are removed (D84). Before the new session is made. 0, or -1 after call_fail(). */
+ * before are removed, access tokens included (D84). Before the new session is made. 0, or
+ * -1 after call_fail(). */
 int account_verified(struct call *c, struct db *tx, const char *id);
 
 #endif
