@@ -140,5 +140,36 @@ def test_not_alone(variant):
         assert count(p, "insight_twins") > 0
 
 
+
+def test_many_conditions(variant):
+    """The budget of time (D40) ends both threads within a segment, and is no failure of its own."""
+    with pug.Pug(variant, options=OPTIONS + ["insight_timeout=500ms"]) as p:
+        test_sealed.P = p
+        shop, begin = Shop(p), NOW - NOW % DAY - 9 * DAY
+        for day in range(4):
+            p.ok(test_sealed.BATCH, {"events": [
+                {"eventId": str(uuid.uuid4()), "kind": "k", "distinctId": "u", "sessionId": str(uuid.uuid4()),
+                 "timestamp": iso(begin + day * DAY + i), "properties": {"big": f"{i:04d}" + "a" * 1000}}
+                for i in range(500)]}, key=shop.key)
+        seal()
+
+        def ask(filters):
+            start = time.monotonic()
+            status, body, _ = p.call(QUERY, {
+                "spec": session("SESSIONS", filterGroups=[{"filters": [
+                    {"property": "big", "operator": 4, "value": "ab"}] * filters}]),
+                "granularity": "GRANULARITY_DAY",
+                "timeRange": {"from": iso(NOW - 30 * DAY), "to": iso(NOW + DAY)}}, key=shop.key)
+            return status, body, time.monotonic() - start
+        for _ in range(2):
+            status, body, _ = ask(2)
+            assert status == 200 and int(body["segmentation"]["total"]) == 2000, body
+        before = count(p, "insight_twins")
+        status, body, took = ask(20000)
+        assert (status, body["code"]) == (504, "deadline_exceeded"), (status, body)
+        assert took < 1.5, f"{took:.3f} s"
+        assert count(p, "insight_twins") == before + 1
+
+
 if __name__ == "__main__":
     sys.exit(pug.main([(n, f) for n, f in list(globals().items()) if n.startswith("test_") and callable(f)]))

@@ -1,6 +1,7 @@
 /* Kernels end soon after nobody waits for their answer; sorting that can be stopped. */
 #include <stdlib.h>
 #include "insight_kit.h"
+#include "worker/insights/feed.h"
 #include "worker/insights/flow.h"
 #include "worker/insights/funnel.h"
 #include "worker/insights/retention.h"
@@ -262,6 +263,129 @@ Test(watch, kernels_end_soon, .timeout = 280)
 	for (size_t i = 0; i < sizeof(arms) / sizeof(arms[0]); i++)
 		check_arm(&arms[i]);
 	arena_free(&blob_a);
+}
+
+/* ---- conditions, and lists ---- */
+
+enum { TEXT = 4000 };
+
+/* Rows of one kind with one property, of so many different texts. */
+static struct batch make_batch(uint32_t rows, uint32_t texts)
+{
+	static const struct value kind = {.type = VALUE_STR, .s = {"k", 1}};
+	uint32_t *codes = arena_array(&kit_a, rows, sizeof(*codes));
+	uint32_t *ones = arena_array(&kit_a, rows, sizeof(*ones));
+	struct value *v = arena_array(&kit_a, texts, sizeof(*v));
+	struct batch_column *props = arena_zalloc(&kit_a, sizeof(*props));
+	char *text = arena_alloc(&kit_a, TEXT);
+
+	cr_assert(codes && ones && v && props && text);
+	memset(text, 'a', TEXT);
+	for (uint32_t i = 0; i < texts; i++)
+		v[i] = (struct value){.type = VALUE_STR, .s = {text, TEXT}};
+	for (uint32_t i = 0; i < rows; i++) {
+		codes[i] = 1 + i % texts;
+		ones[i] = 1;
+	}
+	*props = (struct batch_column){.codes = codes, .entries = v, .n_entries = texts};
+	return (struct batch){.n = rows,
+		.times = arena_array(&kit_a, rows, sizeof(int64_t)),
+		.ids = arena_zalloc(&kit_a, (size_t)rows * 16),
+		.ordered = true,
+		.one_kind = true,
+		.kind = {.codes = ones, .entries = &kind, .n_entries = 1},
+		.distinct = {.codes = ones, .entries = &kind, .n_entries = 1},
+		.props = props};
+}
+
+/* As many conditions on each of the events. */
+static void make_conditions(struct plan *plan, enum filter_op op, uint32_t filters, uint32_t events)
+{
+	struct filter *f = arena_array(&kit_a, filters + 1, sizeof(*f));
+	struct plan_event *ev = arena_array(&kit_a, events, sizeof(*ev));
+
+	cr_assert(f && ev);
+	for (uint32_t i = 0; i < filters; i++)
+		f[i] = (struct filter){.op = op, .value = STR("ab")};
+	for (uint32_t i = 0; i < events; i++)
+		ev[i] = (struct plan_event){.agg = AGG_TOTAL,
+			.number = PLAN_NONE,
+			.filters = {.filters = f, .n = filters}};
+	*plan = (struct plan){.a = &kit_a, .to_ms = INT64_MAX, .events = ev, .n_events = events};
+}
+
+/* A call's memory has room for so many: each case takes seconds when nobody says stop. */
+static void check_conditions(const char *name, enum filter_op op, uint32_t filters, uint32_t events,
+	uint32_t rows, uint32_t texts)
+{
+	struct batch b;
+	struct frame frame;
+	struct plan plan;
+	int64_t start, took;
+	bool made;
+
+	kit_setup();
+	b = make_batch(rows, texts);
+	make_conditions(&plan, op, filters, events);
+	plan.need.distinct = filters == 0;
+	start = cpu_us();
+	end.at_us = start + 50000;
+	watch_begin(is_over, NULL);
+	made = frame_make(&frame, &plan, &b, &kit_people, &kit_a);
+	watch_end();
+	took = cpu_us() - start;
+	fprintf(stderr, "%s: ended %lld ms later\n", name, (long long)(took - 50000) / 1000);
+	cr_assert_not(made, "%s: done after %lld ms", name, (long long)took / 1000);
+	cr_assert_not(kit_a.over, "%s: it was the memory that ended", name);
+	cr_assert_lt(took, 350000, "%s: %lld ms", name, (long long)took / 1000);
+	kit_teardown();
+}
+
+Test(watch, conditions_end_soon, .timeout = 120)
+{
+	check_conditions("many filters", FILTER_NOT_CONTAINS, 1000, 1, ROWS, 1000);
+	check_conditions("one dictionary", FILTER_NOT_CONTAINS, 1, 1, 2000000, 2000000);
+	check_conditions("many rows", FILTER_NOT_EQUALS, 100000, 1, ROWS, 1);
+	check_conditions("many events", FILTER_EQUALS, 0, 100000, ROWS, 1);
+}
+
+/* Filters that nobody stops are asked as before. */
+Test(watch, conditions_are_asked, .init = kit_setup, .fini = kit_teardown)
+{
+	struct batch b = make_batch(1000, 100);
+	struct frame frame;
+	struct plan plan;
+
+	make_conditions(&plan, FILTER_NOT_CONTAINS, 5, 1);
+	end.asked = 0;
+	end.at_us = INT64_MAX;
+	watch_begin(is_over, NULL);
+	cr_assert(frame_make(&frame, &plan, &b, &kit_people, &kit_a));
+	watch_end();
+	for (uint32_t i = 0; i < b.n; i++)
+		cr_assert(frame.match[0][i]);
+	cr_assert_lt(end.asked, 100, "%llu looks", (unsigned long long)end.asked);
+}
+
+Test(watch, lists_end_soon, .init = kit_setup, .fini = kit_teardown)
+{
+	struct batch b = make_batch(ROWS, 1);
+	struct evseg seg = {.id = 1, .n = ROWS, .partial = true};
+	struct frame frame;
+	struct plan plan;
+	struct feed feed;
+
+	make_conditions(&plan, FILTER_EQUALS, 0, 1);
+	cr_assert(frame_make(&frame, &plan, &b, &kit_people, &kit_a));
+	cr_assert(feed_init(&feed, 100, &kit_a));
+	cr_assert(feed_fold(&feed, &frame, &seg));
+	cr_assert_eq(feed.n, 100);
+	cr_assert(feed_init(&feed, 100, &kit_a));
+	end.at_us = 0;
+	watch_begin(is_over, NULL);
+	cr_assert_not(feed_fold(&feed, &frame, &seg));
+	watch_end();
+	cr_assert_eq(feed.n, 0);
 }
 
 /* Outside of a scan nobody says stop. */

@@ -6,9 +6,12 @@
  */
 #include <stdlib.h>
 #include "worker/insights/feed.h"
+#include "worker/insights/watch.h"
 #include "worker/store/rows.h"
 
-enum { DAY_MS = 86400000 };
+/* LOOK: so many events are read whole before watch_over() is asked; one has up to as many columns
+ * as its segment. */
+enum { DAY_MS = 86400000, LOOK = 64 };
 
 struct key {
 	int64_t time_ms;
@@ -150,10 +153,13 @@ bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg
 	struct rows o;
 	uint32_t n = 0, at;
 
-	for (uint32_t i = 0; keys && i < f->batch->n; i++)
+	for (uint32_t i = 0; keys && i < f->batch->n; i++) {
+		if (watch_due(i))
+			return false;
 		if (wanted(feed, f, i))
 			keys[n++] =
 				(struct key){f->batch->times[i], f->batch->ids + (size_t)i * 16, i};
+	}
 	if (!keys || n == 0)
 		return keys != NULL;
 	qsort(keys, n, sizeof(*keys), by_key);
@@ -162,6 +168,8 @@ bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg
 	for (uint32_t i = 0; i < n && i < feed->cap; i++) {
 		struct feed_event *ev;
 
+		if (i % LOOK == LOOK - 1 && watch_over())
+			return false;
 		/* newest first: behind one that does not enter none does */
 		if (!make_place(feed, &keys[i], &at))
 			break;
@@ -211,6 +219,8 @@ bool feed_fill(struct feed *feed, const struct evseg *seg, struct arena *a)
 	for (uint32_t i = 0; i < feed->n; i++) {
 		struct feed_event *ev = feed->events[i];
 
+		if (i % LOOK == LOOK - 1 && watch_over())
+			return false;
 		if (ev->segment == seg->id &&
 			(ev->row >= seg->n || !read_event(feed, &o, ev->row, ev)))
 			return false;

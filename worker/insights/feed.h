@@ -30,8 +30,8 @@ struct feed {
 
 /* False at the arena's cap. */
 bool feed_init(struct feed *feed, uint32_t cap, struct arena *a);
-/* False at the arena's cap, or when the segment is malformed. Of a partial segment only
- * time and id are taken: ask feed_missing() at the end. */
+/* False at the arena's cap, when the segment is malformed, or when watch_over(). Of a partial
+ * segment only time and id are taken: ask feed_missing() at the end. */
 bool feed_fold(struct feed *feed, const struct frame *f, const struct evseg *seg);
 /* The segments that events are missing from, each once, and their days. False at the cap. */
 bool feed_missing(struct feed *feed, const int32_t **days, const int64_t **ids, uint32_t *n);

@@ -4,7 +4,13 @@
  */
 #include "worker/insights/frame.h"
 
+#include "worker/insights/watch.h"
 #include "worker/store/dense.h"
+
+/* Filters and events are as many as a call has memory for, and each is held against a whole
+ * dictionary or segment: watch_over() is asked for each of them, and within one for each so many
+ * bytes of text that it looks at. What an entry takes besides is like some more of them. */
+enum { LOOK_BYTES = 1 << 16, ENTRY_BYTES = 16 };
 
 static bool find_cookieless(struct frame *f)
 {
@@ -20,15 +26,18 @@ static bool find_cookieless(struct frame *f)
 	return cookieless != NULL;
 }
 
-/* Marks the ids of events that match. */
+/* Marks the ids of events that match. NULL at the arena's cap, or when watch_over(). */
 static uint8_t *find_wanted(const struct frame *f)
 {
 	const struct batch *b = f->batch;
 	uint8_t *wanted = arena_zalloc(f->a, b->distinct.n_entries + 1);
 
-	for (uint32_t e = 0; wanted && e < f->plan->n_events; e++)
+	for (uint32_t e = 0; wanted && e < f->plan->n_events; e++) {
+		if (watch_over())
+			return NULL;
 		for (uint32_t i = 0; i < b->n; i++)
 			wanted[b->distinct.codes[i]] |= f->match[e][i];
+	}
 	return wanted;
 }
 
@@ -69,13 +78,15 @@ static bool resolve_people(struct frame *f, const uint8_t *wanted)
 }
 
 /* The column a filter looks at, and its answer per dictionary code. Of traits that is by text: a
- * plan that asks for any gets no numbers (numbers_will_do()). */
+ * plan that asks for any gets no numbers (numbers_will_do()). NULL at the arena's cap, or when
+ * watch_over(). */
 static uint8_t *pass_table(
 	const struct frame *f, const struct filter *flt, const struct batch_column **column)
 {
 	const struct batch_column *c =
 		flt->profile ? &f->batch->distinct : &f->batch->props[flt->source];
 	uint8_t *pass = arena_alloc(f->a, c->n_entries + 1);
+	size_t looked = 0;
 
 	*column = c;
 	if (!pass)
@@ -87,6 +98,12 @@ static uint8_t *pass_table(
 		if (flt->profile)
 			v = people_get_trait(f->people, f->persons[i], flt->source);
 		pass[i] = filter_test(flt, v);
+		looked += ENTRY_BYTES + (v && v->type == VALUE_STR ? v->s.n : 0);
+		if (looked >= LOOK_BYTES) {
+			if (watch_over())
+				return NULL;
+			looked = 0;
+		}
 	}
 	return pass;
 }
@@ -112,7 +129,8 @@ static void add_filter(
 		out[i] &= pass[codes[i]];
 }
 
-/* Which events the group lets through, 0 or 1 each. NULL at the arena's cap. */
+/* Which events the group lets through, 0 or 1 each. NULL at the arena's cap, or when
+ * watch_over(). */
 static uint8_t *group_vector(const struct frame *f, const struct plan_group *g)
 {
 	uint32_t n = f->batch->n;
@@ -123,7 +141,7 @@ static uint8_t *group_vector(const struct frame *f, const struct plan_group *g)
 	memset(out, !g->any || g->n == 0, n);
 	for (uint32_t k = 0; k < g->n; k++) {
 		const struct batch_column *c;
-		const uint8_t *pass = pass_table(f, &g->filters[k], &c);
+		const uint8_t *pass = watch_over() ? NULL : pass_table(f, &g->filters[k], &c);
 
 		if (!pass)
 			return NULL;
@@ -314,7 +332,7 @@ bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
 		(first && !resolve_people(f, NULL)) || !make_base(f))
 		return false;
 	for (uint32_t e = 0; e < plan->n_events; e++) {
-		match[e] = match_event(f, &plan->events[e]);
+		match[e] = watch_over() ? NULL : match_event(f, &plan->events[e]);
 		if (!match[e])
 			return false;
 	}

@@ -24,7 +24,7 @@ struct frame {
 	int64_t settled_ms;
 };
 
-/* False when an arena is full, or a number is nobody's. */
+/* False when an arena is full, a number is nobody's, or watch_over(). */
 bool frame_make(struct frame *f, const struct plan *plan, const struct batch *b,
 	struct people *people, struct arena *a);
 /* True when the event at row may count for a plan event that counts people. */

@@ -87,12 +87,27 @@ static void note_memory(struct scan *s, const struct reader *r)
 		s->peak = held;
 }
 
-/* Sets why a kernel gave up: nobody waits for it, or its memory is full. */
+/* Sets why a kernel gave up: nobody waits for it, or its memory is full. That is asked again,
+ * because what one thread noticed may have been for the other's run; it does not become false. */
 static enum stream_next kernel_failed(struct run *run)
 {
-	run->reader.error = run->unwanted ? READER_DB : READER_MEMORY;
-	if (run->unwanted)
+	bool unwanted = should_stop(&run->reader.stream);
+
+	run->reader.error = unwanted ? READER_DB : READER_MEMORY;
+	if (unwanted)
 		run->reader.stream.db.err.kind = DB_TIMEOUT;
+	return STREAM_FAIL;
+}
+
+/* The same of what may be damaged, too. The second thread that leaves has no error. */
+static enum stream_next segment_failed(struct run *run, const struct arena *a)
+{
+	struct reader *r = &run->reader;
+
+	if (should_stop(&r->stream))
+		return kernel_failed(run);
+	if (!r->second || !r->leave)
+		r->error = a->over || run->scan->a.over ? READER_MEMORY : READER_BROKEN;
 	return STREAM_FAIL;
 }
 
@@ -106,31 +121,33 @@ static bool is_shared(struct run *run)
 	return run->reader.leave;
 }
 
+/* What the second thread asks through watch.h. It may not leave what the kernel has a part of. */
+static bool twin_unwanted(void *arg)
+{
+	struct run *run = arg;
+
+	run->unwanted |= should_stop(&run->reader.stream);
+	return run->unwanted || (!run->reader.touched && is_shared(run));
+}
+
 /* Until `touched` is set the kernel has nothing of the segment: then the first thread may do what
  * the second cannot. From there on a failure is one of the whole scan. */
-static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
+static enum stream_next take_segment(struct reader *r, const struct evseg *seg, struct arena *a)
 {
 	struct run *run = (struct run *)r;
 	struct scan *s = run->scan;
 	struct frame frame;
 	struct batch batch;
-	uint64_t at;
+	uint64_t at = clock_mono_ns();
 
-	if (!r->second)
-		turn_look(run->look);
-	else if (is_shared(run))
-		return STREAM_FAIL;
-	at = clock_mono_ns();
 	if (!batch_load(&batch, seg, &s->plan->need, a)) {
 		r->error = a->over ? READER_MEMORY : READER_BROKEN;
 		return STREAM_FAIL;
 	}
 	/* persons met for the first time go into the query's arena, all else into the
 	 * segment's */
-	if (!frame_make(&frame, s->plan, &batch, &s->people, a)) {
-		r->error = a->over || s->a.over ? READER_MEMORY : READER_BROKEN;
-		return STREAM_FAIL;
-	}
+	if (!frame_make(&frame, s->plan, &batch, &s->people, a))
+		return segment_failed(run, a);
 	if (!settle(s, seg, &frame)) {
 		r->error = READER_BROKEN;
 		return STREAM_FAIL;
@@ -146,6 +163,25 @@ static enum stream_next on_segment(struct reader *r, const struct evseg *seg, st
 	lap(s, STAGE_FOLD, &at);
 	note_memory(s, r);
 	return STREAM_MORE;
+}
+
+/* The first thread's watch is for all that it does (scan_thread()), the second's for its segments:
+ * what is left of these comes on the first. */
+static enum stream_next on_segment(struct reader *r, const struct evseg *seg, struct arena *a)
+{
+	struct run *run = (struct run *)r;
+	enum stream_next next;
+
+	if (!r->second) {
+		turn_look(run->look);
+		return take_segment(r, seg, a);
+	}
+	if (is_shared(run))
+		return STREAM_FAIL;
+	watch_begin(twin_unwanted, run);
+	next = take_segment(r, seg, a);
+	watch_end();
+	return next;
 }
 
 static bool on_names(struct reader *r, struct str packed)
@@ -299,10 +335,7 @@ static enum stream_next on_missing(struct reader *r, const struct evseg *seg, st
 {
 	struct scan *s = ((struct run *)r)->scan;
 
-	if (s->fill(s, seg, a))
-		return STREAM_MORE;
-	r->error = a->over || s->a.over ? READER_MEMORY : READER_BROKEN;
-	return STREAM_FAIL;
+	return s->fill(s, seg, a) ? STREAM_MORE : segment_failed((struct run *)r, a);
 }
 
 /* What was read up to "enough" was cancelled, which aborts the transaction. The way back is a
@@ -436,6 +469,7 @@ static bool end_twin(struct scan *s, struct run *run, bool join)
 		arena_free(&t->run.reader.scratch);
 	}
 	s->undecided |= t->scan.undecided;
+	run->unwanted |= t->run.unwanted;
 	if (join && t->scan.kernel)
 		joined = s->join(s, t->scan.kernel);
 	arena_adopt(&s->a, &t->scan.a);

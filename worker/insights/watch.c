@@ -6,7 +6,7 @@
 /* The C library sorts as many without being asked to stop: some milliseconds. */
 enum { BLOCK = 16384 };
 
-/* A scan's second thread (store/reader_twin.c) has nobody to ask: it looks between segments. */
+/* Each of a scan's threads (scan.c) has its own. */
 static _Thread_local struct {
 	bool (*over)(void *arg);
 	void *arg;

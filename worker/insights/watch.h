@@ -1,7 +1,7 @@
 /*
- * Whether what this thread works out is still wanted. Kernels ask in loops that may run
- * long once all was read, so that a query ends within 100 ms of its deadline or of its
- * client's going away (D40). Outside of a scan everything is wanted.
+ * Whether what this thread works out is still wanted. Whoever has loops that may run long asks,
+ * within a segment (frame.h) as when all was read, so that a query ends within 100 ms of its
+ * deadline or of its client's going away (D40). Outside of a scan everything is wanted.
  */
 #ifndef INSIGHTS_WATCH_H
 #define INSIGHTS_WATCH_H
