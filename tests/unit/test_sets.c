@@ -1,6 +1,9 @@
 /* What kernels count with: pairs and UUIDs as numbers, sets of persons. */
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <time.h>
 #include "worker/insights/hits.h"
+#include "worker/insights/hops.h"
 #include "worker/insights/pairs.h"
 #include "worker/insights/personset.h"
 #include "worker/insights/uuids.h"
@@ -50,6 +53,72 @@ Test(sets, pairs_end_at_the_cap)
 	cr_assert_lt(i, 100000);
 	cr_assert_gt(i, 1000);
 	arena_free(&small);
+}
+
+enum { CHOSEN = 50000, GRID = 5000, PLACES = 1 << 17 };
+
+static struct pair chosen[CHOSEN], scattered[CHOSEN];
+
+/* Where a table without a key put a pair. */
+static uint32_t old_place(bool hop, uint32_t from, uint32_t to)
+{
+	uint64_t x = ((uint64_t)from << 32 | to) * 0x9e3779b97f4a7c15u;
+
+	return (uint32_t)(hop ? x >> 32 : x >> 32 ^ x >> 11) % PLACES;
+}
+
+/* Of a grid those pairs that all began at the same few places, and as many others. */
+static void choose(bool hop)
+{
+	const uint64_t all = (uint64_t)GRID * GRID;
+	uint32_t n = 0, places = (uint32_t)((uint64_t)CHOSEN * PLACES / all) + 10;
+	uint64_t rng = 9;
+
+	for (uint64_t i = 0; i < all && n < CHOSEN; i++) {
+		struct pair p = {(uint32_t)(i / GRID), (uint32_t)(i % GRID)};
+
+		if (old_place(hop, p.a, p.b) < places)
+			chosen[n++] = p;
+	}
+	cr_assert_eq(n, CHOSEN);
+	for (uint32_t i = 0; i < CHOSEN; i++)
+		scattered[i] =
+			(struct pair){(uint32_t)(next(&rng) % GRID), (uint32_t)(next(&rng) % GRID)};
+}
+
+/* This thread's own time for all of them. */
+static int64_t time_pairs(const struct pair *v, bool hop)
+{
+	struct timespec from, to;
+	struct pairs p = {.a = &a};
+	struct hops h;
+
+	hops_init(&h, &a);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+	for (uint32_t i = 0; i < CHOSEN; i++)
+		if (hop)
+			cr_assert(hops_add(&h, v[i].a, v[i].b, 1));
+		else
+			cr_assert_neq(pairs_add(&p, v[i].a, v[i].b), PAIRS_FULL);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+	return (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000;
+}
+
+/* Clients choose which numbers meet, but not where these are looked for. */
+Test(sets, nobody_chooses_places, .timeout = 120)
+{
+	for (int hop = 0; hop < 2; hop++) {
+		int64_t slow, fast;
+
+		choose(hop);
+		/* memory is asked for the first time by neither */
+		(void)time_pairs(scattered, hop);
+		fast = time_pairs(scattered, hop);
+		slow = time_pairs(chosen, hop);
+		fprintf(stderr, "%s: random %lld us, chosen %lld us\n", hop ? "hops" : "pairs",
+			(long long)fast, (long long)slow);
+		cr_assert_lt(slow, 10 * fast);
+	}
 }
 
 /* Sets of every size, in every order, against one byte a person. */

@@ -1,14 +1,23 @@
 /* See hops.h. Open addressing, at most three quarters full. */
 #include "worker/insights/hops.h"
+#include "shm/base/hash.h"
+#include "worker/insights/watch.h"
 
 enum { SLOTS_MIN = 256 };
 
-/* Without a key: nodes are numbered by the kernel, as they appear; no client chooses numbers. */
+void hops_init(struct hops *h, struct arena *a)
+{
+	*h = (struct hops){.a = a};
+	hash_random(h->key, sizeof(h->key));
+}
+
+/* With a key: nodes are numbered as they appear, so whoever sends events chooses, by their times,
+ * which numbers follow each other. */
 static uint32_t slot_of(const struct hops *h, uint32_t from, uint32_t to)
 {
-	uint64_t x = ((uint64_t)from << 32 | to) * 0x9e3779b97f4a7c15u;
+	uint64_t hop[2] = {from, to};
 
-	return (uint32_t)(x >> 32) & h->mask;
+	return (uint32_t)hash_pair(h->key, hop) & h->mask;
 }
 
 /* The hop, or the free slot where it would be; there is one, for make_room() leaves a quarter
@@ -22,6 +31,8 @@ static struct hop *find(const struct hops *h, uint32_t from, uint32_t to)
 	return &h->slots[k];
 }
 
+/* Without memory, or when watch_over(), nothing can be counted any more: whoever is told so does
+ * not go on. */
 static bool grow(struct hops *h)
 {
 	struct hops old = {.slots = h->slots, .mask = h->mask};
@@ -33,9 +44,12 @@ static bool grow(struct hops *h)
 	if (!h->slots)
 		return false;
 	h->mask = (uint32_t)(n - 1);
-	for (uint32_t i = 0; old.slots && i <= old.mask; i++)
+	for (uint32_t i = 0; old.slots && i <= old.mask; i++) {
+		if (watch_due(i))
+			return false;
 		if (old.slots[i].sessions != 0)
 			*find(h, old.slots[i].from, old.slots[i].to) = old.slots[i];
+	}
 	return true;
 }
 

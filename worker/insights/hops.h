@@ -16,20 +16,18 @@ struct hop {
 struct hops {
 	struct arena *a;
 	struct hop *slots;
+	uint64_t key[2];
 	uint32_t mask, n, n_waiting;
 	struct {
 		uint32_t from, to;
 	} waiting[HOPS_WAITING];
 };
 
-static inline void hops_init(struct hops *h, struct arena *a)
-{
-	*h = (struct hops){.a = a};
-}
-
-/* Counts those that wait. False at the arena's cap. */
+void hops_init(struct hops *h, struct arena *a);
+/* Counts those that wait. False at the arena's cap, or when watch_over(), as the next two are: then
+ * the table is of no use any more. */
 bool hops_count(struct hops *h);
-/* One session's hop, if it is one. False at the arena's cap. */
+/* One session's hop, if it is one. */
 static inline bool hops_note(struct hops *h, uint32_t from, uint32_t to, bool is_one)
 {
 	h->waiting[h->n_waiting].from = from;
@@ -37,7 +35,7 @@ static inline bool hops_note(struct hops *h, uint32_t from, uint32_t to, bool is
 	h->n_waiting += is_one;
 	return h->n_waiting < HOPS_WAITING || hops_count(h);
 }
-/* The same of some sessions, more than none, at once. False at the arena's cap. */
+/* The same of some sessions, more than none, at once. */
 bool hops_add(struct hops *h, uint32_t from, uint32_t to, uint32_t sessions);
 /* One hop after another, in any order, of those that do not wait; *at is 0 at first. NULL at the
  * end. */

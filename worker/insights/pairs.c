@@ -1,14 +1,15 @@
 /* See pairs.h. Open addressing, at most half full. Both halves are dense numbers of the query's
- * own, which no client chooses: the hash needs no key. */
+ * own, but whoever sends events chooses which of them meet: the hash has a key. */
 #include "worker/insights/pairs.h"
+#include "shm/base/hash.h"
 
 enum { CAP_MIN = 64 };
 
-static uint32_t mix(struct pair p)
+static uint32_t slot_of(const struct pairs *p, struct pair pair)
 {
-	uint64_t x = ((uint64_t)p.a << 32 | p.b) * 0x9e3779b97f4a7c15u;
+	uint64_t halves[2] = {pair.a, pair.b};
 
-	return (uint32_t)(x >> 32 ^ x >> 11);
+	return (uint32_t)hash_pair(p->key, halves) & p->mask;
 }
 
 static bool grow(struct pairs *p)
@@ -27,10 +28,12 @@ static bool grow(struct pairs *p)
 	p->slots = arena_array(p->a, (size_t)cap * 2, sizeof(*p->slots));
 	if (!p->slots)
 		return false;
+	if (p->n == 0)
+		hash_random(p->key, sizeof(p->key));
 	p->cap = cap;
 	p->mask = cap * 2 - 1;
 	for (uint32_t i = 0; i < p->n; i++) {
-		uint32_t k = mix(p->v[i]) & p->mask;
+		uint32_t k = slot_of(p, p->v[i]);
 
 		while (p->slots[k])
 			k = (k + 1) & p->mask;
@@ -46,7 +49,7 @@ uint32_t pairs_add(struct pairs *p, uint32_t a, uint32_t b)
 
 	if (p->n == p->cap && !grow(p))
 		return PAIRS_FULL;
-	for (k = mix(pair) & p->mask; p->slots[k]; k = (k + 1) & p->mask)
+	for (k = slot_of(p, pair); p->slots[k]; k = (k + 1) & p->mask)
 		if (p->v[p->slots[k] - 1].a == a && p->v[p->slots[k] - 1].b == b)
 			return p->slots[k] - 1;
 	p->v[p->n] = pair;

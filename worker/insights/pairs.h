@@ -18,6 +18,7 @@ struct pairs {
 	uint32_t n, cap;
 	uint32_t *slots; /* number + 1, 0 = free */
 	uint32_t mask;
+	uint64_t key[2]; /* of the first slots on */
 };
 
 /* The number of a pair; PAIRS_FULL at the arena's cap. Zeros but for `a` are no pairs. */
