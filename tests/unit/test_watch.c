@@ -4,6 +4,7 @@
 #include "worker/insights/feed.h"
 #include "worker/insights/flow.h"
 #include "worker/insights/funnel.h"
+#include "worker/insights/hits.h"
 #include "worker/insights/retention.h"
 #include "worker/insights/roster.h"
 #include "worker/insights/watch.h"
@@ -386,6 +387,74 @@ Test(watch, lists_end_soon, .init = kit_setup, .fini = kit_teardown)
 	cr_assert_not(feed_fold(&feed, &frame, &seg));
 	watch_end();
 	cr_assert_eq(feed.n, 0);
+}
+
+/* Of a question with as many events as a call's memory has room for. */
+Test(watch, many_events_end_soon, .init = kit_setup, .fini = kit_teardown, .timeout = 120)
+{
+	enum { EVENTS = 100000 };
+	static char json[EVENTS * 3 + 1000];
+	int at = sprintf(json, "{\"timeRange\":{\"from\":\"2026-01-01T00:00:00Z\",\"to\":"
+			       "\"2026-01-31T00:00:00Z\"},\"granularity\":\"GRANULARITY_DAY\","
+			       "\"spec\":{\"insightType\":\"INSIGHT_TYPE_TRENDS\",\"events\":[{}");
+	struct plan plan;
+	struct evseg s;
+	struct batch b;
+	struct frame frame;
+	struct trends *t;
+	int64_t took;
+
+	kit_a.cap = (size_t)1 << 30;
+	arena_init(&blob_a, (size_t)1 << 30);
+	for (uint32_t i = 1; i < EVENTS; i++)
+		at += sprintf(json + at, ",{}");
+	strcpy(json + at, "]}}");
+	cr_assert_null(kit_compile(&plan, json, "UTC"));
+	cr_assert(evseg_open(&s, make_blob(0), &kit_a));
+	cr_assert(batch_load(&b, &s, &plan.need, &kit_a));
+	cr_assert(frame_make(&frame, &plan, &b, &kit_people, &kit_a));
+	t = trends_new(&plan);
+	end.at_us = cpu_us() + 20000;
+	watch_begin(is_over, NULL);
+	cr_assert_not(trends_fold(t, &frame));
+	took = cpu_us() - end.at_us;
+	cr_assert_not(kit_a.over);
+	cr_assert_lt(took, 300000, "%lld ms", (long long)took / 1000);
+	/* by now it is over */
+	cr_assert_null(hits_any(&frame));
+	watch_end();
+	cr_assert_not(kit_a.over);
+	arena_free(&blob_a);
+}
+
+/* Conditions on each of fewer persons than there are turns between two looks. */
+Test(watch, rosters_end_soon, .init = kit_setup, .fini = kit_teardown, .timeout = 120)
+{
+	enum { FILTERS = 50000 };
+	struct roster r = {.people = &kit_people, .want = 100};
+	struct filter *f = arena_array(&kit_a, FILTERS, sizeof(*f));
+	struct plan_group group = {.filters = f, .n = FILTERS};
+	struct plan plan;
+	const char *why;
+	int64_t took;
+
+	for (uint32_t i = 0; i < 3000; i++)
+		cr_assert(people_profile(
+			&kit_people, str_of(arena_printf(&kit_a, "p%u", i).p), STR("")));
+	for (uint32_t i = 0; i < FILTERS; i++)
+		f[i] = (struct filter){
+			.op = FILTER_NOT_CONTAINS, .profile = true, .value = STR("ab")};
+	cr_assert(compile_persons(&plan, NULL, 0, false, &kit_a, &why) == 0);
+	cr_assert(persons_init(&r.persons, &plan, NULL, false));
+	plan.person_groups = &group;
+	plan.n_person_groups = 1;
+	end.at_us = cpu_us() + 50000;
+	watch_begin(is_over, NULL);
+	cr_assert_not(roster_finish(&r));
+	watch_end();
+	took = cpu_us() - end.at_us;
+	fprintf(stderr, "roster: ended %lld ms later\n", (long long)took / 1000);
+	cr_assert_lt(took, 300000);
 }
 
 /* Outside of a scan nobody says stop. */

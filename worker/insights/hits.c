@@ -1,5 +1,6 @@
 /* See hits.h. */
 #include "worker/insights/hits.h"
+#include "worker/insights/watch.h"
 
 enum { WORD = 8 };
 
@@ -292,7 +293,10 @@ const uint8_t *hits_any(const struct frame *f)
 	if (f->plan->n_events == 1)
 		return f->match[0];
 	any = arena_zalloc(f->a, f->batch->n);
-	for (uint32_t e = 0; any && e < f->plan->n_events; e++)
+	for (uint32_t e = 0; any && e < f->plan->n_events; e++) {
+		if (watch_due(e))
+			return NULL;
 		add_vector(any, f->match[e], f->batch->n);
+	}
 	return any;
 }

@@ -82,7 +82,8 @@ static inline struct id_map hits_id_map(const struct people *p)
 bool groups_init(struct groups *g, uint32_t n_codes, uint32_t n, struct arena *a);
 /* Sets the groups of n codes; values of each, or NULL: nobody asks. */
 void groups_make(struct groups *g, const uint32_t *codes, uint32_t n, const uint32_t *values);
-/* What frame_matches() says of each row. NULL when the frame's arena is full. */
+/* What frame_matches() says of each row. NULL when the frame's arena is full, or
+ * watch_over(). */
 const uint8_t *hits_any(const struct frame *f);
 
 #endif

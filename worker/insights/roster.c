@@ -68,17 +68,32 @@ static bool is_person(const struct roster *r, uint32_t no, struct roster_entry *
 	return persons_get(&r->persons, no).total > 0;
 }
 
+/* What one person costs: filters are as many as a call has memory for. */
+static uint64_t count_filters(const struct plan *p)
+{
+	uint64_t n = 1;
+
+	for (uint32_t i = 0; i < p->n_person_groups; i++)
+		n += p->person_groups[i].n;
+	return n;
+}
+
 /* Only now all ids have been met that no profile names: people->n grows with the events. */
 bool roster_finish(struct roster *r)
 {
 	struct roster_entry *all = arena_array(r->persons.a, r->people->n + 1, sizeof(*all)), e;
+	uint64_t each = count_filters(r->persons.plan), work = 0;
 	uint32_t n = 0;
 
 	if (!all)
 		return false;
 	for (uint32_t no = 0; no < r->people->n; no++) {
-		if (watch_due(no))
-			return false;
+		work += each;
+		if (work >= WATCH_EVERY) {
+			if (watch_over())
+				return false;
+			work = 0;
+		}
 		if (!is_person(r, no, &e))
 			continue;
 		if (r->has_cursor && order(e.us, e.key, r->cursor_us, r->cursor_key) <= 0)

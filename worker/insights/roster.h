@@ -27,7 +27,7 @@ struct roster {
 	bool more;
 };
 
-/* After everything was folded into r->persons. False at the arena's cap. */
+/* After everything was folded into r->persons. False at the arena's cap, or when watch_over(). */
 bool roster_finish(struct roster *r);
 
 #endif

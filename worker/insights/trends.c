@@ -6,6 +6,7 @@
  */
 #include "worker/insights/hits.h"
 #include "worker/insights/trends_internal.h"
+#include "worker/insights/watch.h"
 
 enum { KNOWN_BITS = 10, KNOWN = 1 << KNOWN_BITS };
 
@@ -397,7 +398,8 @@ bool trends_fold(struct trends *t, const struct frame *f)
 		return false;
 	for (p.event = 0; p.event < t->plan->n_events; p.event++) {
 		p.ev = &t->plan->events[p.event];
-		if (!fold_event(&p))
+		/* they are as many as a call has memory for */
+		if (watch_over() || !fold_event(&p))
 			return false;
 	}
 	return true;

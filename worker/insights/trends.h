@@ -23,7 +23,7 @@ struct trend_series {
 
 /* NULL at the arena's cap. */
 struct trends *trends_new(const struct plan *plan);
-/* False at the arena's cap. */
+/* False at the arena's cap, or when watch_over(). */
 bool trends_fold(struct trends *t, const struct frame *f);
 /* Series in the order of D30, in plan->a. False at the arena's cap. */
 bool trends_finish(struct trends *t, const struct trend_series **series, uint32_t *n);
