@@ -140,10 +140,9 @@ def test_not_alone(variant):
         assert count(p, "insight_twins") > 0
 
 
-
 def test_many_conditions(variant):
     """The budget of time (D40) ends both threads within a segment, and is no failure of its own."""
-    with pug.Pug(variant, options=OPTIONS + ["insight_timeout=500ms"]) as p:
+    with pug.Pug(variant, options=OPTIONS + ["insight_timeout=2s"]) as p:
         test_sealed.P = p
         shop, begin = Shop(p), NOW - NOW % DAY - 9 * DAY
         for day in range(4):
@@ -167,7 +166,7 @@ def test_many_conditions(variant):
         before = count(p, "insight_twins")
         status, body, took = ask(20000)
         assert (status, body["code"]) == (504, "deadline_exceeded"), (status, body)
-        assert took < 1.5, f"{took:.3f} s"
+        assert took < 10, f"{took:.3f} s"  # a minute and more it would be
         assert count(p, "insight_twins") == before + 1
 
 
