@@ -92,6 +92,19 @@ static void say(struct http_request *rq, struct http_reply *rp, enum http_body v
 	rp->body = (struct str){b.p, b.n};
 }
 
+/* /hold?BYTES: as a call that takes so much memory. Nothing is decoded, so a small one has
+ * nothing to do and a large one naps. */
+static void hold(struct http_request *rq, struct http_reply *rp)
+{
+	int64_t bytes = 0;
+
+	must(str_i64(rq->query, &bytes) && bytes > 0);
+	if (!http_reserve(rq, (size_t)bytes, 10000))
+		rp->status = 503;
+	else if (bytes >= 100000)
+		nap(2500);
+}
+
 void call_serve(struct http_request *rq)
 {
 	struct http_reply rp = {.status = 200};
@@ -105,6 +118,8 @@ void call_serve(struct http_request *rq)
 	if (!str_starts(rq->path, STR("/early")))
 		v = http_read_body(rq, 100000, &body);
 	say(rq, &rp, v, body);
+	if (str_starts(rq->path, STR("/hold")))
+		hold(rq, &rp);
 	rp.close = str_starts(rq->path, STR("/close"));
 	if (str_starts(rq->path, STR("/big"))) {
 		rp.body = (struct str){arena_zalloc(rq->arena, 4 << 20), 4 << 20};

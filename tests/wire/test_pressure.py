@@ -137,6 +137,67 @@ class Pressure(unittest.TestCase):
             self.assertIn(b" 200 ", ask(s))
             s.close()
 
+    def hold(self, e, size):
+        s = e.connect(15)
+        s.sendall(b"GET /hold?%d HTTP/1.1\r\nHost: a\r\n\r\n" % size)
+        time.sleep(0.1)
+        return s
+
+    def answered(self, begin, sock, least, most):
+        self.assertIn(b" 200 ", answer(sock))
+        took = time.monotonic() - begin
+        self.assertTrue(least <= took < most, took)
+        sock.close()
+
+    def test_small_calls_pass_those_that_wait(self):
+        with Echo("worker_memory=2000000") as e:
+            large, begin = [self.hold(e, 1100000) for _ in range(2)], time.monotonic()
+            for _ in range(3):
+                self.answered(time.monotonic(), self.hold(e, 10000), 0, 1)
+            self.answered(begin, large[0], 1, 4)
+            self.answered(begin, large[1], 4, 8)
+
+    def test_small_calls_have_a_quarter(self):
+        with Echo("worker_memory=2000000") as e:
+            large, begin = self.hold(e, 1400000), time.monotonic()
+            small = [self.hold(e, 200000) for _ in range(3)]
+            self.answered(begin, large, 1, 4)
+            self.answered(begin, small[0], 1, 4)
+            self.answered(begin, small[1], 1, 4)
+            self.answered(begin, small[2], 4, 8)
+
+    def test_who_left_does_not_wait_for_memory(self):
+        with Echo("worker_memory=2000000") as e:
+            first, begin = self.hold(e, 1100000), time.monotonic()
+            left = self.hold(e, 1100000)
+            last = self.hold(e, 300000)
+            left.close()
+            self.answered(begin, last, 1, 4)
+            self.answered(begin, first, 1, 4)
+
+    def test_stalled_bodies_do_not_stop_calls(self):
+        """They take more than what calls may begin with, and less than what pauses sockets."""
+        head = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99000\r\n\r\n"
+        with Echo("worker_memory=2000000", "body_timeout=12000") as e:
+            stalled = [e.connect() for _ in range(14)]
+            for s in stalled:
+                s.sendall(head + b"x" * 70000)
+            time.sleep(1.3)
+            large, begin = [self.hold(e, 300000) for _ in range(2)], time.monotonic()
+            self.answered(time.monotonic(), self.hold(e, 10000), 0, 1)
+            for s in large:
+                self.answered(begin, s, 1, 4.5)
+            # no more of them than was needed
+            lives = 0
+            for s in stalled:
+                try:
+                    s.sendall(b"x" * 29000)
+                    lives += b" 200 " in answer(s)
+                except OSError:
+                    pass
+                s.close()
+            self.assertTrue(3 <= lives < 14, lives)
+
     def test_slow_readers_are_dropped(self):
         with Echo("body_timeout=700") as e:
             socks = []

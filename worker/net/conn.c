@@ -142,6 +142,8 @@ void conn_vanished(struct conn *c, const char *reason)
 	loop_timer_stop(c->net->s.loop, &c->timer);
 	if (c->state == CONN_STREAM)
 		stream_wake(c);
+	else if (c->x->reserving)
+		reserve_leave(c->x);
 	else
 		exchange_settle(c, HTTP_BODY_BROKEN);
 }
@@ -155,7 +157,7 @@ void conn_poke(struct conn *c)
 
 void conn_account(struct conn *c)
 {
-	size_t body = c->x ? c->x->body.cap : 0;
+	size_t body = c->x ? c->x->body.cap : 0, before = c->net->buffered;
 
 	if (c->in.n == 0 && c->in.p) {
 		buf_free(&c->in);
@@ -165,6 +167,8 @@ void conn_account(struct conn *c)
 	c->in_counted = c->in.cap;
 	c->net->buffered += body - c->body_counted;
 	c->body_counted = body;
+	if (c->net->buffered < before)
+		reserve_wake(c->net);
 }
 
 /* States that throw away what they read (SKIP, LINGER) need no memory for it. */
@@ -185,6 +189,7 @@ void conn_unpause(struct conn *c)
 	if (!c->paused)
 		return;
 	c->paused = false;
+	c->heard_ms = loop_now_ms(c->net->s.loop);
 	conn_watch(c);
 }
 
@@ -456,6 +461,7 @@ static void conn_readable(struct conn *c)
 	/* Once per event: what is left is reported again, after the others had their turn. */
 	got = recv(c->io.fd, c->net->scratch, NET_SCRATCH, 0);
 	if (got > 0) {
+		c->heard_ms = loop_now_ms(c->net->s.loop);
 		net_count(c->net, CTR_bytes_in, (uint64_t)got);
 		conn_input(c, (struct str){c->net->scratch, (size_t)got});
 	} else if (got == 0) {
@@ -476,8 +482,11 @@ static void conn_ready(struct loop_io *io, uint32_t events)
 		conn_vanished(c, "connection lost");
 		return;
 	}
-	if (events & EPOLLRDHUP)
+	if (events & EPOLLRDHUP) {
 		c->rdhup = true;
+		if (c->x && c->x->reserving)
+			(void)http_gone(&c->x->rq); /* who has left says so by a reset */
+	}
 	if (events & EPOLLOUT)
 		reply_flush(c);
 	if (events & EPOLLIN && conn_interest(c) & EPOLLIN)

@@ -48,7 +48,8 @@ enum conn_state {
 struct exchange {
 	struct exchange *next; /* in the pool of spare ones */
 	struct arena arena;
-	size_t reserved; /* of net->reserved */
+	size_t reserved;                  /* of net->reserved */
+	struct reserve_waiter *reserving; /* while its call waits in http_reserve() */
 	struct http_request rq;
 	struct http1_framing fr;
 	/* request body */
@@ -85,6 +86,7 @@ struct conn {
 	bool eof, rdhup, gone; /* peer: nothing more to read; half closed; vanished */
 	bool close;            /* after this reply */
 	uint64_t paused_ms;    /* since when */
+	uint64_t heard_ms;     /* when bytes came; while paused nobody listens */
 	struct buf in;         /* read ahead; freed when empty */
 	size_t in_counted;     /* of in.cap, in net->buffered */
 	size_t body_counted;
@@ -116,7 +118,8 @@ struct net {
 	size_t buffered; /* bytes in read-ahead and body buffers */
 	size_t arenas;   /* bytes held by arenas of calls, as of the last tick */
 	uint64_t arenas_ms;
-	size_t reserved; /* bytes that calls may take for what they make of their bodies */
+	size_t reserved;       /* bytes that calls may take for what they make of their bodies */
+	size_t reserved_small; /* of these, by small calls */
 	struct list reserve_waiting;
 	struct loop_chore reserve_chore;
 	struct exchange *spare;
@@ -154,9 +157,15 @@ size_t exchange_feed(struct conn *c, struct str in);
 void exchange_settle(struct conn *c, enum http_body verdict);
 
 /* reserve.c */
-/* What an exchange has reserved from now on; wakes who waits, at the end of the turn. */
+/* Memory was given back: whoever waits for it goes on, at the end of the turn. */
+void reserve_wake(struct net *n);
+/* What an exchange has reserved from now on. */
 void reserve_set(struct net *n, struct exchange *x, size_t bytes);
 void reserve_grant(struct loop_chore *ch);
+/* The client of a call that waits is gone. Runs the call right here. */
+void reserve_leave(struct exchange *x);
+/* Whether the first in the queue would go if no bodies were in memory. */
+bool reserve_wants_bodies(const struct net *n);
 
 /* reply.c */
 /* Queues the reply's bytes and writes what the socket takes. */

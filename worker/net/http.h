@@ -56,7 +56,8 @@ enum http_body {
 enum http_body http_read_body(struct http_request *rq, size_t max, struct str *body);
 
 /* Says that the call is about to need so much memory, and parks until the worker has it
- * (D81). False: it has not for wait_ms. Once per request, after its body was read. */
+ * (D81). False: it has not for wait_ms, or the client left meanwhile. Once per request, after its
+ * body was read. */
 bool http_reserve(struct http_request *rq, size_t bytes, uint64_t wait_ms);
 /* The call's arena holds about what it will until the reply: the rest may be others'. */
 void http_reserved(struct http_request *rq);

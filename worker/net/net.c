@@ -18,7 +18,9 @@ enum {
 	/* Database, offload, log, control: what is not a client. */
 	NET_OTHER_FDS = 128,
 	NET_ARENAS_MS = 50,
-	NET_MEMORY_RETRY_MS = 50
+	NET_MEMORY_RETRY_MS = 50,
+	/* Giving up a body that holds less frees nothing worth it. */
+	NET_STALLED_BYTES = 64 * 1024
 };
 
 void net_count(struct net *n, enum counter c, uint64_t k)
@@ -58,6 +60,33 @@ static void net_give_up(struct conn *c)
 		exchange_settle(c, HTTP_BODY_MEMORY);
 }
 
+/* The unfinished body that has gone longest without a byte, for too long. */
+static struct conn *net_stalled(const struct net *n)
+{
+	uint64_t since = loop_now_ms(n->s.loop) - NET_MEMORY_WAIT_MS;
+	struct conn *c, *longest = NULL;
+
+	for (c = n->conns; c; c = c->next) {
+		if (c->state != CONN_CALL || c->paused || !c->x->wanted || c->x->body_over ||
+			c->body_counted <= NET_STALLED_BYTES || c->heard_ms > since)
+			continue;
+		if (!longest || c->heard_ms < longest->heard_ms)
+			longest = c;
+	}
+	return longest;
+}
+
+/* Bodies that stand still must not keep calls waiting whose bodies are there. One at a time: what
+ * it gives back may be enough. Returns whether somebody still waits. */
+static bool net_make_room(struct net *n)
+{
+	struct conn *c = reserve_wants_bodies(n) ? net_stalled(n) : NULL;
+
+	if (c)
+		net_give_up(c);
+	return !list_empty(&n->reserve_waiting);
+}
+
 /* Paused connections go on when calls gave memory back, or are refused. */
 static void net_memory_again(struct loop_timer *t)
 {
@@ -85,6 +114,7 @@ static void net_memory_again(struct loop_timer *t)
 			left = true;
 		}
 	}
+	left |= net_make_room(n);
 	if (left)
 		loop_timer_set(n->s.loop, &n->memory_timer, c ? 0 : NET_MEMORY_RETRY_MS);
 	accept_review(n);
