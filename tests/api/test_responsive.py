@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """A slow insight delays nobody (D40): while one call ranks very many values, other calls of the
 same worker are answered as ever. Ranking, like reading, is for the scan threads."""
+import gzip
+import json
 import sys
 import threading
 import time
 import uuid
 
+import pg
 import pug
 
 P = None
@@ -93,6 +96,36 @@ def test_many_conditions(_):
             assert status in (200, 429), body  # or beyond the query's memory
         took, worst = worst_while(slow)
         assert worst < 1, f"{more}: {worst:.3f} s of {took:.3f} s"
+
+
+def test_memory_that_is_not_needed(_):
+    """While calls are handled they keep what their messages take, not what these might have taken."""
+    conns, answers = next(iter(P.connections_by_worker(each=3).values()))[:3], []
+
+    def blanks(path, body, conn):
+        raw = gzip.compress(json.dumps(body).encode() + b" " * 2400000)  # estimated at call_memory
+        return P.call(path, raw=raw, conn=conn, headers={"content-encoding": "gzip"},
+                      key=P.info["private_key"])[0]
+
+    def query(conn):
+        answers.append(blanks("/insights.v1.InsightsService/Query", {"spec": {
+            "insightType": "INSIGHT_TYPE_SEGMENTATION", "events": [{"event": {"kind": "m"}}]}, **WINDOW}, conn))
+
+    with pg.connect(P.info["database_url"]) as db:
+        db.query("BEGIN; LOCK TABLE pugd.segment IN ACCESS EXCLUSIVE MODE")
+        threads = [threading.Thread(target=query, args=(conn,)) for conn in conns[:2]]
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        start = time.monotonic()
+        assert blanks(pug.BATCH, {"events": []}, conns[2]) == 200
+        took = time.monotonic() - start
+        assert not answers, "the lock was not waited for"
+        db.query("ROLLBACK")
+        for thread in threads:
+            thread.join()
+    assert answers == [200, 200], answers
+    assert took < 2, took
 
 
 if __name__ == "__main__":

@@ -86,6 +86,8 @@ static int reserve(struct call *c, enum connect_coding coding, struct str bytes)
 
 	if (http_reserve(c->rq, cost(c, coding, bytes), left < RESERVE_MS ? left : RESERVE_MS))
 		return 0;
+	if (http_gone(c->rq))
+		return call_fail(c, CODE_CANCELED, NULL, "the client went away");
 	c->retry_ms = 1000;
 	/* not asked anew: timers of milliseconds may be early by a part of one */
 	if (left <= RESERVE_MS)
@@ -232,11 +234,17 @@ int call_unpack(struct call *c)
 
 int call_decode(struct call *c)
 {
+	int rc;
+
 	/* before a body is read in vain */
 	if (!c->method->handler)
 		return call_fail(c, CODE_UNIMPLEMENTED, NULL,
 			"this method is not implemented by this server");
-	if ((c->get ? from_query(c) : c->streaming ? from_stream(c) : from_body(c)) < 0)
-		return -1;
-	return call_unpack(c);
+	rc = c->get ? from_query(c) : c->streaming ? from_stream(c) : from_body(c);
+	if (rc == 0)
+		rc = call_unpack(c);
+	/* The rest is for others: most messages are far smaller than they might have been, and
+	 * handlers may take long. */
+	http_reserved(c->rq);
+	return rc;
 }

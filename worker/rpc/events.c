@@ -68,10 +68,10 @@ int rpc_events_batch_create(struct call *c, const Events__V1__BatchCreateRequest
 			return -1;
 	if (in->n_events && limit_events(c, in->n_events) < 0)
 		return -1;
+	/* with what parsing took, which was part of the estimate, before the call first waits */
+	http_reserved(c->rq);
 	if (catalog_admit(c, in, events, batch.n, &names) < 0)
 		return -1;
-	/* what the arena holds now is about what it will: others may decode */
-	http_reserved(c->rq);
 	stored = cookieless_resolve(c, events, &batch.n, dropped) == 0 &&
 		 (batch.n == 0 || ingest_submit(c, &batch) == 0);
 	catalog_settle(c, &names, !stored, batch.created, (uint32_t)in->n_events);
