@@ -163,7 +163,7 @@ Test(evseg, sparse_columns_spread)
 
 Test(evseg, too_many_keys_share_the_overflow)
 {
-	enum { N = 30, KEYS = 250 };
+	enum { N = 50, KEYS = 250 };
 	struct event *events = arena_array(&a, N, sizeof(*events));
 	const struct evseg_spilled *of;
 	struct evseg_overflow o;

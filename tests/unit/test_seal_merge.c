@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "shm/base/hash.h"
+#include "worker/ingest/autokey.h"
+#include "worker/ingest/catalog.h"
 #include "worker/store/check.h"
 #include "worker/store/encode.h"
 #include "worker/store/merge.h"
@@ -399,7 +401,7 @@ Test(seal_merge, all_masked_is_nothing)
 /* More keys than columns: what was in the overflow part stays there, nothing joins it. */
 Test(seal_merge, overflow_is_kept)
 {
-	enum { N = 30, KEYS = 250 };
+	enum { N = 50, KEYS = 250 };
 	struct event *events = arena_array(&a, N, sizeof(*events));
 	struct merge_segment *out;
 	struct evseg src, s;
@@ -446,15 +448,16 @@ Test(seal_merge, overflow_is_kept)
 
 Test(seal_merge, fits_counts_keys)
 {
+	enum { KEYS = EVSEG_KEYS_MAX * 2 / 5 };
 	struct evseg src[3];
 
 	for (uint32_t i = 0; i < 3; i++) {
-		struct prop *props = arena_array(&a, 2000, sizeof(*props));
+		struct prop *props = arena_array(&a, KEYS, sizeof(*props));
 		struct event ev = {.kind = STR("k"), .distinct_id = STR("u"), .props = props};
 
-		for (ev.n_props = 0; ev.n_props < 2000; ev.n_props++)
+		for (ev.n_props = 0; ev.n_props < KEYS; ev.n_props++)
 			props[ev.n_props] =
-				(struct prop){arena_printf(&a, "k%u", i * 2000 + ev.n_props),
+				(struct prop){arena_printf(&a, "k%u", i * KEYS + ev.n_props),
 					SCOPE_CUSTOM, {.type = VALUE_INT, .i = 1}};
 		src[i] = encode(&ev, 1);
 	}
@@ -462,6 +465,47 @@ Test(seal_merge, fits_counts_keys)
 	src[2] = src[1];
 	cr_assert_eq(merge_fits(src, 3, &a), 3);
 	cr_assert_eq(merge_fits(src, 1, &a), 1);
+}
+
+/* Events with all keys of a list, then one with all that the server adds. */
+static struct evseg full_list(enum prop_scope scope)
+{
+	enum { AT_ONCE = 250, N = CATALOG_KEYS_MAX / AT_ONCE };
+	struct event *events = arena_array(&a, N + 1, sizeof(*events));
+
+	for (uint32_t i = 0; i <= N; i++) {
+		struct prop *props = arena_array(&a, AT_ONCE, sizeof(*props));
+
+		hash_random(events[i].id, 16);
+		events[i].kind = STR("k");
+		events[i].distinct_id = STR("u");
+		events[i].props = props;
+		events[i].n_props = i < N ? AT_ONCE : AUTO_COUNT;
+		for (uint32_t k = 0; k < events[i].n_props; k++)
+			props[k] = (struct prop){i < N ? arena_printf(&a, "k%u", i * AT_ONCE + k)
+						       : autokey_name((enum auto_key)k),
+				i < N ? scope : SCOPE_AUTO, {.type = VALUE_INT, .i = k}};
+	}
+	return encode(events, N + 1);
+}
+
+Test(seal_merge, all_that_the_catalogue_admits_has_columns)
+{
+	struct evseg src[4], s;
+	struct merge_segment *out;
+	uint32_t n, columns = 0;
+
+	for (uint32_t i = 0; i < 4; i++)
+		src[i] = full_list(i % 2 ? SCOPE_CUSTOM : SCOPE_AUTO);
+	cr_assert_eq(merge_fits(src, 4, &a), 4);
+	cr_assert_eq(merge_segments(src, 4, &a, &scratch, &out, &n), MERGE_OK);
+	cr_assert_eq(n, 1);
+	s = reopen(&out[0]);
+	for (uint32_t i = 0; i < s.n_parts; i++) {
+		cr_assert_neq(s.parts[i].kind, PART_OVERFLOW);
+		columns += s.parts[i].kind == PART_PROP;
+	}
+	cr_assert_eq(columns, 2 * CATALOG_KEYS_MAX + AUTO_COUNT);
 }
 
 Test(seal_merge, memory_is_bounded)

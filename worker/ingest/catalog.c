@@ -9,6 +9,7 @@
 #include "shm/base/clock.h"
 #include "worker/ingest/autokey.h"
 #include "worker/ingest/known.h"
+#include "worker/store/evseg.h"
 #include "worker/store/intern.h"
 #include "worker/worker.h"
 
@@ -17,6 +18,11 @@ enum {
 	RECENT = 8, /* kinds that are compared */
 	AHEAD = 3   /* properties of the event before that may be missing in this one */
 };
+
+/* Every key that is admitted, of both lists, and the server's own have their columns in one
+ * segment: else some keys would take the columns of others, and neighbours could not be merged. */
+_Static_assert(
+	EVSEG_KEYS_MAX >= 2 * CATALOG_KEYS_MAX + AUTO_COUNT, "a segment holds the catalogue");
 
 /* The keeper spares what is younger than a minute. */
 static const int64_t DOUBT_US = INT64_C(90) * 1000000;

@@ -24,7 +24,9 @@
 
 enum {
 	EVSEG_EVENTS_MAX = 65536,
-	EVSEG_KEYS_MAX = 5000,     /* columns of properties; more share PART_OVERFLOW */
+	/* Columns of properties; more share PART_OVERFLOW. All that a project's catalogue has
+	 * (worker/ingest/catalog.c), so that whatever of it comes together has room. */
+	EVSEG_KEYS_MAX = 10240,
 	EVSEG_PART_MAX = 16 << 20, /* bytes of one part, unpacked */
 	EVSEG_BLOB_MAX = 64 << 20
 };
