@@ -209,6 +209,53 @@ Test(evseg, too_many_keys_share_the_overflow)
 	cr_assert(str_eq(found.key, arena_printf(&a, "k%u", (N - 1) * KEYS)));
 }
 
+/* n events of one key more than `bytes` long each, which no compression makes smaller. */
+static struct str encode_large(uint32_t n, uint32_t n_keys, uint32_t bytes, uint8_t excess)
+{
+	struct event *events = arena_array(&a, n, sizeof(*events));
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct prop *props = arena_array(&a, n_keys, sizeof(*props));
+		uint8_t *without = arena_alloc(&a, n_keys);
+
+		memset(without, excess, n_keys);
+		for (uint32_t k = 0; k < n_keys; k++) {
+			char *text = arena_alloc(&a, bytes);
+
+			hash_random(text, bytes);
+			props[k] = (struct prop){arena_printf(&a, "k%u", k), SCOPE_CUSTOM,
+				{.type = VALUE_STR, .s = {text, bytes}}};
+		}
+		events[i] = (struct event){.kind = STR("a"),
+			.distinct_id = STR("u"),
+			.props = props,
+			.n_props = n_keys,
+			.excess = without};
+	}
+	struct encoder *e = encoder_new(&a);
+
+	for (uint32_t i = 0; i < n; i++)
+		cr_assert(encoder_add(e, &events[i]));
+	return encoder_finish(e);
+}
+
+/* What a reader would refuse for ever is not written. */
+Test(evseg, nothing_is_encoded_that_cannot_be_opened)
+{
+	enum { HALF = EVSEG_PART_MAX / 2 };
+	struct evseg s;
+
+	cr_assert(evseg_open(&s, encode_large(2, 1, HALF - 64, 0), &a));
+	cr_assert_null(encode_large(2, 1, HALF, 0).p, "a column");
+	cr_assert(evseg_open(&s, encode_large(1, 2, HALF - 64, 1), &a));
+	cr_assert_null(encode_large(1, 2, HALF, 1).p, "the overflow part");
+	arena_reset(&a);
+	cr_assert(evseg_open(&s, encode_large(1, 7, HALF, 0), &a));
+	arena_reset(&a);
+	cr_assert_null(encode_large(1, 8, HALF, 0).p, "all of it");
+	cr_assert_not(a.over);
+}
+
 Test(evseg, every_flipped_bit_is_noticed)
 {
 	struct event *events = make_events(20, 4);

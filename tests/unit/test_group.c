@@ -1,5 +1,6 @@
 /* Groups: order of ids, repeats inside a group, the way back to the calls. */
 #include <criterion/criterion.h>
+#include "worker/ingest/catalog.h"
 #include "worker/ingest/group.h"
 #include "worker/store/evseg.h"
 
@@ -191,6 +192,62 @@ Test(group, rows_that_make_no_sense)
 	row.batch = 2;
 	cr_assert_not(group_settle(&g, &row, 1));
 	cr_assert_not(group_settle(&g, &row, 0));
+}
+
+/* Both lists of a project's catalogue full, in any order: nobody's key costs another one its
+ * column, nor the server's own keys theirs. */
+Test(group, whatever_the_catalogue_admits_has_a_column)
+{
+	enum { AT_ONCE = 250, N = 2 * CATALOG_KEYS_MAX / AT_ONCE };
+	struct event *events = arena_array(&a, N + 1, sizeof(*events));
+	struct prop ours = {STR("$browser"), SCOPE_AUTO, {.type = VALUE_INT, .i = 1}};
+	struct ingest_batch b = {.project = 7, .events = events, .n = N + 1}, *v[] = {&b};
+	struct group g;
+	struct evseg s;
+
+	for (uint32_t i = 0; i <= N; i++) {
+		struct prop *props = arena_array(&a, AT_ONCE, sizeof(*props));
+
+		memcpy(events[i].id, &i, sizeof(i));
+		events[i].kind = events[i].distinct_id = STR("x");
+		events[i].props = i < N ? props : &ours;
+		events[i].n_props = i < N ? AT_ONCE : 1;
+		for (uint32_t k = 0; k < AT_ONCE; k++)
+			props[k] = (struct prop){arena_printf(&a, "k%u", (i / 2) * AT_ONCE + k),
+				i % 2 ? SCOPE_CUSTOM : SCOPE_AUTO, {.type = VALUE_INT, .i = 1}};
+	}
+	cr_assert(group_make(&g, v, 1, &a));
+	cr_assert(evseg_open(&s, g.args.b_data.v[0], &a));
+	cr_assert_null(evseg_find(&s, PART_OVERFLOW, SCOPE_AUTO, STR("")));
+	cr_assert(evseg_find(&s, PART_PROP, SCOPE_AUTO, STR("$browser")));
+}
+
+/* As for memory: the batch is refused instead of acknowledged and never read. */
+Test(group, what_no_blob_can_hold_is_not_made)
+{
+	struct event events[2] = {{.id = {1}}, {.id = {2}}};
+	struct ingest_batch b = {.project = 7, .events = events, .n = 2}, *v[] = {&b};
+	char *text = malloc(EVSEG_PART_MAX);
+	struct prop large[] = {{STR("k"), SCOPE_CUSTOM, {.type = VALUE_STR}},
+		{STR("k"), SCOPE_CUSTOM, {.type = VALUE_STR}}};
+	struct arena room;
+	struct group g;
+
+	arena_init(&room, 512 << 20);
+	cr_assert(text);
+	memset(text, 'x', EVSEG_PART_MAX);
+	for (int i = 0; i < 2; i++) {
+		large[i].value.s = (struct str){text, EVSEG_PART_MAX / 2 - (size_t)i};
+		events[i].kind = events[i].distinct_id = STR("x");
+		events[i].props = &large[i];
+		events[i].n_props = 1;
+	}
+	cr_assert_not(group_make(&g, v, 1, &room));
+	cr_assert_not(room.over);
+	large[1].value.s.n -= 1024;
+	cr_assert(group_make(&g, v, 1, &room));
+	free(text);
+	arena_free(&room);
 }
 
 Test(group, days_before_1970_and_once_each)

@@ -42,7 +42,8 @@ bool group_sort(struct group *g, struct ingest_batch *const *batches, uint32_t n
 /* Leaves out what is known: positions, from 1, in `numbers`, which are those of ids, from 1. Once a
  * group; false when they make no sense. */
 bool group_drop(struct group *g, const int32_t *numbers, int n, const struct db_int4s *known);
-/* Encodes a blob for each project of which something is left. False at the arena's cap. */
+/* Encodes a blob for each project of which something is left. False at the arena's cap, or when one
+ * is too large (encode.h). */
 bool group_encode(struct group *g);
 /* group_sort() and group_encode(). */
 bool group_make(struct group *g, struct ingest_batch *const *batches, uint32_t n, struct arena *a);

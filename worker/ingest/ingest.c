@@ -13,6 +13,7 @@
 #include "worker/ingest/group.h"
 #include "worker/ingest/resent.h"
 #include "worker/loop.h"
+#include "worker/store/evseg.h"
 #include "worker/worker.h"
 
 enum {
@@ -23,6 +24,10 @@ enum {
 	ATTEMPTS = 3, /* against deadlocks and missing partitions */
 	DOUBTS = 16   /* at most so many groups in a row */
 };
+
+/* A part of a blob takes about what its properties take in messages, not twice as much: so what
+ * encode.c finds too large is always one batch alone in its group, and fails nobody else. */
+_Static_assert(2 * GROUP_BYTES <= EVSEG_PART_MAX, "batches that share a group fit into a blob");
 
 /* A call that waits; lives on its stack, so it is gone once the call was resumed. */
 struct waiter {
@@ -420,6 +425,9 @@ int ingest_submit(struct call *c, struct ingest_batch *b)
 		return call_fail(c, CODE_DEADLINE_EXCEEDED, NULL, "the deadline has passed");
 	if (me.dead)
 		return call_fail(c, CODE_UNAUTHENTICATED, NULL, "the project was deleted");
+	if (me.err.kind == DB_MEMORY)
+		return call_fail(
+			c, CODE_RESOURCE_EXHAUSTED, NULL, "the call needs too much memory");
 	db.err = me.err;
 	return me.err.kind == DB_OK ? 0 : call_fail_db(c, &db);
 }

@@ -131,7 +131,7 @@ static bool key_is(const struct encoder *e, int32_t col, const struct prop *p)
 }
 
 /* The column of a property; NO_COLUMN with *full when the segment has too many. More go to the
- * overflow part: whoever has a public key chooses keys (D82). */
+ * overflow part: keys that were imported are in no catalogue (D82), so any number may come. */
 static int32_t col_of(struct encoder *e, const struct prop *p, bool *full)
 {
 	uint64_t hash = hash_text(p->key.p, p->key.n) ^ p->scope;
@@ -283,12 +283,14 @@ bool encoder_add(struct encoder *e, const struct event *ev)
 	return true;
 }
 
-/* Appends one part to the body and its line to the directory. */
-static void pack(
+/* Appends one part to the body and its line to the directory. False: no reader would take it. */
+static bool pack(
 	struct buf *dir, struct buf *body, enum part_kind kind, const struct col *c, struct str raw)
 {
 	int bound = LZ4_compressBound((int)raw.n), n = 0;
 
+	if (raw.n > EVSEG_PART_MAX)
+		return false;
 	buf_c(dir, (char)kind);
 	if (kind == PART_PROP) {
 		buf_c(dir, (char)c->scope);
@@ -303,10 +305,11 @@ static void pack(
 	if (n > 0 && (size_t)n < raw.n) {
 		body->n += (size_t)n;
 		bytes_put_varint(dir, (uint64_t)n);
-		return;
+		return true;
 	}
 	buf_str(body, raw);
 	bytes_put_varint(dir, raw.n);
+	return true;
 }
 
 /* Times lie between 2000 and tomorrow (D23), but for a damaged blob that is encoded anew. */
@@ -332,13 +335,16 @@ static void put_times(const struct encoder *e, struct buf *out)
 	}
 }
 
+/* How many parts there are; 0 when one is too large. */
 static uint32_t pack_all(struct encoder *e, struct buf *dir, struct buf *body, struct buf *scratch)
 {
+	struct str ids = {(const char *)e->ids, (size_t)e->n * 16};
 	uint32_t parts = 2;
 
-	pack(dir, body, PART_ID, NULL, (struct str){(const char *)e->ids, (size_t)e->n * 16});
 	put_times(e, scratch);
-	pack(dir, body, PART_TIME, NULL, (struct str){scratch->p, scratch->n});
+	if (!pack(dir, body, PART_ID, NULL, ids) ||
+		!pack(dir, body, PART_TIME, NULL, (struct str){scratch->p, scratch->n}))
+		return 0;
 	for (uint32_t i = 0; i < e->n_cols; i++) {
 		const struct col *c = &e->cols[i];
 
@@ -347,14 +353,16 @@ static uint32_t pack_all(struct encoder *e, struct buf *dir, struct buf *body, s
 		scratch->n = 0;
 		column_encode(
 			scratch, c->entries, c->n_entries, c->rows, c->codes, c->n_present, e->n);
-		pack(dir, body, c->kind, c, (struct str){scratch->p, scratch->n});
+		if (!pack(dir, body, c->kind, c, (struct str){scratch->p, scratch->n}))
+			return 0;
 		parts++;
 	}
 	if (e->n_overflow) {
 		scratch->n = 0;
 		bytes_put_varint(scratch, e->n_overflow);
 		buf_add(scratch, e->overflow.p, e->overflow.n);
-		pack(dir, body, PART_OVERFLOW, NULL, (struct str){scratch->p, scratch->n});
+		if (!pack(dir, body, PART_OVERFLOW, NULL, (struct str){scratch->p, scratch->n}))
+			return 0;
 		parts++;
 	}
 	return parts;
@@ -386,7 +394,8 @@ struct str encoder_finish(struct encoder *e)
 	buf_add(&out, count.p, count.n);
 	buf_add(&out, dir.p, dir.n);
 	buf_add(&out, body.p, body.n);
-	if (dir.over || body.over || scratch.over || out.over || e->overflow.over)
+	if (!parts || out.n > EVSEG_BLOB_MAX || dir.over || body.over || scratch.over || out.over ||
+		e->overflow.over)
 		return (struct str){NULL, 0};
 	put_u32_at(&out, 8, hash_crc32c(0, out.p + 12, out.n - 12));
 	return (struct str){out.p, out.n};

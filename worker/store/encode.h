@@ -15,7 +15,8 @@ struct encoder *encoder_new(struct arena *a);
  * properties may be used again. False at the arena's cap. */
 bool encoder_add(struct encoder *e, const struct event *ev);
 uint32_t encoder_count(const struct encoder *e);
-/* The blob, in the arena; {NULL, 0} at its cap. At least one event was added. */
+/* The blob, in the arena; {NULL, 0} at its cap, or when evseg_open() would refuse it: a part or all
+ * of it is too large. At least one event was added. */
 struct str encoder_finish(struct encoder *e);
 
 #endif
