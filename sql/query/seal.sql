@@ -121,15 +121,15 @@ SELECT $1, u.* FROM unnest($2, $3::smallint[], $4::smallint[], $5, $6, $7, $8) u
 
 -- name: merge_due :many
 -- lane: slow
--- params: project int4, days date[]?, n_full int4, tier_full int4, fan int4, highs int8[]
+-- params: project int4, days date[]?, n_full int4, tier_full int4, fan int4, highs int8[], passed int4
 -- columns: day date, kind text, tier int4, side int4
 -- What pays to be merged on these days (NULL: all): as many as `fan` small segments of a tier,
--- of the same side of every deletion.
+-- of the same side of every deletion. Without the first `passed` of them.
 SELECT s.day, s.kind, s.tier::int4, width_bucket(s.place, $6) FROM pugd.segment s
 WHERE s.project = $1 AND ($2 IS NULL OR s.day = ANY ($2)) AND s.n < $3 AND s.tier < $4
 GROUP BY s.day, s.kind, s.tier, 4 HAVING count(*) >= $5
-ORDER BY s.day, s.tier, s.kind
-LIMIT 100;
+ORDER BY s.day, s.tier, s.kind, 4
+LIMIT 32 OFFSET $7;
 
 -- name: merge_list :many
 -- lane: slow

@@ -226,7 +226,7 @@ static enum sealer_end merge_some(struct sealer *s, const struct q_merge_list_ar
 static int due(struct sealer *s, int32_t project, struct db_int4s days, struct q_merge_list_args *v,
 	int most, struct arena *a)
 {
-	struct q_merge_due_args args = {project, days, FULL, TIERS, FAN, {NULL, 0}};
+	struct q_merge_due_args args = {project, days, FULL, TIERS, FAN, {NULL, 0}, s->passed};
 	struct q_merge_due_row *rows;
 	int n, k;
 
@@ -245,7 +245,18 @@ static int due(struct sealer *s, int32_t project, struct db_int4s days, struct q
 	return n < 0 ? -1 : k;
 }
 
-enum { DUE_MAX = 32, KEPT_MAX = 16 << 20 /* kinds of events, deletions */ };
+enum {
+	DUE_MAX = 32,       /* as merge_due */
+	KEPT_MAX = 16 << 20 /* kinds of events, deletions */
+};
+
+/* What cannot be merged (too large together, broken) is due for ever, and must not keep the days
+ * behind it waiting. */
+static enum sealer_end pass_over(struct sealer *s, int n)
+{
+	s->passed = n < DUE_MAX ? 0 : s->passed + n;
+	return s->passed ? SEALER_BUSY : SEALER_IDLE;
+}
 
 static enum sealer_end merge_due(
 	struct sealer *s, int32_t project, struct db_int4s days, struct arena *kinds)
@@ -255,6 +266,9 @@ static enum sealer_end merge_due(
 	bool busy = false;
 	int n;
 
+	if (s->passed_project != project)
+		s->passed = 0;
+	s->passed_project = project;
 	sealer_empty(s);
 	n = due(s, project, days, v, DUE_MAX, kinds);
 	if (n < 0)
@@ -263,7 +277,7 @@ static enum sealer_end merge_due(
 		end = merge_some(s, &v[i]);
 		busy |= end == SEALER_BUSY;
 	}
-	return end == SEALER_DB ? SEALER_DB : busy ? SEALER_BUSY : SEALER_IDLE;
+	return end == SEALER_DB ? SEALER_DB : busy ? SEALER_BUSY : pass_over(s, n);
 }
 
 enum sealer_end sealer_merge(struct sealer *s, int32_t project, bool all_days)
@@ -295,5 +309,6 @@ enum sealer_end sealer_sweep(struct sealer *s, int32_t *project)
 	if (n < 0)
 		return sealer_trouble(s);
 	*project = n > 0 ? row.project : 0;
+	s->passed = 0;
 	return n > 0 ? SEALER_BUSY : SEALER_IDLE;
 }

@@ -30,6 +30,9 @@ struct sealer {
 	/* days whose segments have become more; sealer_merge() looks at them */
 	int32_t days[SEALER_DAYS];
 	int n_days;
+	/* of this project, so many groups of what sealer_merge() may merge stay as they are: the
+	 * next call goes on behind them */
+	int32_t passed_project, passed;
 	/* Set by an erasure: masks what has to go of a segment that is being rewritten, whose
 	 * place in pugd.inbox_order is that; false when it is malformed or the arena is full.
 	 * And what else belongs into the transaction: 0, or -1 with db.err. Then it waits for
@@ -63,7 +66,7 @@ enum sealer_end sealer_seal(struct sealer *s, int32_t project);
  * transaction. 0, or -1 with s->db.err: whether it has ended is then unknown. */
 int sealer_tidy(struct sealer *s, bool shrink);
 /* Merges small segments of a project on s->days, or on all days; empties the list when all
- * is done. */
+ * is done. SEALER_BUSY, too, when all that was tried must stay as it is and there is more. */
 enum sealer_end sealer_merge(struct sealer *s, int32_t project, bool all_days);
 /* Merges small segments of all days and projects, some at a time; *project is 0 at first, and again
  * after the last one, with SEALER_IDLE. Whoever sealed them may have ended before they were. */
