@@ -43,6 +43,7 @@ struct run {
 	const struct options *opt;
 	struct sealer sealer;
 	bool more;
+	int32_t last; /* project that was sealed */
 	uint64_t asking_ms;
 	enum sealer_end end;
 	struct backfill backfill;
@@ -76,13 +77,29 @@ static bool connected(struct run *r)
 	return true;
 }
 
+/* What is left after a merge comes with the next turn, but what must stay as it is keeps nothing
+ * that is behind it waiting. */
+static enum sealer_end merge_days(struct run *r, int32_t project, uint64_t start)
+{
+	uint64_t before = r->sealer.n_merged;
+	enum sealer_end end;
+
+	do
+		end = sealer_merge(&r->sealer, project, false);
+	while (end == SEALER_BUSY && r->sealer.n_merged == before &&
+		clock_mono_ms() - start <= RUN_MS);
+	return end;
+}
+
+/* Goes on behind the project where the last run came to its end, or failed: one that never comes to
+ * an end of its own would keep all others waiting. */
 static void seal_due(struct run *r)
 {
 	struct sealer_due when = {r->opt->seal_events, r->opt->seal_commits, r->opt->seal_age};
 	uint64_t start = clock_mono_ms();
 	int32_t *due, projects[256];
 	int n = sealer_due(&r->sealer, &when, &due);
-	int most = (int)(sizeof(projects) / sizeof(projects[0]));
+	int most = (int)(sizeof(projects) / sizeof(projects[0])), first = 0;
 
 	r->asking_ms = clock_mono_ms() - start;
 	r->end = n < 0 ? SEALER_DB : SEALER_IDLE;
@@ -91,17 +108,23 @@ static void seal_due(struct run *r)
 		n = most;
 	}
 	/* the list lives in memory that the sealer gives away */
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		projects[i] = due[i];
+		if (due[i] == r->last)
+			first = i + 1;
+	}
 	for (int i = 0; i < n && r->end != SEALER_DB; i++) {
+		int32_t project = projects[(first + i) % n];
+
 		if (clock_mono_ms() - start > RUN_MS) {
 			r->more = true;
 			return;
 		}
-		r->end = sealer_seal(&r->sealer, projects[i]);
+		r->last = project;
+		r->end = sealer_seal(&r->sealer, project);
 		r->more |= r->end == SEALER_BUSY;
 		if (r->end == SEALER_BUSY)
-			r->end = sealer_merge(&r->sealer, projects[i], false);
+			r->end = merge_days(r, project, start);
 		r->sealer.n_days = 0;
 	}
 }
