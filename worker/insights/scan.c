@@ -547,9 +547,8 @@ static int read_all(struct scan *s, struct run *run)
 	return read_segments(s, r);
 }
 
-/* The turn is taken with a connection at hand, not to be held by who waits for one. A statement
- * that did not end in time is still under way (PQTRANS_ACTIVE): nothing can be sent behind it, so
- * that connection goes. */
+/* The turn is taken with a connection at hand, not to be held by who waits for one. Behind a
+ * statement that did not end in time (PQTRANS_ACTIVE) nothing can be sent: that connection goes. */
 void scan_thread(void *arg)
 {
 	struct scan *s = arg;
