@@ -35,7 +35,7 @@ def test_errors(variant):
         with pug.Pug(variant, options=["workers=2"]) as p:
             first, second = [w["pid"] for w in p.admin()["workers"] if w["role"] == "worker"]
             os.kill(first, signal.SIGKILL)
-            os.kill(second, signal.SIGSEGV)
+            os.kill(second, signal.SIGABRT)
             end = time.monotonic() + 30
             while f"pid={second} " not in "".join(p.errors()) and time.monotonic() < end:
                 time.sleep(0.02)
