@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -542,7 +543,7 @@ def test_no_secret_in_the_log(_):
         assert len(text) < 8 or text not in log, text
 
 
-PROVIDERS, ISSUERS, CONFIG = [], {}, None
+PROVIDERS, ISSUERS, CONFIG, CLOSED = [], {}, None, socket.socket()
 
 
 def provider(name, issuer, **extra):
@@ -563,7 +564,9 @@ def make_providers():
     forge = forged("forge", clientSecret=SECRET)
     forged("post", clientSecret=SECRET).document = {
         "token_endpoint_auth_methods_supported": ["client_secret_post", "none"]}
-    forged("closed").close()
+    # bound, so that nobody else gets the port, another issuer least of all; nobody listens
+    CLOSED.bind(("127.0.0.1", 0))
+    provider("closed", f"http://127.0.0.1:{CLOSED.getsockname()[1]}")
     forged("huge").document = {"x": "y" * 300000}
     moved = forged("moved")
     moved.answers[Forge.DISCOVERY] = 302, {"Location": forge.url + Forge.DISCOVERY}, b""
