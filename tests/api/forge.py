@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -139,6 +140,15 @@ class Forge:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+CLOSED = socket.socket()  # bound and never listening, so that nobody gets its port
+
+
+def closed_url():
+    """Of an issuer that cannot be reached."""
+    CLOSED.bind(("127.0.0.1", 0))
+    return f"http://127.0.0.1:{CLOSED.getsockname()[1]}"
 
 
 class Browser:

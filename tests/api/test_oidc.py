@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ import time
 import uuid
 
 import pug
-from forge import Browser, Forge, Key, b64, real_provider
+from forge import Browser, Forge, Key, b64, closed_url, real_provider
 from test_accounts import reason
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -543,7 +542,7 @@ def test_no_secret_in_the_log(_):
         assert len(text) < 8 or text not in log, text
 
 
-PROVIDERS, ISSUERS, CONFIG, CLOSED = [], {}, None, socket.socket()
+PROVIDERS, ISSUERS, CONFIG = [], {}, None
 
 
 def provider(name, issuer, **extra):
@@ -564,9 +563,7 @@ def make_providers():
     forge = forged("forge", clientSecret=SECRET)
     forged("post", clientSecret=SECRET).document = {
         "token_endpoint_auth_methods_supported": ["client_secret_post", "none"]}
-    # bound, so that nobody else gets the port, another issuer least of all; nobody listens
-    CLOSED.bind(("127.0.0.1", 0))
-    provider("closed", f"http://127.0.0.1:{CLOSED.getsockname()[1]}")
+    provider("closed", closed_url())
     forged("huge").document = {"x": "y" * 300000}
     moved = forged("moved")
     moved.answers[Forge.DISCOVERY] = 302, {"Location": forge.url + Forge.DISCOVERY}, b""
